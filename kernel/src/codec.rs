@@ -1,0 +1,286 @@
+//! Little-endian reads and writes, shared by every byte format of the kernel, and CRC-32C.
+//!
+//! Writing appends to a `Vec<u8>` and cannot fail. Reading goes through a [`Reader`], which knows the
+//! file and the offset its bytes came from, checks every length before it takes a byte, and answers
+//! `Corrupt` with that place instead of panicking. It hands out slices and never allocates.
+//!
+//! | item     | bytes                                                                              |
+//! |----------|------------------------------------------------------------------------------------|
+//! | `u8`..   | fixed width, little-endian                                                         |
+//! | varint   | LEB128: 7 bits a byte from the lowest, high bit set on all but the last; 1 to 10   |
+//! | prefixed | a varint length, then so many bytes                                                |
+//!
+//! Invariants:
+//! 1. One value has one encoding: a varint with needless bytes is refused.
+//! 2. A read that fails takes nothing, and its error names where the item began.
+
+use crate::error::{KernelError, KernelResult};
+
+/// CRC-32C (Castagnoli) of `bytes`: the checksum of every format on disk.
+pub fn crc(bytes: &[u8]) -> u32 {
+    crc32c::crc32c(bytes)
+}
+
+/// Appends `value` in two bytes.
+pub fn put_u16(out: &mut Vec<u8>, value: u16) {
+    out.extend_from_slice(&value.to_le_bytes());
+}
+
+/// Appends `value` in four bytes.
+pub fn put_u32(out: &mut Vec<u8>, value: u32) {
+    out.extend_from_slice(&value.to_le_bytes());
+}
+
+/// Appends `value` in eight bytes.
+pub fn put_u64(out: &mut Vec<u8>, value: u64) {
+    out.extend_from_slice(&value.to_le_bytes());
+}
+
+/// Appends `value` as a varint of one to ten bytes.
+pub fn put_varint(out: &mut Vec<u8>, mut value: u64) {
+    while value > 0x7f {
+        out.push(value as u8 | 0x80);
+        value >>= 7;
+    }
+    out.push(value as u8);
+}
+
+/// Appends `bytes` behind their length as a varint.
+pub fn put_bytes(out: &mut Vec<u8>, bytes: &[u8]) {
+    put_varint(out, bytes.len() as u64);
+    out.extend_from_slice(bytes);
+}
+
+/// Takes items from the front of bytes that came from a file, and says where when one is not there.
+#[derive(Debug, Clone)]
+pub struct Reader<'a> {
+    file: &'a str,
+    offset: u64,
+    bytes: &'a [u8],
+}
+
+impl<'a> Reader<'a> {
+    /// Reads `bytes`, whose first lies at `offset` (in bytes) of the file `file`.
+    pub fn new(file: &'a str, offset: u64, bytes: &'a [u8]) -> Self {
+        Reader { file, offset, bytes }
+    }
+
+    /// Where in the file the next byte lies.
+    pub fn offset(&self) -> u64 {
+        self.offset
+    }
+
+    /// The bytes not yet taken.
+    pub fn rest(&self) -> &'a [u8] {
+        self.bytes
+    }
+
+    /// `Corrupt`: the next item should be `expected` and is `found`.
+    pub fn corrupt(&self, expected: impl Into<String>, found: impl Into<String>) -> KernelError {
+        KernelError::corrupt(self.file, self.offset, expected, found)
+    }
+
+    /// Takes the next `len` bytes.
+    ///
+    /// # Errors
+    /// `Corrupt` when fewer are left.
+    pub fn bytes(&mut self, len: usize) -> KernelResult<&'a [u8]> {
+        let Some((taken, rest)) = self.bytes.split_at_checked(len) else {
+            let left = self.bytes.len();
+            return Err(self.corrupt(format!("{len} bytes"), format!("the end after {left}")));
+        };
+        self.bytes = rest;
+        self.offset = self.offset.saturating_add(len as u64);
+        Ok(taken)
+    }
+
+    /// Takes the next `N` bytes as an array.
+    ///
+    /// # Errors
+    /// `Corrupt` when fewer are left.
+    pub fn array<const N: usize>(&mut self) -> KernelResult<[u8; N]> {
+        Ok(self.bytes(N)?.try_into().expect("`bytes` returns as many as it was asked for"))
+    }
+
+    /// Takes one byte.
+    ///
+    /// # Errors
+    /// `Corrupt` when none is left.
+    pub fn u8(&mut self) -> KernelResult<u8> {
+        self.array().map(u8::from_le_bytes)
+    }
+
+    /// Takes two bytes.
+    ///
+    /// # Errors
+    /// `Corrupt` when fewer are left.
+    pub fn u16(&mut self) -> KernelResult<u16> {
+        self.array().map(u16::from_le_bytes)
+    }
+
+    /// Takes four bytes.
+    ///
+    /// # Errors
+    /// `Corrupt` when fewer are left.
+    pub fn u32(&mut self) -> KernelResult<u32> {
+        self.array().map(u32::from_le_bytes)
+    }
+
+    /// Takes eight bytes.
+    ///
+    /// # Errors
+    /// `Corrupt` when fewer are left.
+    pub fn u64(&mut self) -> KernelResult<u64> {
+        self.array().map(u64::from_le_bytes)
+    }
+
+    /// Takes a varint.
+    ///
+    /// # Errors
+    /// `Corrupt` when it is cut, longer than it need be, or passes 64 bits.
+    pub fn varint(&mut self) -> KernelResult<u64> {
+        let mut value = 0;
+        for (index, &byte) in self.bytes.iter().enumerate().take(10) {
+            value |= u64::from(byte & 0x7f) << (7 * index);
+            if byte < 0x80 {
+                if (byte == 0 && index > 0) || (index == 9 && byte > 1) {
+                    break;
+                }
+                self.bytes(index + 1)?;
+                return Ok(value);
+            }
+        }
+        let found = &self.bytes[..self.bytes.len().min(10)];
+        Err(self.corrupt("a varint", format!("the bytes {found:02x?}")))
+    }
+
+    /// Takes a varint length of at most `bytes_max` and so many bytes.
+    ///
+    /// # Errors
+    /// `Corrupt` when the length is no varint, passes `bytes_max`, or fewer bytes are left.
+    pub fn prefixed(&mut self, bytes_max: usize) -> KernelResult<&'a [u8]> {
+        let mut ahead = self.clone();
+        let len = ahead.varint()?;
+        if len > bytes_max as u64 {
+            return Err(self.corrupt(format!("at most {bytes_max} bytes"), format!("{len}")));
+        }
+        let taken = ahead.bytes(len as usize)?;
+        *self = ahead;
+        Ok(taken)
+    }
+
+    /// Checks that every byte was taken.
+    ///
+    /// # Errors
+    /// `Corrupt` when some are left.
+    pub fn end(&self) -> KernelResult<()> {
+        match self.bytes.len() {
+            0 => Ok(()),
+            left => Err(self.corrupt("the end", format!("{left} more bytes"))),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::ErrorKind;
+    use proptest::collection::vec;
+    use proptest::prelude::*;
+
+    fn take_all(bytes: &[u8]) -> KernelResult<(u8, u16, u32, u64, u64, Vec<u8>)> {
+        let mut reader = Reader::new("wal/7.wal", 100, bytes);
+        let items = (
+            reader.u8()?,
+            reader.u16()?,
+            reader.u32()?,
+            reader.u64()?,
+            reader.varint()?,
+            reader.prefixed(8)?.to_vec(),
+        );
+        reader.end()?;
+        Ok(items)
+    }
+
+    fn sample() -> Vec<u8> {
+        let mut out = vec![1];
+        put_u16(&mut out, 0x0302);
+        put_u32(&mut out, 0x0706_0504);
+        put_u64(&mut out, 0x0f0e_0d0c_0b0a_0908);
+        put_varint(&mut out, 300);
+        put_bytes(&mut out, b"soch");
+        out
+    }
+
+    #[test]
+    fn items_are_little_endian_and_come_back() {
+        let bytes = sample();
+        assert_eq!(
+            bytes,
+            b"\x01\x02\x03\x04\x05\x06\x07\x08\x09\x0a\x0b\x0c\x0d\x0e\x0f\xac\x02\x04soch"
+        );
+        let expected = (1, 0x0302, 0x0706_0504, 0x0f0e_0d0c_0b0a_0908, 300, b"soch".to_vec());
+        assert_eq!(take_all(&bytes).unwrap(), expected);
+    }
+
+    #[test]
+    fn every_cut_and_every_extra_byte_is_corrupt_with_file_and_offset() {
+        let mut bytes = sample();
+        for cut in 0..bytes.len() {
+            let error = take_all(&bytes[..cut]).unwrap_err();
+            let KernelError::Corrupt { file, offset, .. } = error else { panic!("{error}") };
+            assert_eq!(file, "wal/7.wal");
+            assert!((100..=100 + cut as u64).contains(&offset), "cut at {cut}, error at {offset}");
+        }
+        bytes.push(0);
+        assert_eq!(take_all(&bytes).unwrap_err().kind(), ErrorKind::Corrupt);
+    }
+
+    #[test]
+    fn a_failed_read_takes_nothing() {
+        let mut reader = Reader::new("f", 0, &[9, 1, 2]);
+        assert!(reader.u32().is_err() && reader.prefixed(4).is_err() && reader.prefixed(100).is_err());
+        assert_eq!((reader.offset(), reader.rest()), (0, &[9, 1, 2][..]));
+    }
+
+    #[test]
+    fn varints_have_one_encoding() {
+        let varint = |bytes: &[u8]| Reader::new("f", 0, bytes).varint();
+        let greatest = [0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x01];
+        assert_eq!(varint(&greatest).unwrap(), u64::MAX);
+        let mut too_great = greatest;
+        too_great[9] = 0x02;
+        for bad in [&[][..], &[0x80], &[0x80, 0x00], &[0xff, 0x80, 0x00], &too_great, &[0xff; 11]] {
+            assert_eq!(varint(bad).unwrap_err().kind(), ErrorKind::Corrupt, "{bad:02x?}");
+        }
+    }
+
+    #[test]
+    fn crc_is_castagnoli() {
+        assert_eq!(crc(b"123456789"), 0xe306_9283);
+    }
+
+    proptest! {
+        #[test]
+        fn varints_and_bytes_round_trip(value: u64, bytes in vec(any::<u8>(), 0..300)) {
+            let mut out = Vec::new();
+            put_varint(&mut out, value);
+            put_bytes(&mut out, &bytes);
+            let mut reader = Reader::new("f", 0, &out);
+            prop_assert_eq!(reader.varint().unwrap(), value);
+            prop_assert_eq!(reader.prefixed(300).unwrap(), &bytes[..]);
+            prop_assert!(reader.end().is_ok());
+        }
+
+        #[test]
+        fn arbitrary_bytes_never_panic_and_what_is_read_is_canonical(bytes in vec(any::<u8>(), 0..40)) {
+            let mut reader = Reader::new("f", u64::MAX, &bytes);
+            if let Ok(value) = reader.varint() {
+                let mut again = Vec::new();
+                put_varint(&mut again, value);
+                prop_assert_eq!(&again[..], &bytes[..again.len()]);
+            }
+            let _ = take_all(&bytes);
+        }
+    }
+}

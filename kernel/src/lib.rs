@@ -1,0 +1,87 @@
+//! The ACID core of SochDB: small enough that one person can audit it, and nothing else.
+//!
+//! What it promises, and where each promise is kept:
+//!
+//! | promise                                                    | kept in                              |
+//! |------------------------------------------------------------|--------------------------------------|
+//! | a commit that returned survives any crash                  | [`wal`], `recovery`                  |
+//! | a transaction happens wholly or not at all                 | `wal::record`, `recovery`            |
+//! | a snapshot never changes and never shows the unfinished    | `transaction`, `mvcc`                |
+//! | of two writers of one row, one gets `Conflict`             | `transaction`                        |
+//! | broken bytes are an error, never a wrong row               | `page`, `tree`, `segment`, `codec`   |
+//! | a checkpoint is there wholly or not at all                 | `checkpoint`, `page::meta`           |
+//! | a plugin cannot lose a commit                              | `checkpoint`, [`plugin`]             |
+//! | opening takes time for the log since the last checkpoint   | `recovery`                           |
+//!
+//! A commit goes down; a value comes up; plugins meet the data only at a checkpoint:
+//!
+//! ```text
+//!   commit                                         value
+//!     transaction  gathers the write set             ^  mvcc    newest version the snapshot may see
+//!     mvcc         validates, else Conflict          |  plugin  memtables first, then tree or segments
+//!     wal          append, one sync for the group    |  page    a page whose checksum holds
+//!     mvcc         publishes the commit timestamp    |  vfs     read_at
+//!     checkpoint   later: run -> segments -> flip  snapshot pins a version
+//! ```
+//!
+//! The kernel has never heard of WebAssembly, starts no thread, and contains no `unsafe`. Files, clock and
+//! seed come in through an [`Environment`].
+//!
+//! ```
+//! use sochdb_kernel::{Environment, Kernel, Options, TableOptions};
+//!
+//! # fn main() -> sochdb_kernel::KernelResult<()> {
+//! let kernel = Kernel::open(Environment::memory(), Options::default())?;
+//! kernel.create_table("users", TableOptions::default())?;
+//! kernel.run(|tx| tx.put("users", b"ada", b"countess"))?;
+//!
+//! let tx = kernel.begin_read()?;
+//! assert_eq!(tx.get("users", b"ada")?.unwrap(), b"countess");
+//! kernel.close()
+//! # }
+//! ```
+
+#![forbid(unsafe_code)]
+
+mod catalog;
+mod check;
+mod checkpoint;
+mod codec;
+mod engine;
+mod environment;
+mod error;
+mod kernel_api;
+pub mod limits;
+mod mvcc;
+mod page;
+pub mod plugin;
+mod recovery;
+pub mod row;
+mod segment;
+mod stats;
+mod transaction;
+mod tree;
+pub mod vfs;
+pub mod wal;
+
+pub use catalog::{TableInfo, TableOptions};
+pub use check::CheckReport;
+pub use checkpoint::CheckpointReport;
+pub use engine::{Kernel, Options};
+pub use environment::{Clock, Environment, ManualClock, SystemClock};
+pub use error::{ErrorKind, KernelError, KernelResult, PluginFault};
+pub use kernel_api::{
+    IsolationLevel, KeyRange, LogSequenceNumber, SegmentId, Slice, TableId, Timestamp, TransactionId,
+};
+pub use recovery::RecoveryReport;
+pub use row::{Column, ColumnType, Schema, Value};
+pub use stats::KernelStats;
+pub use transaction::{Savepoint, Scan, Transaction, TransactionOptions};
+pub use wal::Durability;
+
+/// The kernel's own version.
+pub const KERNEL_VERSION: &str = env!("CARGO_PKG_VERSION");
+/// The version of the traits in [`plugin`]; grows when one of them changes.
+pub const KERNEL_API_VERSION: u32 = 1;
+/// Lines of code that the kernel stays below, so that one person can audit it.
+pub const MAX_KERNEL_LOC: usize = 5000;

@@ -1,0 +1,136 @@
+//! The two meta pages: writing one of them is what makes a checkpoint.
+//!
+//! Pages 0 and 1 hold the same record; checkpoint `n` writes page `n % 2`. At open the valid record with
+//! the greater `sequence` counts. A crash while one is written leaves the other.
+//!
+//! | offset | size | type  | field        | meaning                                              |
+//! |-------:|-----:|-------|--------------|------------------------------------------------------|
+//! |      0 |    8 | bytes | `magic`      | `SOCHDB`, 0x0d, 0x0a: damaged by any text conversion |
+//! |      8 |    4 | u32   | `version`    | 1                                                    |
+//! |     12 |    4 | u32   | `page_bytes` | 4096                                                 |
+//! |     16 |    8 | u64   | `database`   | identity, also in every log segment                  |
+//! |     24 |    8 | u64   | `sequence`   | number of the checkpoint, from 1                     |
+//! |     32 |    8 | u64   | `pages`      | pages in use or free; the file may be longer         |
+//! |     40 |    8 | u64   | `lsn`        | replay of the log begins here                        |
+//! |     48 |    8 | u64   | `timestamp`  | greatest commit timestamp given out                  |
+//! |     56 |    8 | u64   | `next_txn`   | next transaction id                                  |
+//! |     64 |    8 | u64   | `next_table` | next table id                                        |
+//! |     72 |    8 | u64   | `next_segment` | next segment id                                    |
+//! |     80 |   21 | tree  | `catalog`    | the catalog's tree: page u64, crc u32, height u8, rows u64 |
+//! |    101 |   21 | run   | `free_list`  | free pages, all zero when there are none             |
+//! |    122 | 3970 | bytes | `zero`       | 0                                                    |
+//! |   4092 |    4 | u32   | `crc`        | CRC-32C of the 4,092 bytes before it                 |
+
+use super::{DATA_FILE, RunRef};
+use crate::codec::{self, Reader};
+use crate::error::{KernelError, KernelResult};
+use crate::limits::PAGE_BYTES;
+use crate::tree::TreeRoot;
+use crate::vfs::VfsFile;
+
+const MAGIC: &[u8; 8] = b"SOCHDB\r\n";
+const VERSION: u32 = 1;
+/// Pages before the first one that can be allocated.
+pub(crate) const META_PAGES: u64 = 2;
+
+/// One checkpoint's record.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Meta {
+    pub database: u64,
+    pub sequence: u64,
+    pub pages: u64,
+    pub lsn: u64,
+    pub timestamp: u64,
+    pub next_txn: u64,
+    pub next_table: u64,
+    pub next_segment: u64,
+    pub catalog: TreeRoot,
+    pub free_list: Option<RunRef>,
+}
+
+impl Meta {
+    fn encode(&self) -> Vec<u8> {
+        let mut out = Vec::with_capacity(PAGE_BYTES);
+        out.extend_from_slice(MAGIC);
+        codec::put_u32(&mut out, VERSION);
+        codec::put_u32(&mut out, u32::try_from(PAGE_BYTES).expect("4096"));
+        let numbers = [self.database, self.sequence, self.pages, self.lsn, self.timestamp];
+        let nexts = [self.next_txn, self.next_table, self.next_segment];
+        numbers.iter().chain(&nexts).for_each(|&number| codec::put_u64(&mut out, number));
+        self.catalog.encode(&mut out);
+        let none = RunRef { page: 0, stored: 0, raw: 0, crc: 0, codec: 0 };
+        self.free_list.unwrap_or(none).encode(&mut out);
+        out.resize(PAGE_BYTES - 4, 0);
+        let crc = codec::crc(&out);
+        codec::put_u32(&mut out, crc);
+        out
+    }
+
+    fn decode(bytes: &[u8], at: u64) -> KernelResult<Meta> {
+        let mut reader = Reader::new(DATA_FILE, at, bytes);
+        if reader.bytes(8)? != MAGIC {
+            return Err(KernelError::corrupt(DATA_FILE, at, "a SochDB data file's magic", "other bytes"));
+        }
+        let version = reader.u32()?;
+        let crc = u32::from_le_bytes(bytes[PAGE_BYTES - 4..].try_into().expect("4 bytes"));
+        if codec::crc(&bytes[..PAGE_BYTES - 4]) != crc {
+            return Err(KernelError::corrupt(DATA_FILE, at, "a meta page whose checksum holds", "other bytes"));
+        }
+        if VERSION < version {
+            return Err(KernelError::unavailable(format!(
+                "open {DATA_FILE}: format {version} is newer than this program's {VERSION}; use a newer sochdb"
+            )));
+        }
+        let page_bytes = reader.u32()?;
+        if version != VERSION || page_bytes as usize != PAGE_BYTES {
+            return Err(reader.corrupt("version 1 and pages of 4096 bytes", format!("{page_bytes}")));
+        }
+        let meta = Meta {
+            database: reader.u64()?,
+            sequence: reader.u64()?,
+            pages: reader.u64()?,
+            lsn: reader.u64()?,
+            timestamp: reader.u64()?,
+            next_txn: reader.u64()?,
+            next_table: reader.u64()?,
+            next_segment: reader.u64()?,
+            catalog: TreeRoot::decode(&mut reader)?,
+            free_list: Some(RunRef::decode(&mut reader)?).filter(|run| run.stored != 0),
+        };
+        if meta.pages < META_PAGES || reader.bytes(PAGE_BYTES - 4 - 122)?.iter().any(|&b| b != 0) {
+            return Err(reader.corrupt("a meta page that makes sense", format!("{meta:?}")));
+        }
+        Ok(meta)
+    }
+
+    /// Writes the record to its page. Not synced.
+    pub fn write(&self, file: &dyn VfsFile) -> std::io::Result<()> {
+        file.write_at(self.sequence % META_PAGES * PAGE_BYTES as u64, &self.encode())
+    }
+
+    /// The newest valid record of `file`.
+    ///
+    /// # Errors
+    /// `Corrupt` when neither page is valid, `Unavailable` when a newer version wrote the file.
+    pub fn read(file: &dyn VfsFile) -> KernelResult<Meta> {
+        let mut found = [0, 1].map(|page| {
+            let mut bytes = vec![0; PAGE_BYTES];
+            let at = page * PAGE_BYTES as u64;
+            match file.read_exact_at(at, &mut bytes) {
+                Ok(()) => Meta::decode(&bytes, at),
+                Err(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => {
+                    Err(KernelError::corrupt(DATA_FILE, at, "a meta page", "the end of the file"))
+                }
+                Err(error) => Err(KernelError::io(format!("read {DATA_FILE}"), error)),
+            }
+        });
+        found.sort_by_key(|meta| meta.as_ref().map_or(0, |meta| meta.sequence));
+        let [older, newer] = found;
+        match (older, newer) {
+            // A page that cannot be read, or that a newer program wrote, may be the newest: never
+            // fall back to the other one.
+            (Err(error @ KernelError::Unavailable { .. }), _) => Err(error),
+            (_, newer) => newer,
+        }
+    }
+}

@@ -1,0 +1,244 @@
+//! Fixed-size pages of the data file, and the cache in front of them.
+//!
+//! `data.soch` is an array of pages of 4,096 bytes. Pages 0 and 1 are the two meta pages (see
+//! [`meta`]); all others are tree pages or runs of plain bytes. Every tree page begins with:
+//!
+//! | offset | size | type | field    | meaning                                               |
+//! |-------:|-----:|------|----------|-------------------------------------------------------|
+//! |      0 |    4 | u32  | `crc`    | CRC-32C of the other 4,092 bytes                      |
+//! |      4 |    1 | u8   | `kind`   | 1 leaf, 2 inner                                       |
+//! |      5 |    1 | u8   | `level`  | 0 for a leaf, one more than its children otherwise    |
+//! |      6 |    2 | u16  | `count`  | entries                                               |
+//! |      8 |    8 | u64  | `page`   | the page's own number                                 |
+//! |     16 |    2 | u16  | `prefix` | bytes that all keys of the page share                 |
+//! |     18 |    2 | u16  | `cells`  | offset of the lowest cell                             |
+//! |     20 |    4 | u32  | `zero`   | 0                                                     |
+//!
+//! What follows is the tree's ([`crate::tree`]). A *run* is one or more consecutive pages of plain
+//! bytes: a large value, or the free list.
+//!
+//! Invariants:
+//! 1. A page is never changed while a root that can reach it may be used: new content goes to free pages.
+//! 2. Whoever points to a page or run also holds its checksum ([`PageRef`], [`RunRef`]). So a lost, torn
+//!    or misdirected write is noticed at the next read, and a cache entry can never be stale: number
+//!    and checksum together name the content.
+
+pub(crate) mod meta;
+pub(crate) mod space;
+
+use crate::codec::{self, Reader};
+use crate::error::{KernelError, KernelResult};
+use crate::limits::{CODECS_MAX, PAGE_BYTES, VALUE_BYTES_MAX};
+use crate::vfs::VfsFile;
+use quick_cache::Weighter;
+use quick_cache::sync::Cache;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// The data file's name.
+pub(crate) const DATA_FILE: &str = "data.soch";
+/// Where a tree page's own content begins.
+pub(crate) const PAGE_HEADER_BYTES: usize = 24;
+const _: () = assert!(PAGE_HEADER_BYTES == 4 + 1 + 1 + 2 + 8 + 2 + 2 + 4, "the table says 24");
+const _: () = assert!(CODECS_MAX <= u8::MAX as usize, "a run stores its codec in one byte");
+
+/// Points to a tree page and says what is in it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) struct PageRef {
+    pub page: u64,
+    pub crc: u32,
+}
+
+/// Points to a run of pages: `stored` bytes from page `page` on, which are `raw` bytes once the codec
+/// numbered `codec` (0: none) has restored them.
+///
+/// On disk: page u64, stored u32, raw u32, crc u32 of the stored bytes, codec u8.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct RunRef {
+    pub page: u64,
+    pub stored: u32,
+    pub raw: u32,
+    pub crc: u32,
+    pub codec: u8,
+}
+
+pub(crate) const RUN_REF_BYTES: usize = 8 + 4 + 4 + 4 + 1;
+
+impl RunRef {
+    /// How many pages the run takes.
+    pub fn pages(&self) -> u64 {
+        pages_for(self.stored as usize)
+    }
+
+    pub fn encode(&self, out: &mut Vec<u8>) {
+        codec::put_u64(out, self.page);
+        codec::put_u32(out, self.stored);
+        codec::put_u32(out, self.raw);
+        codec::put_u32(out, self.crc);
+        out.push(self.codec);
+    }
+
+    pub fn decode(reader: &mut Reader<'_>) -> KernelResult<RunRef> {
+        let (page, stored, raw) = (reader.u64()?, reader.u32()?, reader.u32()?);
+        let run = RunRef { page, stored, raw, crc: reader.u32()?, codec: reader.u8()? };
+        if VALUE_BYTES_MAX < run.stored as usize || VALUE_BYTES_MAX < run.raw as usize {
+            return Err(reader.corrupt("a run within bounds", format!("{run:?}")));
+        }
+        Ok(run)
+    }
+}
+
+/// How many pages hold `bytes` bytes.
+pub(crate) fn pages_for(bytes: usize) -> u64 {
+    bytes.div_ceil(PAGE_BYTES) as u64
+}
+
+/// What a cache entry holds: pages by number and checksum, blocks by segment and number.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum CacheKey {
+    Page(PageRef),
+    Run { page: u64, crc: u32 },
+    Block { segment: u64, block: u32 },
+}
+
+#[derive(Clone)]
+struct ByBytes;
+
+impl Weighter<CacheKey, Arc<[u8]>> for ByBytes {
+    fn weight(&self, _key: &CacheKey, bytes: &Arc<[u8]>) -> u64 {
+        bytes.len() as u64 + 96
+    }
+}
+
+/// The cache that pages, runs and segment blocks share, bounded by bytes.
+pub(crate) struct BlockCache {
+    cache: Cache<CacheKey, Arc<[u8]>, ByBytes>,
+    hits: AtomicU64,
+    misses: AtomicU64,
+}
+
+impl BlockCache {
+    pub fn new(bytes_max: usize) -> BlockCache {
+        let entries = (bytes_max / PAGE_BYTES).max(16);
+        let cache = Cache::with_weighter(entries, bytes_max as u64, ByBytes);
+        BlockCache { cache, hits: AtomicU64::new(0), misses: AtomicU64::new(0) }
+    }
+
+    /// What `key` names, from the cache or else from `load`.
+    pub fn get_or(
+        &self,
+        key: CacheKey,
+        load: impl FnOnce() -> KernelResult<Arc<[u8]>>,
+    ) -> KernelResult<Arc<[u8]>> {
+        if let Some(bytes) = self.cache.get(&key) {
+            self.hits.fetch_add(1, Ordering::Relaxed);
+            return Ok(bytes);
+        }
+        self.misses.fetch_add(1, Ordering::Relaxed);
+        let bytes = load()?;
+        self.cache.insert(key, bytes.clone());
+        Ok(bytes)
+    }
+
+    pub fn insert(&self, key: CacheKey, bytes: Arc<[u8]>) {
+        self.cache.insert(key, bytes);
+    }
+
+    /// Hits, misses, and bytes held.
+    pub fn counts(&self) -> (u64, u64, u64) {
+        let (hits, misses) = (self.hits.load(Ordering::Relaxed), self.misses.load(Ordering::Relaxed));
+        (hits, misses, self.cache.weight())
+    }
+}
+
+/// Reads pages and runs of the data file.
+pub(crate) struct Pager {
+    file: Arc<dyn VfsFile>,
+    pub cache: Arc<BlockCache>,
+}
+
+impl Pager {
+    pub fn new(file: Arc<dyn VfsFile>, cache: Arc<BlockCache>) -> Pager {
+        Pager { file, cache }
+    }
+
+    pub fn file(&self) -> &dyn VfsFile {
+        &*self.file
+    }
+
+    /// The tree page that `at` points to, which must be of `level`.
+    ///
+    /// # Errors
+    /// `Corrupt` when the page is not what was written there.
+    pub fn page(&self, at: PageRef, level: u8) -> KernelResult<Arc<[u8]>> {
+        let page = self.cache.get_or(CacheKey::Page(at), || self.load_page(at))?;
+        if page[5] != level {
+            let found = format!("level {}", page[5]);
+            return Err(KernelError::corrupt(DATA_FILE, offset(at.page) + 5, format!("level {level}"), found));
+        }
+        Ok(page)
+    }
+
+    pub fn load_page(&self, at: PageRef) -> KernelResult<Arc<[u8]>> {
+        let mut page: Arc<[u8]> = Arc::new([0; PAGE_BYTES]);
+        let bytes = Arc::get_mut(&mut page).expect("nobody else has it yet");
+        self.read_exact(at.page, bytes)?;
+        check_page(bytes, at)?;
+        Ok(page)
+    }
+
+    /// The stored bytes of `run`.
+    ///
+    /// # Errors
+    /// `Corrupt` when they are not what was written there.
+    pub fn run(&self, run: &RunRef) -> KernelResult<Vec<u8>> {
+        let mut bytes = vec![0; run.stored as usize];
+        self.read_exact(run.page, &mut bytes)?;
+        let crc = codec::crc(&bytes);
+        if crc != run.crc {
+            let (expected, found) = (format!("checksum {:#010x}", run.crc), format!("{crc:#010x}"));
+            return Err(KernelError::corrupt(DATA_FILE, offset(run.page), expected, found));
+        }
+        Ok(bytes)
+    }
+
+    fn read_exact(&self, page: u64, bytes: &mut [u8]) -> KernelResult<()> {
+        self.file.read_exact_at(offset(page), bytes).map_err(|error| match error.kind() {
+            std::io::ErrorKind::UnexpectedEof => {
+                KernelError::corrupt(DATA_FILE, offset(page), format!("page {page}"), "the end of the file")
+            }
+            _ => KernelError::io(format!("read page {page} of {DATA_FILE}"), error),
+        })
+    }
+}
+
+/// The byte at which `page` begins.
+pub(crate) fn offset(page: u64) -> u64 {
+    page.saturating_mul(PAGE_BYTES as u64)
+}
+
+/// Seals a tree page: writes its header's number and checksum, and returns what points to it.
+pub(crate) fn seal_page(bytes: &mut [u8], page: u64) -> PageRef {
+    assert_eq!(bytes.len(), PAGE_BYTES, "a page has {PAGE_BYTES} bytes");
+    bytes[8..16].copy_from_slice(&page.to_le_bytes());
+    let crc = codec::crc(&bytes[4..]);
+    bytes[..4].copy_from_slice(&crc.to_le_bytes());
+    PageRef { page, crc }
+}
+
+/// Whether `bytes` are the sealed page that `at` points to, and are well-formed enough to be walked.
+fn check_page(bytes: &[u8], at: PageRef) -> KernelResult<()> {
+    let wrong = |field: u64, expected: String, found: String| {
+        Err(KernelError::corrupt(DATA_FILE, offset(at.page) + field, expected, found))
+    };
+    let crc = codec::crc(&bytes[4..]);
+    let stored = u32::from_le_bytes(bytes[..4].try_into().expect("4 bytes"));
+    if crc != stored || crc != at.crc {
+        return wrong(0, format!("checksum {:#010x}", at.crc), format!("{crc:#010x}"));
+    }
+    let number = u64::from_le_bytes(bytes[8..16].try_into().expect("8 bytes"));
+    if number != at.page {
+        return wrong(8, format!("page {}", at.page), format!("page {number}"));
+    }
+    crate::tree::node::check(bytes).or_else(|what| wrong(4, "a well-formed page".into(), what.into()))
+}

@@ -1,0 +1,236 @@
+//! Which pages are free, which will be, and the buffered writing of new ones.
+//!
+//! ```text
+//!   free ──allocate──▶ written by this checkpoint ──flip──▶ in use ──freed by a checkpoint──▶ waiting
+//!    ▲                                                                                          │
+//!    └────────────── no version that can reach the page is pinned any more ◀────────────────────┘
+//! ```
+//!
+//! The free list on disk is a run of plain bytes: for each extent, in order, two varints: how many pages
+//! lie between the end of the previous extent (at first page 0) and its beginning, and its length; zeroes
+//! fill the rest. It holds the waiting pages as well, because after a restart nobody waits.
+
+use super::meta::META_PAGES;
+use super::{BlockCache, CacheKey, DATA_FILE, PageRef, RunRef, offset, pages_for, seal_page};
+use crate::codec::{self, Reader};
+use crate::error::{KernelError, KernelResult};
+use crate::limits::PAGE_BYTES;
+use crate::vfs::VfsFile;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// Adjacent pages are written together, up to this many bytes.
+const WRITE_BYTES_MAX: usize = 1 << 20;
+/// A run looks at this many free extents before it takes pages at the end of the file.
+const FIT_ATTEMPTS_MAX: usize = 64;
+
+/// The free pages of a data file. Owned by whoever runs a checkpoint.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Space {
+    /// First page and length of each free extent; extents never touch.
+    free: BTreeMap<u64, u64>,
+    /// Freed by the checkpoint of this sequence, still reachable from the root before it.
+    waiting: Vec<(u64, Vec<(u64, u64)>)>,
+    /// Pages of the file, free or not.
+    pub pages: u64,
+}
+
+impl Space {
+    pub fn new(pages: u64) -> Space {
+        Space { free: BTreeMap::new(), waiting: Vec::new(), pages }
+    }
+
+    /// The space that `bytes`, a free list, describes.
+    pub fn decode(bytes: &[u8], at: u64, pages: u64) -> KernelResult<Space> {
+        let mut space = Space::new(pages);
+        let mut reader = Reader::new(DATA_FILE, at, bytes);
+        let mut page = 0u64;
+        while !reader.rest().is_empty() {
+            let (gap, len) = (reader.varint()?, reader.varint()?);
+            if (gap, len) == (0, 0) {
+                break;
+            }
+            let start = page.saturating_add(gap);
+            page = start.saturating_add(len);
+            if len == 0 || start < META_PAGES || pages < page {
+                return Err(reader.corrupt("free pages inside the file", format!("{start}+{len}")));
+            }
+            space.release(start, len);
+        }
+        Ok(space)
+    }
+
+    /// The free list as it must be on disk, with `freed` and everything that waits.
+    pub fn encode(&self, freed: &[(u64, u64)]) -> Vec<u8> {
+        let mut all = self.clone();
+        let waiting = std::mem::take(&mut all.waiting);
+        let extents = waiting.iter().flat_map(|(_, extents)| extents).chain(freed);
+        extents.for_each(|&(start, len)| all.release(start, len));
+        let (mut out, mut page) = (Vec::new(), 0);
+        for (&start, &len) in &all.free {
+            codec::put_varint(&mut out, start - page);
+            codec::put_varint(&mut out, len);
+            page = start + len;
+        }
+        out
+    }
+
+    /// Takes `count` consecutive pages and returns the first.
+    pub fn allocate(&mut self, count: u64) -> u64 {
+        assert!(0 < count, "nobody needs zero pages");
+        let mut extents = self.free.iter().take(FIT_ATTEMPTS_MAX);
+        let Some((&start, &len)) = extents.find(|&(_, &len)| count <= len) else {
+            self.pages += count;
+            return self.pages - count;
+        };
+        self.free.remove(&start);
+        if count < len {
+            self.free.insert(start + count, len - count);
+        }
+        start
+    }
+
+    /// Makes pages free at once.
+    pub fn release(&mut self, mut start: u64, mut len: u64) {
+        assert!(META_PAGES <= start && start + len <= self.pages, "page {start}+{len} is not ours");
+        if let Some((&before, &before_len)) = self.free.range(..start).next_back() {
+            assert!(before + before_len <= start, "page {start} is freed twice");
+            if before + before_len == start {
+                self.free.remove(&before);
+                (start, len) = (before, before_len + len);
+            }
+        }
+        if let Some((&after, &after_len)) = self.free.range(start + 1..).next() {
+            assert!(start + len <= after, "page {after} is freed twice");
+            if start + len == after {
+                self.free.remove(&after);
+                len += after_len;
+            }
+        }
+        assert!(self.free.insert(start, len).is_none(), "page {start} is freed twice");
+    }
+
+    /// Remembers what checkpoint `sequence` freed until nobody can reach it.
+    pub fn release_later(&mut self, sequence: u64, extents: Vec<(u64, u64)>) {
+        self.waiting.push((sequence, extents));
+    }
+
+    /// Frees what waited for the versions before checkpoint `oldest`, the oldest still pinned.
+    pub fn reclaim(&mut self, oldest: u64) {
+        let ready = self.waiting.partition_point(|&(sequence, _)| sequence <= oldest);
+        let ready: Vec<_> = self.waiting.drain(..ready).collect();
+        for (start, len) in ready.into_iter().flat_map(|(_, extents)| extents) {
+            self.release(start, len);
+        }
+    }
+
+    /// Pages that are free now, and pages that will be.
+    pub fn free_pages(&self) -> (u64, u64) {
+        let waiting = self.waiting.iter().flat_map(|(_, extents)| extents);
+        (self.free.values().sum(), waiting.map(|&(_, len)| len).sum())
+    }
+
+    /// Every extent that no root reaches, free or waiting.
+    pub fn extents(&self) -> impl Iterator<Item = (u64, u64)> {
+        let waiting = self.waiting.iter().flat_map(|(_, extents)| extents.iter().copied());
+        self.free.iter().map(|(&start, &len)| (start, len)).chain(waiting)
+    }
+}
+
+/// Writes the new pages of one checkpoint: allocates, seals, and joins neighbours into large writes.
+pub(crate) struct PageWriter<'a> {
+    file: &'a dyn VfsFile,
+    cache: &'a BlockCache,
+    pub space: &'a mut Space,
+    /// Extents that the new roots no longer reach.
+    pub freed: Vec<(u64, u64)>,
+    buffer: Vec<u8>,
+    buffer_page: u64,
+    pub pages_written: u64,
+}
+
+impl<'a> PageWriter<'a> {
+    pub fn new(file: &'a dyn VfsFile, cache: &'a BlockCache, space: &'a mut Space) -> PageWriter<'a> {
+        let (freed, buffer) = (Vec::new(), Vec::new());
+        PageWriter { file, cache, space, freed, buffer, buffer_page: 0, pages_written: 0 }
+    }
+
+    /// Writes a tree page whose number and checksum are not yet filled in.
+    ///
+    /// # Errors
+    /// `Unavailable` when the disk refuses.
+    pub fn write_page(&mut self, mut bytes: Vec<u8>) -> KernelResult<PageRef> {
+        let page = self.space.allocate(1);
+        let at = seal_page(&mut bytes, page);
+        self.write(page, &bytes)?;
+        self.cache.insert(CacheKey::Page(at), bytes.into());
+        Ok(at)
+    }
+
+    /// Writes `stored`, which codec `codec` made of `raw` bytes, as a run.
+    ///
+    /// # Errors
+    /// `Unavailable` when the disk refuses.
+    pub fn write_run(&mut self, stored: &[u8], raw: usize, codec: u8) -> KernelResult<RunRef> {
+        let page = self.space.allocate(pages_for(stored.len()));
+        let small = |len: usize| u32::try_from(len).expect("values are bounded far below 4 GiB");
+        let crc = codec::crc(stored);
+        let run = RunRef { page, stored: small(stored.len()), raw: small(raw), crc, codec };
+        self.write(page, stored)?;
+        Ok(run)
+    }
+
+    /// The root being built no longer reaches `len` pages from `start` on.
+    pub fn free(&mut self, start: u64, len: u64) {
+        self.freed.push((start, len));
+    }
+
+    fn write(&mut self, page: u64, bytes: &[u8]) -> KernelResult<()> {
+        let follows = self.buffer_page + pages_for(self.buffer.len()) == page;
+        if !follows || WRITE_BYTES_MAX < self.buffer.len() + bytes.len() {
+            self.flush()?;
+            self.buffer_page = page;
+        }
+        self.buffer.extend_from_slice(bytes);
+        self.buffer.resize(self.buffer.len().next_multiple_of(PAGE_BYTES), 0);
+        self.pages_written += pages_for(bytes.len());
+        Ok(())
+    }
+
+    /// Hands everything to the operating system. Not synced.
+    ///
+    /// # Errors
+    /// `Unavailable` when the disk refuses.
+    pub fn flush(&mut self) -> KernelResult<()> {
+        if !self.buffer.is_empty() {
+            let result = self.file.write_at(offset(self.buffer_page), &self.buffer);
+            self.buffer.clear();
+            result.map_err(|e| KernelError::io(format!("write pages of {DATA_FILE}"), e))?;
+        }
+        Ok(())
+    }
+}
+
+/// Tells which checkpoint's pages a version may reach; lives as long as the version does.
+#[derive(Debug)]
+pub(crate) struct RootPin {
+    pub sequence: u64,
+}
+
+/// The pins given out, so that the oldest that still lives can be found.
+#[derive(Debug, Default)]
+pub(crate) struct Pins(Vec<std::sync::Weak<RootPin>>);
+
+impl Pins {
+    pub fn pin(&mut self, sequence: u64) -> Arc<RootPin> {
+        let pin = Arc::new(RootPin { sequence });
+        self.0.push(Arc::downgrade(&pin));
+        pin
+    }
+
+    /// The oldest sequence still pinned.
+    pub fn oldest(&mut self) -> Option<u64> {
+        self.0.retain(|pin| 0 < pin.strong_count());
+        self.0.iter().filter_map(|pin| pin.upgrade()).map(|pin| pin.sequence).min()
+    }
+}

@@ -1,0 +1,362 @@
+//! What the kernel asks of extensions, and the registry of those it was given.
+//!
+//! The kernel has never heard of WebAssembly. It meets extensions through the traits below, at four
+//! moments and never between a user's `commit()` and its durability:
+//!
+//! ```text
+//!   checkpoint ── run ──▶ StorageExtension::flush ──▶ segments ── verified ──▶ page flip
+//!   read       ── key ──▶ StorageReader           ──▶ row
+//!   block      ── raw ──▶ CompressionExtension    ──▶ stored bytes, checked by a round trip
+//!   telemetry  ── batch ─▶ ObservabilityExtension
+//! ```
+//!
+//! An extension's answer is a hint until checked: blocks must round-trip before they are written, a
+//! flush is read back and compared with its run before the log may be cut.
+
+use crate::error::{KernelError, KernelResult, PluginFault};
+use crate::kernel_api::{KeyRange, SegmentId, Slice, TableId};
+use parking_lot::RwLock;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// What an extension can do.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[non_exhaustive]
+pub enum ExtensionCapability {
+    /// Turns sorted runs into segments and serves them: [`StorageExtension`].
+    Storage,
+    /// Finds rows by something else than their key.
+    Index,
+    /// Takes metrics and logs out: [`ObservabilityExtension`].
+    Observability,
+    /// Makes blocks smaller: [`CompressionExtension`].
+    Compression,
+    /// Rewrites queries.
+    QueryOptimizer,
+    /// Decides who may do what.
+    Auth,
+    /// Anything else, by name.
+    Custom(String),
+}
+
+/// Who an extension is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ExtensionInfo {
+    /// Unique among the extensions of one database, such as `lz4`.
+    pub name: String,
+    /// The extension's own version.
+    pub version: String,
+    /// One sentence for people.
+    pub description: String,
+    /// Who wrote it.
+    pub author: String,
+    /// What it can do.
+    pub capabilities: Vec<ExtensionCapability>,
+}
+
+/// What every extension has.
+pub trait Extension: Send + Sync {
+    /// Who this is. Called rarely; may allocate.
+    fn info(&self) -> ExtensionInfo;
+
+    /// Called once when the database closes.
+    ///
+    /// # Errors
+    /// Whatever kept the extension from ending well; it is logged, and closing goes on.
+    fn shutdown(&self) -> KernelResult<()> {
+        Ok(())
+    }
+}
+
+/// Makes blocks smaller. Its name ([`ExtensionInfo::name`]) is what blocks on disk refer to.
+pub trait CompressionExtension: Extension {
+    /// Compresses `input`.
+    ///
+    /// # Errors
+    /// Any; the caller then stores the block plain and counts a warning.
+    fn compress(&self, input: &[u8]) -> KernelResult<Vec<u8>>;
+
+    /// Restores exactly `raw_bytes` bytes from what [`compress`](Self::compress) made.
+    ///
+    /// # Errors
+    /// When `input` is no block of this codec, or would not give `raw_bytes` bytes.
+    fn decompress(&self, input: &[u8], raw_bytes: usize) -> KernelResult<Vec<u8>>;
+}
+
+/// Takes telemetry out of the database.
+pub trait ObservabilityExtension: Extension {
+    /// Takes one batch. Called by a background thread, never by a commit.
+    ///
+    /// # Errors
+    /// Any; the batch is then counted as dropped.
+    fn ingest(&self, batch: &TelemetryBatch) -> KernelResult<()>;
+
+    /// What the observer shows when it is asked, such as the Prometheus text format.
+    ///
+    /// # Errors
+    /// When the observer cannot answer.
+    fn render(&self) -> KernelResult<String>;
+}
+
+/// One batch of telemetry.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct TelemetryBatch {
+    /// Every metric's present value. Counters and histograms are totals since opening.
+    pub metrics: Vec<Metric>,
+    /// Log lines since the last batch, oldest first.
+    pub logs: Vec<LogLine>,
+}
+
+/// One metric with its present value.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Metric {
+    /// Prometheus style: `sochdb_commits_total`.
+    pub name: String,
+    /// One sentence for people.
+    pub help: String,
+    /// Pairs of label name and value.
+    pub labels: Vec<(String, String)>,
+    /// The value, and with it the metric's type.
+    pub value: MetricValue,
+}
+
+/// The value of a [`Metric`].
+#[derive(Debug, Clone, PartialEq)]
+pub enum MetricValue {
+    /// Only grows.
+    Counter(u64),
+    /// Goes up and down.
+    Gauge(f64),
+    /// How many observations fell at or below each bound.
+    Histogram {
+        /// Upper bounds, growing, without the infinite one.
+        bounds: Vec<f64>,
+        /// Cumulative counts, one per bound and a last one for infinity.
+        counts: Vec<u64>,
+        /// The sum of all observations.
+        sum: f64,
+    },
+}
+
+/// How loud a [`LogLine`] is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[allow(missing_docs, reason = "the usual five")]
+pub enum LogLevel {
+    Trace,
+    Debug,
+    Info,
+    Warn,
+    Error,
+}
+
+/// One structured log line.
+#[derive(Debug, Clone, PartialEq)]
+pub struct LogLine {
+    /// Microseconds since 1970 by the database's clock.
+    pub unix_us: u64,
+    /// How loud.
+    pub level: LogLevel,
+    /// Which part of the database, or which plugin, speaks.
+    pub target: String,
+    /// The sentence.
+    pub message: String,
+}
+
+/// What a storage or index extension is told of its table.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TableContext {
+    /// The table's number, never used again after a drop.
+    pub id: TableId,
+    /// The table's present name.
+    pub name: String,
+    /// The engine's own settings for this table, as given when the table was created.
+    pub options: BTreeMap<String, String>,
+}
+
+/// One row of a sorted run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RunRow {
+    /// The row's key.
+    pub key: Vec<u8>,
+    /// The row's value; `None` says that the key was deleted.
+    pub value: Option<Slice>,
+}
+
+/// Rows in strictly growing (or, read backwards, strictly falling) order of their keys.
+pub trait RunCursor: Send {
+    /// The next rows: at most `rows_max`, and no more once `bytes_max` bytes of keys and values are
+    /// reached (always at least one row while there are any). An empty answer is the end.
+    ///
+    /// # Errors
+    /// Whatever kept the rows from being read.
+    fn next_batch(&mut self, rows_max: usize, bytes_max: usize) -> KernelResult<Vec<RunRow>>;
+}
+
+/// Where a storage or index extension writes its segments. Implemented by the kernel.
+pub trait SegmentSink {
+    /// Begins a new segment.
+    ///
+    /// # Errors
+    /// `Unavailable` when the disk refuses.
+    fn create(&mut self) -> KernelResult<Box<dyn SegmentWrite>>;
+}
+
+/// A segment being written. Dropped before [`seal`](Self::seal), it leaves nothing behind.
+pub trait SegmentWrite: Send {
+    /// Adds `bytes` at the end and returns the offset at which they begin.
+    ///
+    /// # Errors
+    /// `Unavailable` when the disk refuses, `Limit` when the segment would grow too large.
+    fn append(&mut self, bytes: &[u8]) -> KernelResult<u64>;
+
+    /// Ends the segment and syncs it. From then on it never changes.
+    ///
+    /// # Errors
+    /// `Unavailable` when the disk refuses.
+    fn seal(self: Box<Self>) -> KernelResult<SegmentId>;
+}
+
+/// A sealed segment, readable by any number of threads at once.
+pub trait SegmentRead: Send + Sync {
+    /// The segment's number.
+    fn id(&self) -> SegmentId;
+
+    /// How many bytes were appended to it.
+    fn raw_bytes(&self) -> u64;
+
+    /// Exactly `len` bytes from `offset` on.
+    ///
+    /// # Errors
+    /// `Invalid` outside the segment, `Corrupt` when a block's checksum does not hold.
+    fn read_at(&self, offset: u64, len: usize) -> KernelResult<Slice>;
+}
+
+/// A storage engine: pure functions from sorted runs to immutable segments, and reads of those.
+pub trait StorageExtension: Extension {
+    /// Writes `run` as new segments and returns them, newest last.
+    ///
+    /// # Errors
+    /// Any; nothing is installed, the rows stay in log and memtable, and the flush is tried again.
+    fn flush(
+        &self,
+        table: &TableContext,
+        run: &mut dyn RunCursor,
+        sink: &mut dyn SegmentSink,
+    ) -> KernelResult<Vec<SegmentId>>;
+
+    /// Which of `segments` (oldest first) are worth merging now: a range of their positions.
+    ///
+    /// # Errors
+    /// Any; then nothing is merged.
+    fn plan_compaction(
+        &self,
+        table: &TableContext,
+        segments: &[Arc<dyn SegmentRead>],
+    ) -> KernelResult<Option<std::ops::Range<usize>>>;
+
+    /// Opens `segments` (oldest first; a later one hides an earlier one's rows) for reading.
+    ///
+    /// # Errors
+    /// `Corrupt` or `Plugin` when the engine cannot read one of them.
+    fn open(
+        &self,
+        table: &TableContext,
+        segments: &[Arc<dyn SegmentRead>],
+    ) -> KernelResult<Arc<dyn StorageReader>>;
+}
+
+/// What a storage engine answers from a fixed list of segments.
+pub trait StorageReader: Send + Sync {
+    /// The newest row of each of `keys`: `None` unknown here, `Some(None)` deleted here.
+    ///
+    /// # Errors
+    /// `Corrupt`, or a plugin's failure.
+    fn multi_get(&self, keys: &[&[u8]]) -> KernelResult<Vec<Option<Option<Slice>>>>;
+
+    /// The newest row of each key in `range`, tombstones included, backwards if `reverse`.
+    ///
+    /// # Errors
+    /// `Corrupt`, or a plugin's failure.
+    fn scan(&self, range: &KeyRange, reverse: bool) -> KernelResult<Box<dyn RunCursor>>;
+}
+
+/// The extensions of one database, by name.
+///
+/// Registering under a name that is taken replaces the extension for every later call; calls in
+/// flight end on the one they began with.
+#[derive(Default)]
+pub struct PluginManager {
+    inner: RwLock<Registry>,
+}
+
+#[derive(Default)]
+struct Registry {
+    codecs: BTreeMap<String, Arc<dyn CompressionExtension>>,
+    observers: BTreeMap<String, Arc<dyn ObservabilityExtension>>,
+    storages: BTreeMap<String, Arc<dyn StorageExtension>>,
+}
+
+impl PluginManager {
+    /// Adds or replaces a codec.
+    pub fn register_compression(&self, codec: Arc<dyn CompressionExtension>) {
+        self.inner.write().codecs.insert(codec.info().name, codec);
+    }
+
+    /// Adds or replaces an observer.
+    pub fn register_observability(&self, observer: Arc<dyn ObservabilityExtension>) {
+        self.inner.write().observers.insert(observer.info().name, observer);
+    }
+
+    /// Adds or replaces a storage engine.
+    pub fn register_storage(&self, storage: Arc<dyn StorageExtension>) {
+        self.inner.write().storages.insert(storage.info().name, storage);
+    }
+
+    /// The codec called `name`.
+    ///
+    /// # Errors
+    /// `Plugin` with [`PluginFault::Missing`], naming the codec.
+    pub fn compression(&self, name: &str) -> KernelResult<Arc<dyn CompressionExtension>> {
+        self.inner.read().codecs.get(name).cloned().ok_or_else(|| missing(name, "codec"))
+    }
+
+    /// The storage engine called `name`.
+    ///
+    /// # Errors
+    /// `Plugin` with [`PluginFault::Missing`], naming the engine.
+    pub fn storage(&self, name: &str) -> KernelResult<Arc<dyn StorageExtension>> {
+        self.inner.read().storages.get(name).cloned().ok_or_else(|| missing(name, "storage engine"))
+    }
+
+    /// Every observer.
+    pub fn observers(&self) -> Vec<Arc<dyn ObservabilityExtension>> {
+        self.inner.read().observers.values().cloned().collect()
+    }
+
+    /// Who is registered, sorted by name.
+    pub fn list(&self) -> Vec<ExtensionInfo> {
+        let inner = self.inner.read();
+        let mut all: Vec<_> = inner.codecs.values().map(|e| e.info()).collect();
+        all.extend(inner.observers.values().map(|e| e.info()));
+        all.extend(inner.storages.values().map(|e| e.info()));
+        all.sort_by(|a, b| a.name.cmp(&b.name));
+        all
+    }
+
+    /// Shuts every extension down; failures are logged.
+    pub(crate) fn shutdown(&self) {
+        let inner = std::mem::take(&mut *self.inner.write());
+        let codecs = inner.codecs.into_values().map(|e| (e.info().name, e.shutdown()));
+        let observers = inner.observers.into_values().map(|e| (e.info().name, e.shutdown()));
+        let storages = inner.storages.into_values().map(|e| (e.info().name, e.shutdown()));
+        for (name, ended) in codecs.chain(observers).chain(storages) {
+            if let Err(error) = ended {
+                tracing::warn!(plugin = name, %error, "extension did not shut down well");
+            }
+        }
+    }
+}
+
+fn missing(name: &str, kind: &str) -> KernelError {
+    KernelError::plugin(name, PluginFault::Missing, format!("no {kind} of this name is loaded"))
+}

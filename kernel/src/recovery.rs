@@ -1,0 +1,394 @@
+//! From whatever a crash left to a database that is ready.
+//!
+//! 1. Lock the directory. Make a new database if there is none and the directory is empty.
+//! 2. Read the newest valid meta page, the catalog, the free list. Sync what was read: bytes that a killed
+//!    process handed to the operating system must be on disk before anything is built on them.
+//! 3. Read the log from the meta page's LSN. Rows of whole transactions that their table's base does not
+//!    hold yet go into memtables. The first broken frame is the torn tail, or `Corrupt` if it had been
+//!    synced ([`crate::wal::reader`]).
+//! 4. Wipe the torn tail, remove log segments behind it and segment files that no catalog lists.
+//!
+//! Nothing is changed on disk before step 3 has read everything, and nothing at all when read-only. The
+//! time is proportional to the log since the last checkpoint, not to the data.
+
+use crate::catalog::{self, CATALOG, Codecs, Loaded, Place, TableInfo};
+use crate::engine::{CheckpointState, CommitState, Inner, Options, Storages};
+use crate::environment::Environment;
+use crate::error::{KernelError, KernelResult};
+use crate::kernel_api::{SegmentId, Slice, TableId, Timestamp, TransactionId};
+use crate::mvcc::version::{Access, Base, SegmentBase, TableVersion, Version};
+use crate::page::meta::{META_PAGES, Meta};
+use crate::page::space::{Pins, Space};
+use crate::page::{BlockCache, DATA_FILE, Pager};
+use crate::plugin::PluginManager;
+use crate::segment::{SEGMENT_DIR, Segment, SqueezeCounts, segment_name};
+use crate::tree::TreeRoot;
+use crate::vfs::{OpenMode, Vfs, VfsFile, VfsLock};
+use crate::wal::reader::{self, Tail};
+use crate::wal::record::SEGMENT_HEADER_BYTES;
+use crate::wal::{FIRST_LSN, WAL_DIR, WalManager, WalRecord};
+use parking_lot::{Mutex, RwLock};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize};
+
+const LOCK_FILE: &str = "LOCK";
+/// The data file while a new database is being made; renamed when everything else is in place.
+const NEW_DATA_FILE: &str = "data.new";
+
+/// What opening found and did.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct RecoveryReport {
+    /// Whether the database was made just now.
+    pub created: bool,
+    /// Log records read.
+    pub log_records: u64,
+    /// Committed transactions among them.
+    pub transactions: u64,
+    /// Rows put back into memory.
+    pub rows: u64,
+    /// Transactions whose records were there without their COMMIT: they never happened.
+    pub unfinished: u64,
+    /// Bytes of torn log that were cut off.
+    pub cut_bytes: u64,
+    /// Segment files removed because no catalog listed them.
+    pub orphans: u64,
+    /// How long opening took, in microseconds.
+    pub micros: u64,
+}
+
+/// Opens the database in `env`.
+///
+/// # Errors
+/// As [`crate::Kernel::open`].
+pub(crate) fn open(env: Environment, options: Options) -> KernelResult<Inner> {
+    let started = env.clock.monotonic_us();
+    let vfs = env.vfs.clone();
+    let mut report = RecoveryReport { created: must_create(&*vfs, &options)?, ..Default::default() };
+    let lock = take_lock(&*vfs, &options)?;
+    if report.created {
+        create(&env, &options)?;
+    }
+    let mode = if options.read_only { OpenMode::Read } else { OpenMode::Write };
+    let file = vfs.open(DATA_FILE, mode).map_err(|e| KernelError::io(format!("open {DATA_FILE}"), e))?;
+    let meta = Meta::read(&*file)?;
+    if !options.read_only {
+        file.sync().map_err(|e| KernelError::io(format!("sync {DATA_FILE}"), e))?;
+    }
+    let cache = Arc::new(BlockCache::new(options.cache_bytes_max));
+    let pager = Arc::new(Pager::new(file, cache));
+    let loaded = catalog::load(&pager, meta.catalog)?;
+    let space = load_space(&pager, &meta)?;
+    let plugins = Arc::new(PluginManager::default());
+    let codecs_stored = loaded.codecs.len();
+    let codecs = Arc::new(Codecs::new(loaded.codecs.clone(), plugins.clone()));
+    let storages = Arc::new(Storages(plugins.clone()));
+    let access = Access { pager, codecs: codecs.clone(), storages };
+    let bases = loaded.bases.clone();
+    let memtable_bytes = Arc::new(AtomicUsize::new(0));
+    let mut replay = Replay::new(&*vfs, &meta, loaded, &access, memtable_bytes.clone())?;
+    let tail = reader::read(&*vfs, meta.database, meta.lsn, mode, &mut |lsn, txn, record| {
+        replay.record(lsn, txn, record)
+    })?;
+    replay.finish(&mut report);
+    report.cut_bytes = tail.cut_bytes;
+    if !options.read_only {
+        mend_log(&*vfs, &tail)?;
+        report.orphans = sweep_segments(&*vfs, &bases)?;
+    }
+    let end = tail.end;
+    let wal = WalManager::open(vfs, meta.database, options.wal_segment_bytes, tail.segments, end)?;
+    let mut pins = Pins::default();
+    let last = replay.last;
+    let version = Version {
+        tables: replay.tables.into_iter().map(|(id, table)| (id, Arc::new(table))).collect(),
+        names: Arc::new(replay.names),
+        pin: pins.pin(meta.sequence),
+    };
+    report.micros = env.clock.monotonic_us() - started;
+    let active_bytes = AtomicUsize::new(memtable_bytes.load(std::sync::atomic::Ordering::Relaxed));
+    Ok(Inner {
+        database: meta.database,
+        plugins,
+        codecs,
+        access,
+        wal,
+        next_txn: AtomicU64::new(replay.next_txn),
+        next_table: AtomicU64::new(replay.next_table),
+        next_segment: AtomicU64::new(meta.next_segment),
+        checkpoint: Mutex::new(CheckpointState { meta, space, pins, bases, codecs_stored }),
+        commit: Mutex::new(CommitState { last, sync_floor: 0, window_start: Timestamp(0) }),
+        writers: Mutex::default(),
+        version: RwLock::new(Arc::new(version)),
+        visible: AtomicU64::new(last.0),
+        memtable_bytes,
+        active_bytes,
+        sync_deadline: AtomicU64::new(u64::MAX),
+        stalled: RwLock::new(None),
+        counts: Default::default(),
+        squeezed: Arc::new(SqueezeCounts::default()),
+        recovery: report,
+        closed: AtomicBool::new(false),
+        lock: Mutex::new(lock),
+        env,
+        options,
+    })
+}
+
+/// Whether there is no database and one may be made here.
+fn must_create(vfs: &dyn Vfs, options: &Options) -> KernelResult<bool> {
+    let root = vfs.root();
+    let names = vfs.list("").map_err(|error| match error.kind() {
+        std::io::ErrorKind::NotADirectory => {
+            KernelError::Invalid(format!("{root} is a file; a database is a directory"))
+        }
+        _ => KernelError::io(format!("open {root}"), error),
+    })?;
+    if names.iter().any(|name| name == DATA_FILE) {
+        return Ok(false);
+    }
+    let log = vfs.list(WAL_DIR).map_err(|e| KernelError::io(format!("list {root}/{WAL_DIR}"), e))?;
+    let unfinished = names.iter().any(|name| name == NEW_DATA_FILE);
+    if !log.is_empty() && !unfinished {
+        return Err(KernelError::corrupt(DATA_FILE, 0, "a data file beside the log", "no file"));
+    }
+    let known = [LOCK_FILE, NEW_DATA_FILE];
+    if let Some(other) = names.iter().find(|name| !known.contains(&name.as_str())) {
+        return Err(KernelError::Invalid(format!(
+            "{root} is not a SochDB database: it holds '{other}' and no {DATA_FILE}; name an empty \
+             directory to make a database there"
+        )));
+    }
+    if !options.create || options.read_only {
+        return Err(KernelError::NotFound { kind: "database", name: root });
+    }
+    Ok(true)
+}
+
+fn take_lock(vfs: &dyn Vfs, options: &Options) -> KernelResult<Option<Box<dyn VfsLock>>> {
+    let root = vfs.root();
+    if !options.read_only {
+        vfs.create_dir("").map_err(|e| KernelError::io(format!("make {root}"), e))?;
+    }
+    let lock = vfs.lock(LOCK_FILE).map_err(|e| KernelError::io(format!("lock {root}"), e))?;
+    if lock.is_none() {
+        return Err(KernelError::unavailable(format!(
+            "open {root}: another process or handle has it open; close that first"
+        )));
+    }
+    Ok(lock)
+}
+
+/// Makes an empty database. The data file gets its name last, so a crash leaves either nothing that
+/// counts or all of it.
+fn create(env: &Environment, options: &Options) -> KernelResult<()> {
+    let vfs = &env.vfs;
+    let make = || -> std::io::Result<Arc<dyn VfsFile>> {
+        for dir in [WAL_DIR, SEGMENT_DIR] {
+            vfs.create_dir(dir)?;
+        }
+        for name in vfs.list(WAL_DIR)? {
+            vfs.remove(&format!("{WAL_DIR}/{name}"))?;
+        }
+        if vfs.list("")?.iter().any(|name| name == NEW_DATA_FILE) {
+            vfs.remove(NEW_DATA_FILE)?;
+        }
+        let file = vfs.open(NEW_DATA_FILE, OpenMode::Create)?;
+        vfs.sync_dir("")?;
+        Ok(file)
+    };
+    let io = |error| KernelError::io(format!("make a database in {}", vfs.root()), error);
+    let file = make().map_err(io)?;
+    let meta = |sequence| Meta {
+        database: env.seed,
+        sequence,
+        pages: META_PAGES,
+        lsn: FIRST_LSN,
+        timestamp: 0,
+        next_txn: 1,
+        next_table: CATALOG.0 + 1,
+        next_segment: 1,
+        catalog: TreeRoot::EMPTY,
+        free_list: None,
+    };
+    [1, 2].into_iter().try_for_each(|n| meta(n).write(&*file)).and_then(|()| file.sync()).map_err(io)?;
+    WalManager::open(vfs.clone(), env.seed, options.wal_segment_bytes, Vec::new(), FIRST_LSN)?.begin()?;
+    let name = || vfs.rename(NEW_DATA_FILE, DATA_FILE).and_then(|()| vfs.sync_dir(""));
+    name().map_err(io)
+}
+
+fn load_space(pager: &Pager, meta: &Meta) -> KernelResult<Space> {
+    match &meta.free_list {
+        None => Ok(Space::new(meta.pages)),
+        Some(run) => Space::decode(&pager.run(run)?, crate::page::offset(run.page), meta.pages),
+    }
+}
+
+/// Makes the log go on right behind its last whole frame, and everything before it durable.
+fn mend_log(vfs: &dyn Vfs, tail: &Tail) -> KernelResult<()> {
+    let mend = || -> std::io::Result<()> {
+        for stray in &tail.strays {
+            vfs.remove(stray)?;
+        }
+        if let (Some((start, file)), true) = (tail.segments.last(), 0 < tail.torn_bytes) {
+            let at = SEGMENT_HEADER_BYTES as u64 + tail.end - start;
+            let wipe = tail.torn_bytes.min(file.len()?.saturating_sub(at));
+            file.write_at(at, &vec![0; usize::try_from(wipe).unwrap_or(0)])?;
+        }
+        tail.segments.iter().try_for_each(|(_, file)| file.sync())?;
+        vfs.sync_dir(WAL_DIR)
+    };
+    mend().map_err(|e| KernelError::io("mend the log's end", e))
+}
+
+/// Removes segment files that no catalog lists: flushes that never reached their flip.
+fn sweep_segments(vfs: &dyn Vfs, bases: &BTreeMap<TableId, catalog::StoredBase>) -> KernelResult<u64> {
+    let ids = |base: &catalog::StoredBase| match &base.place {
+        Place::Segments { ids, .. } => ids.clone(),
+        Place::Tree(_) => Vec::new(),
+    };
+    let listed: Vec<String> = bases.values().flat_map(ids).map(segment_name).collect();
+    let sweep = || -> std::io::Result<u64> {
+        let mut orphans = 0;
+        for name in vfs.list(SEGMENT_DIR)? {
+            let name = format!("{SEGMENT_DIR}/{name}");
+            if !listed.contains(&name) {
+                vfs.remove(&name)?;
+                orphans += 1;
+            }
+        }
+        Ok(orphans)
+    };
+    sweep().map_err(|e| KernelError::io("remove orphaned segments", e))
+}
+
+type Row = (TableId, Vec<u8>, Option<Slice>);
+
+/// Puts the log's transactions back, one at a time, in commit order.
+struct Replay {
+    tables: BTreeMap<TableId, TableVersion>,
+    names: BTreeMap<String, Arc<TableInfo>>,
+    /// The catalog's base holds every commit up to here.
+    folded: Timestamp,
+    /// Transactions whose COMMIT has not been read yet: LSN of the first frame, and rows.
+    open: HashMap<TransactionId, (u64, Vec<Row>)>,
+    memtable_bytes: Arc<AtomicUsize>,
+    last: Timestamp,
+    next_txn: u64,
+    next_table: u64,
+    counts: RecoveryReport,
+}
+
+impl Replay {
+    fn new(
+        vfs: &dyn Vfs,
+        meta: &Meta,
+        loaded: Loaded,
+        access: &Access,
+        memtable_bytes: Arc<AtomicUsize>,
+    ) -> KernelResult<Replay> {
+        let folded = Timestamp(meta.timestamp);
+        let mut tables = BTreeMap::new();
+        let catalog = TableVersion::new(Base::Tree(meta.catalog), folded, memtable_bytes.clone());
+        tables.insert(CATALOG, catalog);
+        let mut names = BTreeMap::new();
+        for info in loaded.tables {
+            let (base, flushed) = match loaded.bases.get(&info.id).map(|base| (&base.place, base.flushed)) {
+                Some((Place::Tree(root), flushed)) => (Base::Tree(*root), flushed),
+                Some((Place::Segments { rows, ids }, flushed)) => {
+                    let open = |&id: &SegmentId| {
+                        let (codecs, cache) = (access.codecs.clone(), access.pager.cache.clone());
+                        Segment::open(vfs, meta.database, id, codecs, cache).map(Arc::new)
+                    };
+                    let segments = ids.iter().map(open).collect::<KernelResult<_>>()?;
+                    (Base::Segments(Arc::new(SegmentBase::new(segments, *rows))), flushed)
+                }
+                None => (Base::empty(&info), Timestamp(0)),
+            };
+            tables.insert(info.id, TableVersion::new(base, flushed, memtable_bytes.clone()));
+            names.insert(info.name.clone(), Arc::new(info));
+        }
+        Ok(Replay {
+            tables,
+            names,
+            folded,
+            open: HashMap::new(),
+            memtable_bytes,
+            last: folded,
+            next_txn: meta.next_txn,
+            next_table: meta.next_table,
+            counts: RecoveryReport::default(),
+        })
+    }
+
+    fn record(&mut self, lsn: u64, txn: TransactionId, record: WalRecord<'_>) -> KernelResult<()> {
+        self.counts.log_records += 1;
+        self.next_txn = self.next_txn.max(txn.0 + 1);
+        let rows = &mut self.open;
+        match record {
+            WalRecord::Begin { .. } => drop(rows.insert(txn, (lsn, Vec::new()))),
+            WalRecord::Put { table, key, value } => {
+                rows.entry(txn).or_insert((lsn, Vec::new())).1.push((table, key.to_vec(), Some(value.into())));
+            }
+            WalRecord::Delete { table, key } => {
+                rows.entry(txn).or_insert((lsn, Vec::new())).1.push((table, key.to_vec(), None));
+            }
+            WalRecord::Abort => drop(rows.remove(&txn)),
+            WalRecord::Checkpoint { .. } => {}
+            WalRecord::Commit { timestamp, rows: count } => {
+                let (first, rows) = rows.remove(&txn).unwrap_or((lsn, Vec::new()));
+                if rows.len() as u64 != count {
+                    let found = format!("{} rows", rows.len());
+                    let expected = format!("{count} rows of transaction {txn}");
+                    return Err(KernelError::corrupt(WAL_DIR, lsn, expected, found));
+                }
+                self.commit(first, timestamp, rows)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn commit(&mut self, lsn: u64, timestamp: Timestamp, rows: Vec<Row>) -> KernelResult<()> {
+        self.counts.transactions += 1;
+        self.last = self.last.max(timestamp);
+        // Tables first, so that rows of a table made by the same transaction find it. The catalog's
+        // number is the smallest, so its rows come first in the log as well.
+        let catalog_rows = rows.first().is_some_and(|(id, ..)| *id == CATALOG);
+        for (id, key, value) in rows {
+            if id == CATALOG && self.folded < timestamp {
+                self.change_catalog(&key, value.as_deref())?;
+            }
+            let Some(table) = self.tables.get(&id).filter(|table| table.flushed < timestamp) else {
+                continue;
+            };
+            table.active.insert(&key, timestamp, value, lsn);
+            self.counts.rows += 1;
+        }
+        if catalog_rows {
+            let live: BTreeSet<TableId> = self.names.values().map(|info| info.id).collect();
+            self.tables.retain(|id, _| *id == CATALOG || live.contains(id));
+        }
+        Ok(())
+    }
+
+    fn change_catalog(&mut self, key: &[u8], row: Option<&[u8]>) -> KernelResult<()> {
+        let name = String::from_utf8_lossy(&key[1..]).into_owned();
+        let Some(row) = row else {
+            self.names.remove(&name);
+            return Ok(());
+        };
+        let info = TableInfo::decode(&name, row)?;
+        self.next_table = self.next_table.max(info.id.0 + 1);
+        let bytes = self.memtable_bytes.clone();
+        let empty = || TableVersion::new(Base::empty(&info), Timestamp(0), bytes);
+        self.tables.entry(info.id).or_insert_with(empty);
+        self.names.insert(name, Arc::new(info));
+        Ok(())
+    }
+
+    fn finish(&mut self, report: &mut RecoveryReport) {
+        let RecoveryReport { log_records, transactions, rows, .. } = self.counts;
+        (report.log_records, report.transactions, report.rows) = (log_records, transactions, rows);
+        report.unfinished = self.open.len() as u64;
+    }
+}

@@ -1,0 +1,504 @@
+//! Begin, read, write, commit, roll back: the one place where log and versions meet.
+//!
+//! A transaction keeps its writes to itself until `commit`, which does, in this order:
+//!
+//! 1. validate: no row it wrote (Serializable: or read) has a newer version, else `Conflict`;
+//! 2. append its records to the log;
+//! 3. insert its rows into the memtables, with a timestamp nobody reads at yet;
+//! 4. wait for the log's sync, outside every lock, shared with all who wait;
+//! 5. publish the timestamp.
+//!
+//! Steps 1 to 3 hold the commit lock, so log order, timestamp order and validation order are one. Step 5
+//! comes last: no snapshot reads at a timestamp whose rows might still be lost or not yet be there.
+//!
+//! | level                                | reads                          | a commit conflicts when          |
+//! |--------------------------------------|--------------------------------|----------------------------------|
+//! | ReadCommitted                        | each call sees the newest rows | never                            |
+//! | RepeatableRead, SnapshotIsolation    | one snapshot                   | a row it wrote has a newer version |
+//! | Serializable                         | one snapshot                   | ... or a row or range it read has  |
+//!
+//! Serializable is validated backwards: what was read must still be the newest when the commit takes its
+//! place in the order, so the order of commits *is* the serial order. Transactions that wrote nothing
+//! read a prefix of that order and never conflict.
+
+use crate::catalog::{self, CATALOG, TableInfo, TableOptions};
+use crate::engine::Inner;
+use crate::error::{KernelError, KernelResult};
+use crate::kernel_api::{IsolationLevel, KeyRange, Slice, TableId, Timestamp, TransactionId};
+use crate::limits::{FRAME_PAYLOAD_BYTES_TARGET, KEY_BYTES_MAX, VALUE_BYTES_MAX};
+use crate::mvcc::merge::{Merged, Source};
+use crate::mvcc::version::Version;
+use crate::wal::{Durability, WalRecord};
+use parking_lot::Mutex;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+/// How a transaction behaves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct TransactionOptions {
+    /// Which anomalies it is protected from.
+    pub isolation: IsolationLevel,
+    /// When its commit counts as done; `None` for the database's own setting.
+    pub durability: Option<Durability>,
+    /// Whether it refuses to write.
+    pub read_only: bool,
+}
+
+/// A point in a transaction to which it can be rolled back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Savepoint {
+    transaction: TransactionId,
+    undo: usize,
+}
+
+type Writes = BTreeMap<TableId, BTreeMap<Vec<u8>, Option<Slice>>>;
+
+/// One write, as it was before: what rolling back to a savepoint puts back.
+struct Undo {
+    table: TableId,
+    key: Vec<u8>,
+    before: Option<Option<Slice>>,
+}
+
+/// What a serializable transaction has read.
+#[derive(Default)]
+struct Reads {
+    keys: BTreeSet<(TableId, Vec<u8>)>,
+    ranges: Vec<(TableId, KeyRange)>,
+}
+
+/// A running transaction. Dropped without [`commit`](Self::commit), it never happened.
+pub struct Transaction {
+    inner: Arc<Inner>,
+    id: TransactionId,
+    options: TransactionOptions,
+    version: Arc<Version>,
+    snapshot: Timestamp,
+    writes: Writes,
+    write_bytes: usize,
+    undo: Vec<Undo>,
+    reads: Mutex<Reads>,
+    /// Registered as a writer whose snapshot the conflict window must cover.
+    registered: bool,
+    finished: bool,
+}
+
+/// The rows of a range, as [`Transaction::scan`] found them.
+pub struct Scan {
+    merged: Merged,
+    failed: bool,
+}
+
+impl Iterator for Scan {
+    type Item = KernelResult<(Vec<u8>, Slice)>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        while !self.failed {
+            match self.merged.next() {
+                Ok(Some((key, Some(value)))) => return Some(Ok((key, value))),
+                Ok(Some((_, None))) => {}
+                Ok(None) => return None,
+                Err(error) => {
+                    self.failed = true;
+                    return Some(Err(error));
+                }
+            }
+        }
+        None
+    }
+}
+
+impl Transaction {
+    pub(crate) fn begin(inner: Arc<Inner>, options: TransactionOptions) -> KernelResult<Transaction> {
+        inner.check_open()?;
+        let registered = !options.read_only;
+        let (version, snapshot) = inner.pin(registered);
+        Ok(Transaction {
+            id: inner.next_transaction_id(),
+            inner,
+            options,
+            version,
+            snapshot,
+            writes: Writes::new(),
+            write_bytes: 0,
+            undo: Vec::new(),
+            reads: Mutex::default(),
+            registered,
+            finished: false,
+        })
+    }
+
+    /// The transaction's number.
+    pub fn id(&self) -> TransactionId {
+        self.id
+    }
+
+    /// The commit up to which this transaction sees the database.
+    pub fn snapshot(&self) -> Timestamp {
+        self.snapshot
+    }
+
+    /// What a read made now sees.
+    fn view(&self) -> KernelResult<(Arc<Version>, Timestamp)> {
+        self.inner.check_open()?;
+        match self.options.isolation {
+            IsolationLevel::ReadCommitted => Ok(self.inner.pin(false)),
+            _ => Ok((self.version.clone(), self.snapshot)),
+        }
+    }
+
+    fn is_serializable(&self) -> bool {
+        self.options.isolation == IsolationLevel::Serializable && !self.options.read_only
+    }
+
+    /// The table called `name`.
+    ///
+    /// # Errors
+    /// `NotFound`.
+    pub fn table(&self, name: &str) -> KernelResult<TableInfo> {
+        Ok((*self.resolve(&self.view()?.0, name)?).clone())
+    }
+
+    /// Every table, sorted by name.
+    ///
+    /// # Errors
+    /// `Closed`.
+    pub fn tables(&self) -> KernelResult<Vec<TableInfo>> {
+        let (version, _) = self.view()?;
+        let mut tables: BTreeMap<String, TableInfo> =
+            version.names.iter().map(|(name, info)| (name.clone(), (**info).clone())).collect();
+        for (key, row) in self.writes.get(&CATALOG).into_iter().flatten() {
+            let name = String::from_utf8_lossy(&key[1..]).into_owned();
+            match row {
+                Some(row) => tables.insert(name.clone(), TableInfo::decode(&name, row)?),
+                None => tables.remove(&name),
+            };
+        }
+        Ok(tables.into_values().collect())
+    }
+
+    fn resolve(&self, version: &Version, name: &str) -> KernelResult<Arc<TableInfo>> {
+        if self.is_serializable() {
+            self.reads.lock().keys.insert((CATALOG, catalog::table_key(name)));
+        }
+        let missing = || KernelError::NotFound { kind: "table", name: name.to_owned() };
+        if let Some(own) = self.writes.get(&CATALOG)
+            && let Some(row) = own.get(&catalog::table_key(name))
+        {
+            return Ok(Arc::new(TableInfo::decode(name, row.as_ref().ok_or_else(missing)?)?));
+        }
+        version.names.get(name).cloned().ok_or_else(missing)
+    }
+
+    /// The value of `key` in `table`, or `None`.
+    ///
+    /// # Errors
+    /// `NotFound` for the table, `Corrupt`, or a plugin's failure.
+    pub fn get(&self, table: &str, key: &[u8]) -> KernelResult<Option<Slice>> {
+        let (version, at) = self.view()?;
+        let info = self.resolve(&version, table)?;
+        if let Some(own) = self.writes.get(&info.id).and_then(|rows| rows.get(key)) {
+            return Ok(own.clone());
+        }
+        if self.is_serializable() {
+            self.reads.lock().keys.insert((info.id, key.to_vec()));
+        }
+        match version.tables.get(&info.id) {
+            Some(rows) => rows.get(&self.inner.access, &info, key, at),
+            None => Ok(None),
+        }
+    }
+
+    /// The rows of `range` in growing order of keys, this transaction's own writes so far included.
+    ///
+    /// # Errors
+    /// `NotFound` for the table, `Corrupt`, or a plugin's failure; each row may fail as well.
+    pub fn scan(&self, table: &str, range: impl Into<KeyRange>) -> KernelResult<Scan> {
+        self.scan_towards(table, range.into(), false)
+    }
+
+    /// The rows of `range` in falling order of keys.
+    ///
+    /// # Errors
+    /// As [`scan`](Self::scan).
+    pub fn scan_reverse(&self, table: &str, range: impl Into<KeyRange>) -> KernelResult<Scan> {
+        self.scan_towards(table, range.into(), true)
+    }
+
+    fn scan_towards(&self, table: &str, range: KeyRange, reverse: bool) -> KernelResult<Scan> {
+        let (version, at) = self.view()?;
+        let info = self.resolve(&version, table)?;
+        if self.is_serializable() {
+            self.reads.lock().ranges.push((info.id, range.clone()));
+        }
+        let mut sources = Vec::new();
+        if let Some(own) = self.writes.get(&info.id)
+            && !range.is_empty()
+        {
+            let bounds = (range.start.clone(), range.end.clone());
+            let rows = own.range(bounds).map(|(key, value)| (key.clone(), value.clone()));
+            let mut rows: Vec<_> = rows.collect();
+            if reverse {
+                rows.reverse();
+            }
+            sources.push(Source::Writes(rows.into_iter()));
+        }
+        if let Some(rows) = version.tables.get(&info.id) {
+            sources.extend(rows.memory(at, &range, reverse));
+            sources.push(rows.base_source(&self.inner.access, &info, &range, reverse)?);
+        }
+        Ok(Scan { merged: Merged::new(sources, reverse), failed: false })
+    }
+
+    /// Sets the value of `key` in `table`.
+    ///
+    /// # Errors
+    /// `NotFound` for the table, `Limit` when key, value or transaction are too large, `Invalid` in a
+    /// read-only transaction.
+    pub fn put(&mut self, table: &str, key: &[u8], value: &[u8]) -> KernelResult<()> {
+        bound("bytes of a value", value.len(), VALUE_BYTES_MAX)?;
+        let info = self.writable(table, key)?;
+        self.write(info.id, key.to_vec(), Some(value.into()))
+    }
+
+    /// Removes `key` from `table`; nothing happens if it is not there.
+    ///
+    /// # Errors
+    /// As [`put`](Self::put).
+    pub fn delete(&mut self, table: &str, key: &[u8]) -> KernelResult<()> {
+        let info = self.writable(table, key)?;
+        self.write(info.id, key.to_vec(), None)
+    }
+
+    fn writable(&self, table: &str, key: &[u8]) -> KernelResult<Arc<TableInfo>> {
+        bound("bytes of a key", key.len(), KEY_BYTES_MAX)?;
+        self.check_writable()?;
+        self.resolve(&self.view()?.0, table)
+    }
+
+    fn check_writable(&self) -> KernelResult<()> {
+        self.inner.check_writable()?;
+        if self.options.read_only {
+            return Err(KernelError::invalid("this transaction is read-only; begin one that writes"));
+        }
+        Ok(())
+    }
+
+    fn write(&mut self, table: TableId, key: Vec<u8>, value: Option<Slice>) -> KernelResult<()> {
+        let bytes = key.len() + value.as_ref().map_or(0, |value| value.len()) + 64;
+        bound("bytes of a transaction", self.write_bytes + bytes, self.inner.options.write_set_bytes_max)?;
+        self.write_bytes += bytes;
+        let before = self.writes.entry(table).or_default().insert(key.clone(), value);
+        self.undo.push(Undo { table, key, before });
+        Ok(())
+    }
+
+    /// Makes a table. It exists for others once this transaction commits.
+    ///
+    /// # Errors
+    /// `Invalid` when the name is taken or cannot be one, `Plugin` when the storage engine or codec that
+    /// `options` name is not loaded.
+    pub fn create_table(&mut self, name: &str, options: TableOptions) -> KernelResult<()> {
+        self.check_writable()?;
+        catalog::check_name(name)?;
+        catalog::check_options(&options)?;
+        if let Some(storage) = &options.storage {
+            self.inner.plugins.storage(storage)?;
+        }
+        if let Some(codec) = &options.codec {
+            self.inner.plugins.compression(codec)?;
+        }
+        self.refuse_taken(name)?;
+        let info = TableInfo { id: self.inner.next_table_id(), name: name.to_owned(), options };
+        self.write(CATALOG, catalog::table_key(name), Some(info.encode().into()))
+    }
+
+    fn refuse_taken(&self, name: &str) -> KernelResult<()> {
+        match self.table(name) {
+            Ok(_) => Err(KernelError::Invalid(format!("a table named '{name}' exists already"))),
+            Err(KernelError::NotFound { .. }) => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Removes a table with all its rows.
+    ///
+    /// # Errors
+    /// `NotFound`.
+    pub fn drop_table(&mut self, name: &str) -> KernelResult<()> {
+        self.check_writable()?;
+        let info = self.table(name)?;
+        let own = self.writes.get(&info.id).map(|rows| rows.keys().cloned().collect::<Vec<_>>());
+        for key in own.unwrap_or_default() {
+            let before = self.writes.get_mut(&info.id).and_then(|rows| rows.remove(&key));
+            self.undo.push(Undo { table: info.id, key, before });
+        }
+        self.write(CATALOG, catalog::table_key(name), None)
+    }
+
+    /// Gives the table `from` the name `to`.
+    ///
+    /// # Errors
+    /// `NotFound`, or `Invalid` when `to` is taken or cannot be a name.
+    pub fn rename_table(&mut self, from: &str, to: &str) -> KernelResult<()> {
+        self.check_writable()?;
+        catalog::check_name(to)?;
+        let info = self.table(from)?;
+        self.refuse_taken(to)?;
+        let info = TableInfo { name: to.to_owned(), ..info };
+        self.write(CATALOG, catalog::table_key(from), None)?;
+        self.write(CATALOG, catalog::table_key(to), Some(info.encode().into()))
+    }
+
+    /// Remembers this moment.
+    pub fn savepoint(&mut self) -> Savepoint {
+        Savepoint { transaction: self.id, undo: self.undo.len() }
+    }
+
+    /// Undoes every write since `savepoint`, which stays valid.
+    ///
+    /// # Errors
+    /// `Invalid` when the savepoint is another transaction's, or lies behind one already rolled back to.
+    pub fn rollback_to(&mut self, savepoint: Savepoint) -> KernelResult<()> {
+        if savepoint.transaction != self.id || self.undo.len() < savepoint.undo {
+            return Err(KernelError::invalid("this savepoint is not one of this transaction any more"));
+        }
+        while savepoint.undo < self.undo.len() {
+            let Undo { table, key, before } = self.undo.pop().expect("counted");
+            let rows = self.writes.entry(table).or_default();
+            match before {
+                Some(value) => rows.insert(key, value),
+                None => rows.remove(&key),
+            };
+        }
+        Ok(())
+    }
+
+    /// Ends the transaction without a trace. Dropping it does the same.
+    pub fn rollback(self) {}
+
+    /// Makes the writes durable and visible, all at once, and returns when that was.
+    ///
+    /// # Errors
+    /// `Conflict`: nothing happened, run it again. `Unavailable` or `Limit`: nothing happened. `Closed`: the
+    /// log failed; whether the commit is on disk shows when the database is opened again.
+    pub fn commit(mut self) -> KernelResult<Timestamp> {
+        self.writes.retain(|_, rows| !rows.is_empty());
+        self.finished = true;
+        if self.writes.is_empty() {
+            self.inner.counts.commits.add(1);
+            return Ok(self.snapshot);
+        }
+        let inner = self.inner.clone();
+        let result = inner.commit(&self, self.options.durability.unwrap_or(inner.options.durability));
+        // Its snapshot must not hold back what a checkpoint may let go.
+        drop(self);
+        match &result {
+            Ok(_) => inner.counts.commits.add(1),
+            Err(error) if error.is_retryable() => inner.counts.conflicts.add(1),
+            Err(_) => inner.counts.rollbacks.add(1),
+        }
+        if result.is_ok() {
+            inner.checkpoint_after_commit();
+        }
+        result
+    }
+
+    /// The tables and rows written, for the engine.
+    pub(crate) fn writes(&self) -> &BTreeMap<TableId, BTreeMap<Vec<u8>, Option<Slice>>> {
+        &self.writes
+    }
+
+    /// Step 1 of a commit: nothing it depends on has changed. Called under the commit lock.
+    pub(crate) fn validate(&self, current: &Version, window_start: Timestamp) -> KernelResult<()> {
+        let conflict = |text: String| Err(KernelError::Conflict(text));
+        for table in self.writes.keys().filter(|&&table| table != CATALOG) {
+            let created = || self.creates(*table);
+            if !current.tables.contains_key(table) && !created() {
+                return conflict(format!("table {table} was dropped"));
+            }
+        }
+        let read_committed = self.options.isolation == IsolationLevel::ReadCommitted;
+        if read_committed && !self.writes.contains_key(&CATALOG) {
+            return Ok(());
+        }
+        if self.snapshot < window_start {
+            return conflict(format!("the snapshot at {} is too old to be checked", self.snapshot));
+        }
+        // Two tables of one name would lose one of them, so the catalog is checked at every level.
+        let checked = self.writes.iter().filter(|(id, _)| !read_committed || **id == CATALOG);
+        for (id, rows) in checked {
+            let Some(table) = current.tables.get(id) else { continue };
+            for memtable in table.newer_than(self.snapshot) {
+                let changed = |key: &&Vec<u8>| Some(self.snapshot) < memtable.newest_of(key);
+                if let Some(key) = rows.keys().find(changed) {
+                    return conflict(format!("a row of table {id} was written first: {}", key.escape_ascii()));
+                }
+            }
+        }
+        let reads = self.reads.lock();
+        for (id, key) in &reads.keys {
+            let Some(table) = current.tables.get(id) else { continue };
+            if table.newer_than(self.snapshot).any(|m| Some(self.snapshot) < m.newest_of(key)) {
+                return conflict(format!("a row of table {id} was read, then changed: {}", key.escape_ascii()));
+            }
+        }
+        for (id, range) in &reads.ranges {
+            let Some(table) = current.tables.get(id) else { continue };
+            if table.newer_than(self.snapshot).any(|m| m.has_newer(range, self.snapshot)) {
+                return conflict(format!("a range of table {id} was read, then changed"));
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether this transaction itself makes the table `id`.
+    fn creates(&self, id: TableId) -> bool {
+        let rows = self.writes.get(&CATALOG).into_iter().flatten();
+        let infos = rows.filter_map(|(_, row)| TableInfo::decode("", row.as_ref()?).ok());
+        infos.into_iter().any(|info| info.id == id)
+    }
+
+    /// Step 2 of a commit: its records, as payloads of log frames.
+    pub(crate) fn payloads(&self, timestamp: Timestamp) -> Vec<Vec<u8>> {
+        let begin = || self.id.0.to_le_bytes().to_vec();
+        let mut payloads = vec![begin()];
+        let mut rows = 0;
+        WalRecord::Begin { snapshot: self.snapshot }.encode(&mut payloads[0]);
+        for (&table, writes) in &self.writes {
+            for (key, value) in writes {
+                let record = match value {
+                    Some(value) => WalRecord::Put { table, key, value },
+                    None => WalRecord::Delete { table, key },
+                };
+                let bytes = key.len() + value.as_ref().map_or(0, |value| value.len());
+                let last = payloads.last_mut().expect("never empty");
+                if 64 < last.len() && FRAME_PAYLOAD_BYTES_TARGET < last.len() + bytes {
+                    payloads.push(begin());
+                }
+                record.encode(payloads.last_mut().expect("never empty"));
+                rows += 1;
+            }
+        }
+        WalRecord::Commit { timestamp, rows }.encode(payloads.last_mut().expect("never empty"));
+        payloads
+    }
+}
+
+impl Drop for Transaction {
+    fn drop(&mut self) {
+        if self.registered {
+            self.inner.unregister(self.snapshot);
+        }
+        if !self.finished {
+            self.inner.counts.rollbacks.add(1);
+        }
+    }
+}
+
+fn bound(what: &'static str, got: usize, bound: usize) -> KernelResult<()> {
+    if got <= bound {
+        return Ok(());
+    }
+    Err(KernelError::Limit { what, got: got as u64, bound: bound as u64 })
+}

@@ -1,0 +1,247 @@
+//! A tree page as bytes: what lies behind the header that [`crate::page`] describes.
+//!
+//! | where            | size      | content                                                     |
+//! |------------------|----------:|-------------------------------------------------------------|
+//! | offset 24        | `prefix`  | the bytes that every key of the page begins with            |
+//! | behind it        | 2 `count` | u16 slots: each the offset of a cell, in the order of keys  |
+//! | from `cells` on  |           | the cells                                                   |
+//!
+//! A leaf's cell: suffix length u16, value length u32, the key without the prefix, the value. When bit 31
+//! of the value length is set, the value lies elsewhere and the cell holds its [`RunRef`].
+//! An inner page's cell: suffix length u16, child page u64, child checksum u32, the separator without the
+//! prefix. All keys under a child are at or behind its separator and before the next child's.
+
+use crate::codec::Reader;
+use crate::error::KernelResult;
+use crate::kernel_api::Slice;
+use crate::limits::{KEY_BYTES_MAX, PAGE_BYTES};
+use crate::page::{DATA_FILE, PAGE_HEADER_BYTES, PageRef, RUN_REF_BYTES, RunRef};
+use std::cmp::Ordering;
+use std::sync::Arc;
+
+/// Values longer than this get a run of their own; two rows of this size fit a page.
+pub(crate) const INLINE_BYTES_MAX: usize = (PAGE_BYTES - PAGE_HEADER_BYTES) / 2 - KEY_BYTES_MAX / 4;
+const RUN_FLAG: u32 = 1 << 31;
+const LEAF_CELL_BYTES: usize = 2 + 4;
+const INNER_CELL_BYTES: usize = 2 + 8 + 4;
+const KIND_LEAF: u8 = 1;
+const KIND_INNER: u8 = 2;
+const _: () = assert!(
+    PAGE_HEADER_BYTES + 2 + LEAF_CELL_BYTES + KEY_BYTES_MAX + INLINE_BYTES_MAX <= PAGE_BYTES,
+    "any single row fits a page"
+);
+const _: () = assert!(
+    PAGE_HEADER_BYTES + 3 * (2 + INNER_CELL_BYTES + KEY_BYTES_MAX) <= PAGE_BYTES,
+    "any three separators fit a page"
+);
+
+/// What a leaf holds for a key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Stored {
+    Inline(Slice),
+    Run(RunRef),
+}
+
+fn u16_at(bytes: &[u8], at: usize) -> usize {
+    usize::from(u16::from_le_bytes([bytes[at], bytes[at + 1]]))
+}
+
+fn u32_at(bytes: &[u8], at: usize) -> u32 {
+    u32::from_le_bytes(bytes[at..at + 4].try_into().expect("4 bytes"))
+}
+
+pub(crate) fn count(page: &[u8]) -> usize {
+    u16_at(page, 6)
+}
+
+fn prefix(page: &[u8]) -> &[u8] {
+    &page[PAGE_HEADER_BYTES..][..u16_at(page, 16)]
+}
+
+fn cell(page: &[u8], index: usize) -> usize {
+    u16_at(page, PAGE_HEADER_BYTES + u16_at(page, 16) + 2 * index)
+}
+
+fn cell_bytes(page: &[u8]) -> usize {
+    if page[5] == 0 { LEAF_CELL_BYTES } else { INNER_CELL_BYTES }
+}
+
+fn suffix(page: &[u8], index: usize) -> &[u8] {
+    let at = cell(page, index);
+    &page[at + cell_bytes(page)..][..u16_at(page, at)]
+}
+
+/// The key of entry `index`.
+pub(crate) fn key(page: &[u8], index: usize) -> Vec<u8> {
+    let (prefix, suffix) = (prefix(page), suffix(page, index));
+    let mut key = Vec::with_capacity(prefix.len() + suffix.len());
+    key.extend_from_slice(prefix);
+    key.extend_from_slice(suffix);
+    key
+}
+
+/// Where `key` is: `Ok` its index, or `Err` the index of the first entry behind it.
+pub(crate) fn find(page: &[u8], key: &[u8]) -> Result<usize, usize> {
+    let prefix = prefix(page);
+    let shared = prefix.len().min(key.len());
+    let rest = match key[..shared].cmp(&prefix[..shared]) {
+        Ordering::Less => return Err(0),
+        Ordering::Greater => return Err(count(page)),
+        Ordering::Equal if key.len() < prefix.len() => return Err(0),
+        Ordering::Equal => &key[shared..],
+    };
+    let (mut low, mut high) = (0, count(page));
+    while low < high {
+        let middle = (low + high) / 2;
+        match suffix(page, middle).cmp(rest) {
+            Ordering::Less => low = middle + 1,
+            Ordering::Greater => high = middle,
+            Ordering::Equal => return Ok(middle),
+        }
+    }
+    Err(low)
+}
+
+/// The child of an inner page under which `key` belongs.
+pub(crate) fn child_for(page: &[u8], key: &[u8]) -> usize {
+    find(page, key).unwrap_or_else(|behind| behind.saturating_sub(1))
+}
+
+/// The child number `index` of an inner page.
+pub(crate) fn child(page: &[u8], index: usize) -> PageRef {
+    let at = cell(page, index) + 2;
+    let page_number = u64::from_le_bytes(page[at..at + 8].try_into().expect("8 bytes"));
+    PageRef { page: page_number, crc: u32_at(page, at + 8) }
+}
+
+/// What a leaf holds at `index`.
+///
+/// # Errors
+/// `Corrupt` when a run's reference makes no sense.
+pub(crate) fn stored(page: &Arc<[u8]>, index: usize) -> KernelResult<Stored> {
+    let at = cell(page, index);
+    let len = u32_at(page, at + 2);
+    let start = at + LEAF_CELL_BYTES + u16_at(page, at);
+    if len & RUN_FLAG == 0 {
+        return Ok(Stored::Inline(Slice::part(page.clone(), start, len as usize)));
+    }
+    let mut reader = Reader::new(DATA_FILE, 0, &page[start..start + RUN_REF_BYTES]);
+    Ok(Stored::Run(RunRef::decode(&mut reader)?))
+}
+
+/// Whether every offset of the page stays inside it; else what is wrong.
+pub(crate) fn check(page: &[u8]) -> Result<(), &'static str> {
+    let kind = if page[5] == 0 { KIND_LEAF } else { KIND_INNER };
+    if page[4] != kind {
+        return Err("a kind that does not match the level");
+    }
+    let slots = PAGE_HEADER_BYTES + u16_at(page, 16);
+    let cells = slots + 2 * count(page);
+    if PAGE_BYTES < cells || count(page) == 0 || page[20..24] != [0; 4] {
+        return Err("a header out of bounds");
+    }
+    for index in 0..count(page) {
+        let at = cell(page, index);
+        if at < cells || PAGE_BYTES < at + cell_bytes(page) {
+            return Err("a cell out of bounds");
+        }
+        let mut end = at + cell_bytes(page) + u16_at(page, at);
+        if kind == KIND_LEAF {
+            let len = u32_at(page, at + 2);
+            end += if len & RUN_FLAG == 0 { len as usize } else { RUN_REF_BYTES };
+        }
+        if PAGE_BYTES < end {
+            return Err("an entry out of bounds");
+        }
+    }
+    Ok(())
+}
+
+/// One entry of a page being built.
+#[derive(Debug, Clone)]
+pub(crate) enum Entry {
+    Row(Vec<u8>, Stored),
+    Child(Vec<u8>, PageRef),
+}
+
+impl Entry {
+    pub fn key(&self) -> &[u8] {
+        match self {
+            Entry::Row(key, _) | Entry::Child(key, _) => key,
+        }
+    }
+
+    /// Bytes in the page, slot included, if nothing of the key were shared.
+    pub fn bytes(&self) -> usize {
+        let value = match self {
+            Entry::Row(_, Stored::Inline(value)) => LEAF_CELL_BYTES + value.len(),
+            Entry::Row(_, Stored::Run(_)) => LEAF_CELL_BYTES + RUN_REF_BYTES,
+            Entry::Child(..) => INNER_CELL_BYTES,
+        };
+        2 + self.key().len() + value
+    }
+}
+
+/// How many bytes `a` and `b` share at their beginning.
+pub(crate) fn shared(a: &[u8], b: &[u8]) -> usize {
+    a.iter().zip(b).take_while(|(a, b)| a == b).count()
+}
+
+/// Every entry of a page.
+///
+/// # Errors
+/// `Corrupt` when a run's reference makes no sense.
+pub(crate) fn entries(page: &Arc<[u8]>) -> KernelResult<Vec<Entry>> {
+    let level = page[5];
+    let entry = |index| match level {
+        0 => Ok(Entry::Row(key(page, index), stored(page, index)?)),
+        _ => Ok(Entry::Child(key(page, index), child(page, index))),
+    };
+    (0..count(page)).map(entry).collect()
+}
+
+/// A page of `level` that holds `entries`, not yet sealed.
+pub(crate) fn build(level: u8, entries: &[Entry]) -> Vec<u8> {
+    let (first, last) = (entries[0].key(), entries[entries.len() - 1].key());
+    assert!(first < last || entries.len() == 1, "a page's keys grow");
+    let prefix = shared(first, last);
+    let mut page = vec![0; PAGE_BYTES];
+    let small = |number: usize| u16::try_from(number).expect("a page is smaller than 64 KiB");
+    page[4] = if level == 0 { KIND_LEAF } else { KIND_INNER };
+    page[5] = level;
+    page[6..8].copy_from_slice(&small(entries.len()).to_le_bytes());
+    page[16..18].copy_from_slice(&small(prefix).to_le_bytes());
+    page[PAGE_HEADER_BYTES..][..prefix].copy_from_slice(&first[..prefix]);
+    let slots = PAGE_HEADER_BYTES + prefix;
+    let mut cells = PAGE_BYTES;
+    let mut cell = Vec::new();
+    for (index, entry) in entries.iter().enumerate() {
+        let suffix = &entry.key()[prefix..];
+        cell.clear();
+        cell.extend_from_slice(&small(suffix.len()).to_le_bytes());
+        match entry {
+            Entry::Row(_, Stored::Inline(value)) => {
+                let len = u32::try_from(value.len()).expect("inline values are small");
+                cell.extend_from_slice(&len.to_le_bytes());
+                cell.extend_from_slice(suffix);
+                cell.extend_from_slice(value);
+            }
+            Entry::Row(_, Stored::Run(run)) => {
+                cell.extend_from_slice(&RUN_FLAG.to_le_bytes());
+                cell.extend_from_slice(suffix);
+                run.encode(&mut cell);
+            }
+            Entry::Child(_, child) => {
+                cell.extend_from_slice(&child.page.to_le_bytes());
+                cell.extend_from_slice(&child.crc.to_le_bytes());
+                cell.extend_from_slice(suffix);
+            }
+        }
+        cells -= cell.len();
+        assert!(slots + 2 * entries.len() <= cells, "{} entries overflow a page", entries.len());
+        page[cells..cells + cell.len()].copy_from_slice(&cell);
+        page[slots + 2 * index..][..2].copy_from_slice(&small(cells).to_le_bytes());
+    }
+    page[18..20].copy_from_slice(&small(cells).to_le_bytes());
+    page
+}

@@ -1,0 +1,401 @@
+//! The append-only log: whoever wants to be durable waits here, one sync serves all who wait.
+//!
+//! ```text
+//!   append ──▶ pending (memory) ──▶ written (operating system) ──▶ synced (disk)
+//!                                   └── leader: takes all that is pending, writes, syncs, wakes ──┘
+//! ```
+//!
+//! [`WalManager::append`] is called under the commit lock, so log order is commit order. It only copies
+//! bytes. [`WalManager::wait`] makes them durable: the first to arrive becomes the leader and works for
+//! everybody whose bytes were pending; the rest sleep until the leader wakes them.
+//!
+//! The log is cut into segment files `wal/<start LSN in hex>.wal` of a fixed size, zero-written before
+//! use, so that a sync has no metadata to write. A segment's bytes end where the next one's begin.
+//! Segments below a checkpoint become spares (`.spare`) and serve again under a new name.
+//!
+//! Invariants:
+//! 1. `synced <= written <= end`, each an LSN, each only growing.
+//! 2. `pending` holds exactly the bytes from `written` to `end`, all of the newest segment.
+//! 3. After a failed write or sync nothing is ever reported durable again: the log is poisoned until
+//!    the database is reopened and recovery has read what is really on disk.
+
+pub(crate) mod reader;
+pub(crate) mod record;
+
+pub use record::{WalRecord, WalRecordType};
+
+use crate::error::{KernelError, KernelResult};
+use crate::limits::{WAL_SEGMENT_BYTES_MIN, WAL_SPARE_SEGMENTS_MAX};
+use crate::vfs::{OpenMode, Vfs, VfsFile};
+use parking_lot::{Condvar, Mutex, MutexGuard};
+use record::{FRAME_ALIGN, SEGMENT_HEADER_BYTES};
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// The folder of the log's files.
+pub(crate) const WAL_DIR: &str = "wal";
+const NEW_SEGMENT: &str = "wal/new.tmp";
+/// Where a new log begins. Not 0, so that zeroes never look like a frame's LSN.
+pub(crate) const FIRST_LSN: u64 = 64;
+/// Zeroes are written in pieces of this size.
+const ZERO_BYTES: usize = 256 << 10;
+
+/// When a commit counts as done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Durability {
+    /// When its bytes are on disk.
+    #[default]
+    Fsync,
+    /// When its bytes are with the operating system; they are synced at most this many microseconds
+    /// later. A killed process loses nothing, a power cut at most the last moments.
+    FsyncDelayed(u64),
+    /// When its bytes are with the operating system, which writes them when it likes.
+    None,
+}
+
+/// The append-only log of one open database.
+pub struct WalManager {
+    vfs: Arc<dyn Vfs>,
+    database: u64,
+    segment_bytes: usize,
+    state: Mutex<State>,
+    changed: Condvar,
+    syncs: AtomicU64,
+    bytes: AtomicU64,
+}
+
+struct Segment {
+    start: u64,
+    /// Bytes of the file, header included.
+    bytes: u64,
+    file: Arc<dyn VfsFile>,
+}
+
+struct State {
+    /// Oldest first; the last one is being written.
+    segments: VecDeque<Segment>,
+    spares: Vec<String>,
+    /// Earlier segments with bytes that were written and not synced.
+    dirty: Vec<Arc<dyn VfsFile>>,
+    pending: Vec<u8>,
+    /// An empty buffer that takes turns with `pending`.
+    reserve: Vec<u8>,
+    end: u64,
+    written: u64,
+    synced: u64,
+    /// A leader is writing or syncing.
+    busy: bool,
+    failed: Option<String>,
+}
+
+impl State {
+    fn check(&self) {
+        assert!(self.synced <= self.written, "synced {} > written {}", self.synced, self.written);
+        assert!(self.written <= self.end, "written {} > end {}", self.written, self.end);
+        assert!(
+            self.busy || self.end - self.written == self.pending.len() as u64,
+            "{} bytes pending between {} and {}",
+            self.pending.len(),
+            self.written,
+            self.end
+        );
+    }
+
+    /// Whether the newest segment has room for `bytes` more.
+    fn fits(&self, bytes: usize) -> bool {
+        let used = |s: &Segment| SEGMENT_HEADER_BYTES as u64 + self.end - s.start;
+        self.segments.back().is_some_and(|s| used(s) + bytes as u64 <= s.bytes)
+    }
+
+    fn fail<T>(&self) -> KernelResult<T> {
+        let why = self.failed.as_deref().unwrap_or("unknown");
+        Err(KernelError::Closed(format!("the log failed earlier ({why}), writes are refused")))
+    }
+}
+
+pub(crate) fn segment_name(start: u64) -> String {
+    format!("{WAL_DIR}/{start:016x}.wal")
+}
+
+fn remove_if_there(vfs: &dyn Vfs, name: &str) -> std::io::Result<()> {
+    match vfs.remove(name) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}
+
+impl WalManager {
+    /// A log that goes on at `end`, in `segments` (pairs of start LSN and open file, oldest first).
+    ///
+    /// # Errors
+    /// `Unavailable` when the disk refuses.
+    pub(crate) fn open(
+        vfs: Arc<dyn Vfs>,
+        database: u64,
+        segment_bytes: usize,
+        segments: Vec<(u64, Arc<dyn VfsFile>)>,
+        end: u64,
+    ) -> KernelResult<WalManager> {
+        assert!(end.is_multiple_of(FRAME_ALIGN as u64), "the log ends at {end}, unaligned");
+        let list = |e| KernelError::io("list the log's folder", e);
+        let names = vfs.list(WAL_DIR).map_err(list)?;
+        let spares = names.iter().filter(|name| name.ends_with(".spare"));
+        let spares = spares.map(|name| format!("{WAL_DIR}/{name}")).collect();
+        let mut open = VecDeque::new();
+        for (start, file) in segments {
+            let bytes = file.len().map_err(|e| KernelError::io("measure a log segment", e))?;
+            open.push_back(Segment { start, bytes, file });
+        }
+        let state = State {
+            segments: open,
+            spares,
+            dirty: Vec::new(),
+            pending: Vec::new(),
+            reserve: Vec::new(),
+            end,
+            written: end,
+            synced: end,
+            busy: false,
+            failed: None,
+        };
+        let segment_bytes = segment_bytes.max(WAL_SEGMENT_BYTES_MIN).next_multiple_of(FRAME_ALIGN);
+        Ok(WalManager {
+            vfs,
+            database,
+            segment_bytes,
+            state: Mutex::new(state),
+            changed: Condvar::new(),
+            syncs: AtomicU64::new(0),
+            bytes: AtomicU64::new(0),
+        })
+    }
+
+    /// Makes the first segment of a new log.
+    ///
+    /// # Errors
+    /// `Unavailable` when the disk refuses.
+    pub(crate) fn begin(&self) -> KernelResult<()> {
+        let state = self.state.lock();
+        assert!(state.segments.is_empty(), "the log has begun already");
+        self.make_room(state, 0).map(drop)
+    }
+
+    /// Adds one frame per payload and returns the LSN behind the last. Nothing is durable yet.
+    ///
+    /// # Errors
+    /// `Unavailable` when there is no room for a new segment: the caller's transaction did not happen,
+    /// the log goes on. `Closed` when the log is poisoned.
+    pub(crate) fn append(&self, payloads: &[Vec<u8>]) -> KernelResult<u64> {
+        let mut state = self.state.lock();
+        if state.failed.is_some() {
+            return state.fail();
+        }
+        for (index, payload) in payloads.iter().enumerate() {
+            let bytes = record::frame_bytes(payload.len());
+            state = match self.make_room(state, bytes) {
+                Ok(state) => state,
+                Err(error) => {
+                    if 0 < index {
+                        self.abort(payload);
+                    }
+                    return Err(error);
+                }
+            };
+            let (end, synced) = (state.end, state.synced);
+            record::encode_frame(&mut state.pending, end, synced, payload);
+            state.end += bytes as u64;
+        }
+        state.check();
+        Ok(state.end)
+    }
+
+    /// Tells readers of the log to forget a transaction whose later frames found no room. Where this
+    /// record finds none either, the missing COMMIT says the same.
+    fn abort(&self, payload: &[u8]) {
+        let mut abort = payload[..8].to_vec();
+        WalRecord::Abort.encode(&mut abort);
+        let mut state = self.state.lock();
+        let bytes = record::frame_bytes(abort.len());
+        if state.failed.is_none() && state.fits(bytes) {
+            let (end, synced) = (state.end, state.synced);
+            record::encode_frame(&mut state.pending, end, synced, &abort);
+            state.end += bytes as u64;
+        }
+    }
+
+    /// Sees to it that the newest segment has room for `bytes` more.
+    fn make_room<'a>(
+        &'a self,
+        mut state: MutexGuard<'a, State>,
+        bytes: usize,
+    ) -> KernelResult<MutexGuard<'a, State>> {
+        if state.fits(bytes) {
+            return Ok(state);
+        }
+        state = self.drain(state, false)?;
+        while state.busy {
+            self.changed.wait(&mut state);
+        }
+        if state.failed.is_some() {
+            return state.fail();
+        }
+        let segment = self.new_segment(&mut state, bytes)?;
+        let old = state.segments.back().map(|s| s.file.clone());
+        if state.synced < state.written {
+            state.dirty.extend(old);
+        }
+        state.segments.push_back(segment);
+        Ok(state)
+    }
+
+    /// A segment that begins at the log's end: a spare with a new header, or a new file of zeroes.
+    /// The header is on disk before the name is, so a named segment always has a good header.
+    fn new_segment(&self, state: &mut State, bytes: usize) -> KernelResult<Segment> {
+        let start = state.end;
+        let wanted = self.segment_bytes.max(SEGMENT_HEADER_BYTES + bytes) as u64;
+        let name = segment_name(start);
+        let header = record::encode_segment_header(self.database, start, state.synced);
+        let spare = if wanted == self.segment_bytes as u64 { state.spares.pop() } else { None };
+        let make = || -> std::io::Result<Segment> {
+            let file = match &spare {
+                Some(spare) => self.vfs.open(spare, OpenMode::Write)?,
+                None => {
+                    remove_if_there(&*self.vfs, NEW_SEGMENT)?;
+                    self.vfs.open(NEW_SEGMENT, OpenMode::Create)?
+                }
+            };
+            let mut at = file.len()?;
+            let zeroes = vec![0; ZERO_BYTES];
+            while at < wanted {
+                let count = ZERO_BYTES.min(usize::try_from(wanted - at).unwrap_or(ZERO_BYTES));
+                file.write_at(at, &zeroes[..count])?;
+                at += count as u64;
+            }
+            file.write_at(0, &header)?;
+            file.sync()?;
+            self.vfs.rename(spare.as_deref().unwrap_or(NEW_SEGMENT), &name)?;
+            self.vfs.sync_dir(WAL_DIR)?;
+            Ok(Segment { start, bytes: at, file })
+        };
+        make().map_err(|e| {
+            // A full disk gets its bytes back; should even that fail, the next attempt removes it.
+            let _ = remove_if_there(&*self.vfs, NEW_SEGMENT);
+            KernelError::io(format!("make log segment {name}"), e)
+        })
+    }
+
+    /// Returns once the log is written (and, if `sync`, synced) up to `lsn`.
+    ///
+    /// # Errors
+    /// `Closed` when the log is or becomes poisoned: whether the bytes are on disk is unknown until
+    /// the database is reopened.
+    pub(crate) fn wait(&self, lsn: u64, sync: bool) -> KernelResult<()> {
+        let mut state = self.state.lock();
+        assert!(lsn <= state.end, "waiting for {lsn}, the log ends at {}", state.end);
+        loop {
+            if state.failed.is_some() {
+                return state.fail();
+            }
+            if lsn <= (if sync { state.synced } else { state.written }) {
+                return Ok(());
+            }
+            if state.busy {
+                self.changed.wait(&mut state);
+            } else {
+                state = self.drain(state, sync)?;
+            }
+        }
+    }
+
+    /// Leads: writes what is pending, syncs if asked, and wakes the waiting.
+    fn drain<'a>(
+        &'a self,
+        mut state: MutexGuard<'a, State>,
+        sync: bool,
+    ) -> KernelResult<MutexGuard<'a, State>> {
+        while state.busy {
+            self.changed.wait(&mut state);
+        }
+        if state.failed.is_some() {
+            return state.fail();
+        }
+        let Some(segment) = state.segments.back() else { return Ok(state) };
+        let file = segment.file.clone();
+        let offset = SEGMENT_HEADER_BYTES as u64 + state.written - segment.start;
+        let reserve = std::mem::take(&mut state.reserve);
+        let mut bytes = std::mem::replace(&mut state.pending, reserve);
+        let dirty = if sync { std::mem::take(&mut state.dirty) } else { Vec::new() };
+        state.busy = true;
+        let result = MutexGuard::unlocked(&mut state, || {
+            if !bytes.is_empty() {
+                file.write_at(offset, &bytes)?;
+            }
+            if sync {
+                dirty.iter().chain([&file]).try_for_each(|file| file.sync())?;
+            }
+            std::io::Result::Ok(())
+        });
+        state.busy = false;
+        self.changed.notify_all();
+        if let Err(error) = result {
+            tracing::error!(%error, "the log could not be written; writes are refused until reopened");
+            state.failed = Some(error.to_string());
+            return state.fail();
+        }
+        state.written += bytes.len() as u64;
+        self.bytes.fetch_add(bytes.len() as u64, Ordering::Relaxed);
+        if sync {
+            state.synced = state.written;
+            self.syncs.fetch_add(1, Ordering::Relaxed);
+        }
+        bytes.clear();
+        state.reserve = bytes;
+        state.check();
+        Ok(state)
+    }
+
+    /// The LSN behind the last byte, and the LSN up to which all is on disk.
+    pub(crate) fn ends(&self) -> (u64, u64) {
+        let state = self.state.lock();
+        (state.end, state.synced)
+    }
+
+    /// Refuses all further writes because of `why`.
+    pub(crate) fn poison(&self, why: &str) {
+        self.state.lock().failed.get_or_insert_with(|| why.to_owned());
+    }
+
+    /// Whether and why writes are refused.
+    pub(crate) fn failure(&self) -> Option<String> {
+        self.state.lock().failed.clone()
+    }
+
+    /// Lets go of the segments wholly below `lsn` and returns how many bytes that freed.
+    ///
+    /// # Errors
+    /// `Unavailable` when the disk refuses; the segments then stay and are tried again next time.
+    pub(crate) fn release(&self, lsn: u64) -> KernelResult<u64> {
+        let mut state = self.state.lock();
+        let mut freed = 0;
+        while state.segments.len() > 1 && state.segments[1].start <= lsn {
+            let name = segment_name(state.segments[0].start);
+            let bytes = state.segments[0].bytes;
+            let reuse = bytes == self.segment_bytes as u64 && state.spares.len() < WAL_SPARE_SEGMENTS_MAX;
+            let spare = name.replace(".wal", ".spare");
+            let done = if reuse { self.vfs.rename(&name, &spare) } else { self.vfs.remove(&name) };
+            done.map_err(|e| KernelError::io(format!("release log segment {name}"), e))?;
+            if reuse {
+                state.spares.push(spare);
+            }
+            state.segments.pop_front();
+            freed += bytes;
+        }
+        Ok(freed)
+    }
+
+    /// Syncs done, and bytes written, since opening.
+    pub(crate) fn counts(&self) -> (u64, u64) {
+        (self.syncs.load(Ordering::Relaxed), self.bytes.load(Ordering::Relaxed))
+    }
+}

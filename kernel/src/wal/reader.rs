@@ -1,0 +1,160 @@
+//! Reads the log after a crash and finds its end.
+//!
+//! Frames are believed in order. At the first that fails a check the reader looks further for a frame
+//! whose `synced` mark lies behind the failure: if there is one, the failed bytes had been on disk and
+//! are `Corrupt`; if there is none, they were never acknowledged and are the torn tail.
+//!
+//! A flip inside the very last sync group cannot be told from a torn tail by this rule, because nothing
+//! behind it bears witness. A clean close leaves no such group: it checkpoints.
+
+use super::record::{self, SEGMENT_HEADER_BYTES};
+use super::{WAL_DIR, WalRecord, segment_name};
+use crate::codec::Reader;
+use crate::error::{KernelError, KernelResult};
+use crate::kernel_api::TransactionId;
+use crate::vfs::{OpenMode, Vfs, VfsFile};
+use std::sync::Arc;
+
+/// Takes one record: the LSN of its frame, its transaction, and the record.
+pub(crate) type Visit<'a> = &'a mut dyn FnMut(u64, TransactionId, WalRecord<'_>) -> KernelResult<()>;
+
+/// What [`read`] found.
+pub(crate) struct Tail {
+    /// The segments that are kept: start LSN and open file, oldest first.
+    pub segments: Vec<(u64, Arc<dyn VfsFile>)>,
+    /// The LSN behind the last good frame.
+    pub end: u64,
+    /// Bytes behind `end`, in its segment, that hold remains of frames never wholly written. They
+    /// must be wiped before the log goes on, lest a whole frame among them replays one day.
+    pub torn_bytes: u64,
+    /// The same, with those in `strays`.
+    pub cut_bytes: u64,
+    /// Segments behind the one that holds `end`; nothing in them counts.
+    pub strays: Vec<String>,
+}
+
+/// Hands every record from LSN `from` on to `visit`, in order.
+///
+/// # Errors
+/// `Corrupt` when bytes that were once on disk are broken or missing, and whatever `visit` returns.
+pub(crate) fn read(
+    vfs: &dyn Vfs,
+    database: u64,
+    from: u64,
+    mode: OpenMode,
+    visit: Visit<'_>,
+) -> KernelResult<Tail> {
+    let names = vfs.list(WAL_DIR).map_err(|e| KernelError::io("list the log's folder", e))?;
+    let starts = names.iter().filter_map(|name| name.strip_suffix(".wal"));
+    let mut starts: Vec<u64> = starts.filter_map(|hex| u64::from_str_radix(hex, 16).ok()).collect();
+    starts.sort_unstable();
+    let older = starts.partition_point(|&start| start <= from).saturating_sub(1);
+    starts.drain(..older);
+    if starts.first().is_none_or(|&start| from < start) {
+        let found = starts.first().map_or("no log".to_owned(), |s| format!("a log from {s} on"));
+        return Err(KernelError::corrupt(WAL_DIR, from, format!("log bytes from {from} on"), found));
+    }
+    let mut log = Vec::new();
+    for &start in &starts {
+        log.push(LoadedSegment::load(vfs, database, start, mode)?);
+    }
+    let (mut end, mut kept) = (from, log.len());
+    for (index, segment) in log.iter().enumerate() {
+        let next = log.get(index + 1).map(|next| next.start);
+        match segment.visit(end, next, visit)? {
+            Ok(reached) => end = reached,
+            Err((at, why)) => {
+                refuse_corruption(&log[index..], at, why)?;
+                (end, kept) = (at, index + 1);
+                break;
+            }
+        }
+    }
+    let torn = log[kept - 1].torn_bytes(end);
+    let stray_bytes: u64 = log[kept..].iter().map(|segment| segment.torn_bytes(segment.start)).sum();
+    let strays = log[kept..].iter().map(|segment| segment_name(segment.start)).collect();
+    log.truncate(kept);
+    let segments = log.into_iter().map(|segment| (segment.start, segment.file)).collect();
+    Ok(Tail { segments, end, torn_bytes: torn, cut_bytes: torn + stray_bytes, strays })
+}
+
+/// `Corrupt` if a frame behind `at` says that the bytes at `at` had been on disk.
+fn refuse_corruption(log: &[LoadedSegment], at: u64, why: &str) -> KernelResult<()> {
+    for (index, segment) in log.iter().enumerate() {
+        let from = if index == 0 { at } else { segment.start };
+        let witness = segment.frames_behind(from).any(|frame| at < frame.synced);
+        if witness || (index > 0 && at < segment.synced) {
+            let offset = SEGMENT_HEADER_BYTES as u64 + at - log[0].start;
+            let name = segment_name(log[0].start);
+            return Err(KernelError::corrupt(&name, offset, "a frame that was synced", why));
+        }
+    }
+    Ok(())
+}
+
+struct LoadedSegment {
+    start: u64,
+    synced: u64,
+    file: Arc<dyn VfsFile>,
+    /// What lies behind the header.
+    bytes: Vec<u8>,
+}
+
+impl LoadedSegment {
+    fn load(vfs: &dyn Vfs, database: u64, start: u64, mode: OpenMode) -> KernelResult<LoadedSegment> {
+        let name = segment_name(start);
+        let io = |e| KernelError::io(format!("read {name}"), e);
+        let file = vfs.open(&name, mode).map_err(io)?;
+        let mut bytes = vec![0; usize::try_from(file.len().map_err(io)?).unwrap_or(usize::MAX)];
+        let got = file.read_at(0, &mut bytes).map_err(io)?;
+        bytes.truncate(got);
+        let header = &bytes[..SEGMENT_HEADER_BYTES.min(bytes.len())];
+        let synced = record::decode_segment_header(&name, header, database, start)?;
+        bytes.drain(..SEGMENT_HEADER_BYTES);
+        Ok(LoadedSegment { start, synced, file, bytes })
+    }
+
+    fn at(&self, lsn: u64) -> &[u8] {
+        let offset = usize::try_from(lsn - self.start).unwrap_or(usize::MAX);
+        self.bytes.get(offset..).unwrap_or_default()
+    }
+
+    /// Visits the frames from `from` to `end`, or to the first that fails: its LSN and why.
+    fn visit(
+        &self,
+        from: u64,
+        end: Option<u64>,
+        visit: Visit<'_>,
+    ) -> KernelResult<Result<u64, (u64, &'static str)>> {
+        let name = segment_name(self.start);
+        let mut lsn = from;
+        while end != Some(lsn) {
+            let frame = match record::decode_frame(self.at(lsn), lsn) {
+                Ok(frame) => frame,
+                Err(why) => return Ok(Err((lsn, why))),
+            };
+            let offset = lsn - self.start + (SEGMENT_HEADER_BYTES + record::FRAME_HEADER_BYTES) as u64;
+            let mut reader = Reader::new(&name, offset + 8, frame.records);
+            while !reader.rest().is_empty() {
+                visit(lsn, frame.txn, WalRecord::decode(&mut reader)?)?;
+            }
+            lsn += frame.bytes as u64;
+        }
+        Ok(Ok(lsn))
+    }
+
+    /// Every good frame at or behind `lsn`, wherever it begins.
+    fn frames_behind(&self, lsn: u64) -> impl Iterator<Item = record::Frame<'_>> {
+        let last = self.start + self.bytes.len() as u64;
+        let positions = (lsn..last).step_by(record::FRAME_ALIGN);
+        positions.filter_map(|at| record::decode_frame(self.at(at), at).ok())
+    }
+
+    /// How many bytes from `lsn` on must be wiped so that no frame header of this place is left.
+    fn torn_bytes(&self, lsn: u64) -> u64 {
+        let last = self.start + self.bytes.len() as u64;
+        let is_header = |&at: &u64| self.at(at).get(8..16) == Some(&at.to_le_bytes()[..]);
+        let headers = (lsn..last).step_by(record::FRAME_ALIGN).filter(is_header);
+        headers.last().map_or(0, |at| at - lsn + record::FRAME_HEADER_BYTES as u64)
+    }
+}

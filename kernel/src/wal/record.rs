@@ -1,0 +1,284 @@
+//! The log as bytes: a segment's header, a frame, and the records in a frame.
+//!
+//! A frame is the smallest thing that is wholly there or wholly gone after a crash. It carries records
+//! of one transaction; a small transaction is one frame, a large one several, and only its COMMIT
+//! record makes any of it count. The reader believes frames in order and stops at the first that fails.
+//!
+//! A segment file begins with a header of 64 bytes:
+//!
+//! | offset | size | type  | field      | meaning                                                |
+//! |-------:|-----:|-------|------------|--------------------------------------------------------|
+//! |      0 |    8 | bytes | `magic`    | `SOCHWAL` and a zero byte                              |
+//! |      8 |    4 | u32   | `version`  | 1                                                      |
+//! |     12 |    4 | u32   | `zero`     | 0                                                      |
+//! |     16 |    8 | u64   | `database` | the identity that the data file's meta page carries    |
+//! |     24 |    8 | u64   | `start`    | LSN of the first byte behind this header               |
+//! |     32 |    8 | u64   | `synced`   | every byte below this LSN was on disk at that moment   |
+//! |     40 |   20 | bytes | `zero`     | 0                                                      |
+//! |     60 |    4 | u32   | `crc`      | CRC-32C of the 60 bytes before it                      |
+//!
+//! Behind it follow frames, each at a multiple of 8:
+//!
+//! | offset | size | type  | field    | meaning                                                  |
+//! |-------:|-----:|-------|----------|----------------------------------------------------------|
+//! |      0 |    4 | u32   | `crc`    | CRC-32C of every byte after it, padding included         |
+//! |      4 |    4 | u32   | `len`    | payload size in bytes, 9 to `FRAME_PAYLOAD_BYTES_MAX`    |
+//! |      8 |    8 | u64   | `lsn`    | the frame's first byte, counted over the log's life      |
+//! |     16 |    8 | u64   | `synced` | every byte below this LSN was on disk when it was framed |
+//! |     24 |    8 | u64   | `txn`    | the transaction whose records these are                  |
+//! |     32 |  n-8 | bytes | records  | one or more records                                      |
+//! |        |  0-7 | bytes | padding  | zero, up to the next multiple of 8                       |
+//!
+//! | record     | tag  | fields                                                      |
+//! |------------|------|-------------------------------------------------------------|
+//! | PUT        | 0x01 | table varint, key length varint, key, value length varint, value |
+//! | DELETE     | 0x02 | table varint, key length varint, key                        |
+//! | BEGIN      | 0x03 | the snapshot the transaction read at, u64                   |
+//! | COMMIT     | 0x04 | its commit timestamp u64, its count of PUT and DELETE u64   |
+//! | ABORT      | 0x05 | none: what came before of this transaction never counts     |
+//! | CHECKPOINT | 0x06 | LSN u64 that replay begins at, timestamp u64 that was folded |
+//!
+//! Integers are little-endian; varints are LEB128.
+//!
+//! Invariants:
+//! 1. `lsn` equals the position it was read at: strays and leftovers of a recycled file never replay.
+//! 2. A payload is never empty, so a run of zero bytes is never a frame.
+//! 3. `synced` never exceeds `lsn`: a broken frame below any later frame's `synced` had been on disk,
+//!    so it is corruption and no torn tail.
+//!
+//! Source: the chain of checks follows the frame rules of SQLite's `wal.c`.
+
+use crate::codec::{self, Reader};
+use crate::error::{KernelError, KernelResult};
+use crate::kernel_api::{TableId, Timestamp, TransactionId};
+use crate::limits::{FRAME_PAYLOAD_BYTES_MAX, KEY_BYTES_MAX, VALUE_BYTES_MAX};
+
+/// Bytes of a segment's header.
+pub(crate) const SEGMENT_HEADER_BYTES: usize = 64;
+/// Bytes of a frame before its payload.
+pub(crate) const FRAME_HEADER_BYTES: usize = 4 + 4 + 8 + 8;
+/// Frames begin at multiples of this.
+pub(crate) const FRAME_ALIGN: usize = 8;
+const MAGIC: &[u8; 8] = b"SOCHWAL\0";
+const VERSION: u32 = 1;
+const PAYLOAD_BYTES_MIN: usize = 8 + 1;
+const _: () = assert!(FRAME_HEADER_BYTES == 24, "the table above says 24");
+const _: () = assert!(SEGMENT_HEADER_BYTES % FRAME_ALIGN == 0, "frames stay aligned in the file");
+
+/// The kinds of records, by their tags on disk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[repr(u8)]
+pub enum WalRecordType {
+    /// A row was written.
+    Put = 0x01,
+    /// A row was removed.
+    Delete = 0x02,
+    /// A transaction's first record.
+    Begin = 0x03,
+    /// A transaction's last record: now it counts.
+    Commit = 0x04,
+    /// What came before of this transaction never counts.
+    Abort = 0x05,
+    /// The log below an LSN was folded into the data file.
+    Checkpoint = 0x06,
+}
+
+/// One record of the log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[allow(missing_docs, reason = "the table of this module explains each field")]
+pub enum WalRecord<'a> {
+    Put { table: TableId, key: &'a [u8], value: &'a [u8] },
+    Delete { table: TableId, key: &'a [u8] },
+    Begin { snapshot: Timestamp },
+    Commit { timestamp: Timestamp, rows: u64 },
+    Abort,
+    Checkpoint { lsn: u64, timestamp: Timestamp },
+}
+
+impl<'a> WalRecord<'a> {
+    /// The record's kind.
+    pub fn record_type(&self) -> WalRecordType {
+        match self {
+            WalRecord::Put { .. } => WalRecordType::Put,
+            WalRecord::Delete { .. } => WalRecordType::Delete,
+            WalRecord::Begin { .. } => WalRecordType::Begin,
+            WalRecord::Commit { .. } => WalRecordType::Commit,
+            WalRecord::Abort => WalRecordType::Abort,
+            WalRecord::Checkpoint { .. } => WalRecordType::Checkpoint,
+        }
+    }
+
+    /// Adds the record's bytes to `out`.
+    pub(crate) fn encode(&self, out: &mut Vec<u8>) {
+        out.push(self.record_type() as u8);
+        match *self {
+            WalRecord::Put { table, key, value } => {
+                codec::put_varint(out, table.0);
+                codec::put_bytes(out, key);
+                codec::put_bytes(out, value);
+            }
+            WalRecord::Delete { table, key } => {
+                codec::put_varint(out, table.0);
+                codec::put_bytes(out, key);
+            }
+            WalRecord::Begin { snapshot } => codec::put_u64(out, snapshot.0),
+            WalRecord::Commit { timestamp, rows } => {
+                codec::put_u64(out, timestamp.0);
+                codec::put_u64(out, rows);
+            }
+            WalRecord::Abort => {}
+            WalRecord::Checkpoint { lsn, timestamp } => {
+                codec::put_u64(out, lsn);
+                codec::put_u64(out, timestamp.0);
+            }
+        }
+    }
+
+    /// Takes the next record from `reader`.
+    ///
+    /// # Errors
+    /// `Corrupt` when the bytes are no record.
+    pub(crate) fn decode(reader: &mut Reader<'a>) -> KernelResult<WalRecord<'a>> {
+        let tag = reader.u8()?;
+        Ok(match tag {
+            0x01 => {
+                let table = TableId(reader.varint()?);
+                let key = reader.prefixed(KEY_BYTES_MAX)?;
+                WalRecord::Put { table, key, value: reader.prefixed(VALUE_BYTES_MAX)? }
+            }
+            0x02 => {
+                let table = TableId(reader.varint()?);
+                WalRecord::Delete { table, key: reader.prefixed(KEY_BYTES_MAX)? }
+            }
+            0x03 => WalRecord::Begin { snapshot: Timestamp(reader.u64()?) },
+            0x04 => {
+                WalRecord::Commit { timestamp: Timestamp(reader.u64()?), rows: reader.u64()? }
+            }
+            0x05 => WalRecord::Abort,
+            0x06 => {
+                WalRecord::Checkpoint { lsn: reader.u64()?, timestamp: Timestamp(reader.u64()?) }
+            }
+            _ => return Err(reader.corrupt("a record's tag, 1 to 6", format!("{tag:#04x}"))),
+        })
+    }
+}
+
+/// How many bytes a frame with a payload of `payload_bytes` takes in the log.
+pub(crate) fn frame_bytes(payload_bytes: usize) -> usize {
+    (FRAME_HEADER_BYTES + payload_bytes).next_multiple_of(FRAME_ALIGN)
+}
+
+/// Adds a frame to `out`, which ends at `lsn`. `payload` begins with the transaction's id.
+pub(crate) fn encode_frame(out: &mut Vec<u8>, lsn: u64, synced: u64, payload: &[u8]) {
+    assert!(
+        (PAYLOAD_BYTES_MIN..=FRAME_PAYLOAD_BYTES_MAX).contains(&payload.len()),
+        "a frame's payload of {} bytes is out of bounds",
+        payload.len()
+    );
+    assert!(lsn.is_multiple_of(FRAME_ALIGN as u64), "a frame at {lsn}, which is not aligned");
+    assert!(synced <= lsn, "a frame at {lsn} cannot know that {synced} is on disk");
+    let start = out.len();
+    codec::put_u32(out, 0);
+    codec::put_u32(out, u32::try_from(payload.len()).expect("bounded by the assert above"));
+    codec::put_u64(out, lsn);
+    codec::put_u64(out, synced);
+    out.extend_from_slice(payload);
+    out.resize(start + frame_bytes(payload.len()), 0);
+    let crc = codec::crc(&out[start + 4..]);
+    out[start..start + 4].copy_from_slice(&crc.to_le_bytes());
+}
+
+/// A frame that passed every check.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Frame<'a> {
+    pub synced: u64,
+    pub txn: TransactionId,
+    pub records: &'a [u8],
+    /// How many bytes the frame takes in the log.
+    pub bytes: usize,
+}
+
+/// The frame at the start of `bytes`, which were read at `lsn`; else what is wrong with it.
+pub(crate) fn decode_frame(bytes: &[u8], lsn: u64) -> Result<Frame<'_>, &'static str> {
+    let u32_at = |at: usize| u32::from_le_bytes(bytes[at..at + 4].try_into().expect("4 bytes"));
+    let u64_at = |at: usize| u64::from_le_bytes(bytes[at..at + 8].try_into().expect("8 bytes"));
+    if bytes.len() < FRAME_HEADER_BYTES + PAYLOAD_BYTES_MIN {
+        return Err("too few bytes for a frame");
+    }
+    let len = u32_at(4) as usize;
+    if !(PAYLOAD_BYTES_MIN..=FRAME_PAYLOAD_BYTES_MAX).contains(&len) {
+        return Err("a length out of bounds");
+    }
+    if u64_at(8) != lsn {
+        return Err("another position's frame");
+    }
+    let total = frame_bytes(len);
+    if bytes.len() < total {
+        return Err("a frame longer than its segment");
+    }
+    if codec::crc(&bytes[4..total]) != u32_at(0) {
+        return Err("a checksum that does not hold");
+    }
+    let end = FRAME_HEADER_BYTES + len;
+    if u64_at(16) > lsn || bytes[end..total].iter().any(|&byte| byte != 0) {
+        return Err("fields that make no sense");
+    }
+    let txn = TransactionId(u64_at(24));
+    Ok(Frame { synced: u64_at(16), txn, records: &bytes[32..end], bytes: total })
+}
+
+/// The header of a segment that begins at `start`.
+pub(crate) fn encode_segment_header(database: u64, start: u64, synced: u64) -> Vec<u8> {
+    let mut out = Vec::with_capacity(SEGMENT_HEADER_BYTES);
+    out.extend_from_slice(MAGIC);
+    codec::put_u32(&mut out, VERSION);
+    codec::put_u32(&mut out, 0);
+    codec::put_u64(&mut out, database);
+    codec::put_u64(&mut out, start);
+    codec::put_u64(&mut out, synced);
+    out.resize(SEGMENT_HEADER_BYTES - 4, 0);
+    let crc = codec::crc(&out);
+    codec::put_u32(&mut out, crc);
+    out
+}
+
+/// Checks a segment's header and returns its `synced` mark.
+///
+/// # Errors
+/// `Corrupt` naming `file` and the field; `Unavailable` when a newer version wrote it.
+pub(crate) fn decode_segment_header(
+    file: &str,
+    bytes: &[u8],
+    database: u64,
+    start: u64,
+) -> KernelResult<u64> {
+    let mut reader = Reader::new(file, 0, bytes);
+    let magic = reader.bytes(8)?;
+    if magic != MAGIC {
+        return Err(KernelError::corrupt(file, 0, "a log segment's magic", "other bytes"));
+    }
+    let version = reader.u32()?;
+    let zero = reader.u32()?;
+    let (found_database, found_start, synced) = (reader.u64()?, reader.u64()?, reader.u64()?);
+    let padding = reader.bytes(20)?;
+    let crc = reader.u32()?;
+    if crc != codec::crc(&bytes[..SEGMENT_HEADER_BYTES - 4]) {
+        return Err(KernelError::corrupt(file, 60, "the header's checksum", format!("{crc:#x}")));
+    }
+    if version > VERSION {
+        return Err(KernelError::unavailable(format!(
+            "open {file}: log format {version} is newer than this program's {VERSION}; use a newer sochdb"
+        )));
+    }
+    if version != VERSION || zero != 0 || padding.iter().any(|&byte| byte != 0) {
+        return Err(KernelError::corrupt(file, 8, "version 1 and zeroes", format!("{version}")));
+    }
+    if found_database != database {
+        let found = format!("a log of database {found_database:016x}");
+        return Err(KernelError::corrupt(file, 16, format!("database {database:016x}"), found));
+    }
+    if found_start != start || synced > start {
+        return Err(KernelError::corrupt(file, 24, format!("{start}"), format!("{found_start}")));
+    }
+    Ok(synced)
+}
