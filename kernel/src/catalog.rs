@@ -7,19 +7,19 @@
 //! | key                  | value                                                                   |
 //! |----------------------|-------------------------------------------------------------------------|
 //! | `t`, name            | a table: u8 1, id varint, storage, codec, schema (each length varint and bytes, empty for none), count varint of settings, each two length-prefixed strings |
-//! | `s`, table id u64 BE | its base: u8 1, flushed timestamp u64, u8 0 and a tree's root, or u8 1, rows u64, count varint and as many segment ids u64 |
+//! | `s`, table id u64 BE | its base: u8 1, flushed timestamp u64, u8 0 and a tree's root, or u8 1, rows u64, count varint and as many segments ([`crate::segment`]) |
 //! | `c`, number u8       | the name of the codec that blocks refer to by this number                |
 //!
 //! `t` rows are written by transactions, `s` and `c` rows by checkpoints alone.
 
 use crate::codec::{self, Reader};
 use crate::error::{KernelError, KernelResult};
-use crate::kernel_api::{KeyRange, SegmentId, TableId, Timestamp};
+use crate::kernel_api::{KeyRange, TableId, Timestamp};
 use crate::limits::{CODECS_MAX, TABLE_NAME_BYTES_MAX};
 use crate::page::{DATA_FILE, Pager};
 use crate::plugin::{CompressionExtension, PluginManager, TableContext};
 use crate::row::Schema;
-use crate::segment::CodecTable;
+use crate::segment::SegmentMeta;
 use crate::tree::TreeRoot;
 use crate::tree::node::Stored;
 use crate::tree::read::TreeCursor;
@@ -60,7 +60,11 @@ pub struct TableInfo {
 impl TableInfo {
     /// What a storage plugin is told of the table.
     pub(crate) fn context(&self) -> TableContext {
-        TableContext { id: self.id, name: self.name.clone(), options: self.options.settings.clone() }
+        TableContext {
+            id: self.id,
+            name: self.name.clone(),
+            options: self.options.settings.clone(),
+        }
     }
 
     pub(crate) fn encode(&self) -> Vec<u8> {
@@ -122,7 +126,9 @@ pub(crate) fn base_key(id: TableId) -> Vec<u8> {
 pub(crate) fn check_name(name: &str) -> KernelResult<()> {
     let wrong = match name {
         "" => "is empty".to_owned(),
-        _ if TABLE_NAME_BYTES_MAX < name.len() => format!("is longer than {TABLE_NAME_BYTES_MAX} bytes"),
+        _ if TABLE_NAME_BYTES_MAX < name.len() => {
+            format!("is longer than {TABLE_NAME_BYTES_MAX} bytes")
+        }
         _ if name.chars().any(char::is_control) => "has a control character".to_owned(),
         _ => return Ok(()),
     };
@@ -155,7 +161,7 @@ pub(crate) struct StoredBase {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Place {
     Tree(TreeRoot),
-    Segments { rows: u64, ids: Vec<SegmentId> },
+    Segments { rows: u64, segments: Vec<SegmentMeta> },
 }
 
 impl StoredBase {
@@ -167,11 +173,11 @@ impl StoredBase {
                 out.push(0);
                 root.encode(&mut out);
             }
-            Place::Segments { rows, ids } => {
+            Place::Segments { rows, segments } => {
                 out.push(1);
                 codec::put_u64(&mut out, *rows);
-                codec::put_varint(&mut out, ids.len() as u64);
-                ids.iter().for_each(|id| codec::put_u64(&mut out, id.0));
+                codec::put_varint(&mut out, segments.len() as u64);
+                segments.iter().for_each(|segment| segment.encode(&mut out));
             }
         }
         out
@@ -186,8 +192,8 @@ impl StoredBase {
             (FORMAT, 1) => {
                 let rows = reader.u64()?;
                 let count = reader.varint()?;
-                let ids = (0..count).map(|_| reader.u64().map(SegmentId));
-                Place::Segments { rows, ids: ids.collect::<KernelResult<_>>()? }
+                let segments = (0..count).map(|_| SegmentMeta::decode(&mut reader));
+                Place::Segments { rows, segments: segments.collect::<KernelResult<_>>()? }
             }
             other => return Err(reader.corrupt("a table's base", format!("{other:?}"))),
         };
@@ -215,7 +221,9 @@ pub(crate) fn load(pager: &Arc<Pager>, root: TreeRoot) -> KernelResult<Loaded> {
             Stored::Inline(value) => value.to_vec(),
             Stored::Run(run) => pager.run(&run)?,
         };
-        let bad = |what: &str| KernelError::corrupt(DATA_FILE, 0, what, format!("{}", key.escape_ascii()));
+        let bad = |what: &str| {
+            KernelError::corrupt(DATA_FILE, 0, what, format!("{}", key.escape_ascii()))
+        };
         match key.split_first() {
             Some((b't', name)) => {
                 let name = std::str::from_utf8(name).map_err(|_| bad("a table's name"))?;
@@ -270,11 +278,16 @@ impl Codecs {
     }
 }
 
-impl CodecTable for Codecs {
-    fn codec(&self, number: u8) -> KernelResult<Arc<dyn CompressionExtension>> {
+impl Codecs {
+    /// The codec numbered `number`.
+    ///
+    /// # Errors
+    /// `Plugin` when it is not loaded.
+    pub fn codec(&self, number: u8) -> KernelResult<Arc<dyn CompressionExtension>> {
         let names = self.names.read();
         let name = usize::from(number).checked_sub(1).and_then(|index| names.get(index));
-        let unknown = || KernelError::corrupt(DATA_FILE, 0, "a codec's number", format!("{number}"));
+        let unknown =
+            || KernelError::corrupt(DATA_FILE, 0, "a codec's number", format!("{number}"));
         self.plugins.compression(name.ok_or_else(unknown)?)
     }
 }

@@ -4,11 +4,12 @@
 //! counts are checked; every large value and segment block is read; every page of the file must be
 //! reached once or be free; the log must parse to its end. Commits wait while the log is read.
 
+use crate::catalog::Place;
 use crate::engine::Kernel;
 use crate::error::{KernelError, KernelResult};
-use crate::catalog::Place;
 use crate::page::meta::META_PAGES;
 use crate::page::{DATA_FILE, PageRef, Pager, offset};
+use crate::segment::Segment;
 use crate::tree::TreeRoot;
 use crate::tree::node::{self, Stored};
 use crate::vfs::OpenMode;
@@ -57,11 +58,17 @@ impl Kernel {
         for (id, base) in &state.bases {
             match &base.place {
                 Place::Tree(root) => walk.tree(&format!("table {id}"), *root),
-                Place::Segments { ids, .. } => {
-                    for &id in ids {
-                        let checked = inner.open_segment(id).and_then(|segment| segment.check());
+                Place::Segments { segments, .. } => {
+                    for meta in segments {
+                        let segment = Segment::new(meta.clone(), inner.access.clone());
+                        let pages = segment.pages().unwrap_or_else(|error| {
+                            walk.report.problems.push(error);
+                            Vec::new()
+                        });
+                        pages.iter().for_each(|&(start, len)| walk.claim(start, len));
+                        walk.report.pages += pages.iter().map(|(_, len)| len).sum::<u64>();
                         walk.report.segments += 1;
-                        walk.report.problems.extend(checked.err());
+                        walk.report.problems.extend(segment.check().err());
                     }
                 }
             }
@@ -84,15 +91,19 @@ impl Kernel {
         inner.wal.wait(end, false)?;
         let vfs = &*inner.env.vfs;
         let count = &mut report.log_records;
-        let tail = reader::read(vfs, inner.database, state.meta.lsn, OpenMode::Read, &mut |_, _, _| {
-            *count += 1;
-            Ok(())
-        });
+        let tail =
+            reader::read(vfs, inner.database, state.meta.lsn, OpenMode::Read, &mut |_, _, _| {
+                *count += 1;
+                Ok(())
+            });
         drop(commit);
         match tail {
             Ok(tail) if tail.end == end => {}
             Ok(tail) => report.problems.push(KernelError::corrupt(
-                crate::wal::WAL_DIR, tail.end, format!("log up to {end}"), "a frame that fails its checks",
+                crate::wal::WAL_DIR,
+                tail.end,
+                format!("log up to {end}"),
+                "a frame that fails its checks",
             )),
             Err(error) => report.problems.push(error),
         }
@@ -123,7 +134,11 @@ impl Walk<'_> {
         self.node(root.page, root.height - 1, None, None);
         let rows = self.report.rows - before;
         if rows != root.rows && self.report.problems.is_empty() {
-            self.problem(root.page.page, &format!("{} rows in {what}", root.rows), &format!("{rows}"));
+            self.problem(
+                root.page.page,
+                &format!("{} rows in {what}", root.rows),
+                &format!("{rows}"),
+            );
         }
     }
 
@@ -131,15 +146,19 @@ impl Walk<'_> {
         self.claim(at.page, 1);
         let page = match self.pager.load_page(at) {
             Ok(page) if page[5] == level => page,
-            Ok(page) => return self.problem(at.page, &format!("level {level}"), &format!("{}", page[5])),
+            Ok(page) => {
+                return self.problem(at.page, &format!("level {level}"), &format!("{}", page[5]));
+            }
             Err(error) => return self.report.problems.push(error),
         };
         self.report.pages += 1;
-        let keys: Vec<Vec<u8>> = (0..node::count(&page)).map(|index| node::key(&page, index)).collect();
+        let keys: Vec<Vec<u8>> =
+            (0..node::count(&page)).map(|index| node::key(&page, index)).collect();
         let grows = keys.windows(2).all(|pair| pair[0] < pair[1]);
         // The first separator of an inner page says nothing: whatever is smaller goes there too.
         let first_is_inside = 0 < level || keys.first().map(Vec::as_slice) >= low || low.is_none();
-        let last_is_inside = high.is_none_or(|high| keys.last().is_none_or(|key| key.as_slice() < high));
+        let last_is_inside =
+            high.is_none_or(|high| keys.last().is_none_or(|key| key.as_slice() < high));
         if !grows || !first_is_inside || !last_is_inside {
             self.problem(at.page, "growing keys between the page's separators", "others");
         }

@@ -21,19 +21,21 @@
 use crate::catalog::{CATALOG, Place, StoredBase, TableInfo, base_key};
 use crate::engine::{CheckpointState, Inner};
 use crate::error::{KernelError, KernelResult, PluginFault};
-use crate::kernel_api::{KeyRange, SegmentId, Slice, TableId, Timestamp, TransactionId};
+use crate::kernel_api::{KeyRange, SegmentId, Slice, TableId, Timestamp};
 use crate::limits::CONFLICT_WINDOW_BYTES_MAX;
 use crate::mvcc::memtable::Memtable;
 use crate::mvcc::merge::{Merged, Source};
 use crate::mvcc::version::{Base, SegmentBase, TableVersion, Version};
-use crate::page::space::PageWriter;
+use crate::page::meta::Meta;
+use crate::page::space::{PageWriter, RootPin};
 use crate::page::{DATA_FILE, PageRef, Pager};
-use crate::plugin::{RunCursor, RunRow, SegmentRead, SegmentSink, SegmentWrite, StorageExtension};
-use crate::segment::{Segment, SegmentWriter, squeeze};
+use crate::plugin::{RunCursor, RunRow, StorageExtension};
+use crate::segment::{NumberedCodec, Segment, Sink, squeeze};
 use crate::tree::node::{self, Stored};
 use crate::tree::{TreeRoot, write};
 use crate::wal::WalRecord;
-use std::collections::{BTreeMap, VecDeque};
+use parking_lot::Mutex;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -62,20 +64,16 @@ pub struct CheckpointReport {
 struct Folded {
     base: Base,
     memtables: Vec<Arc<Memtable>>,
-    rows: u64,
 }
 
 /// Everything between freeze and flip.
 struct Work<'a> {
     inner: &'a Inner,
     version: &'a Version,
-    writer: PageWriter<'a>,
+    writer: Arc<Mutex<PageWriter>>,
     folded: BTreeMap<TableId, Folded>,
     failed: BTreeMap<TableId, Arc<str>>,
-    /// Segments that this checkpoint wrote, and those that its flip makes unreachable.
-    new_segments: Vec<SegmentId>,
-    old_segments: Vec<SegmentId>,
-    rows: u64,
+    report: CheckpointReport,
 }
 
 impl Inner {
@@ -89,59 +87,37 @@ impl Inner {
 
     fn run_checkpoint(&self) -> KernelResult<CheckpointReport> {
         let mut state = self.checkpoint.lock();
-        let started = self.env.clock.monotonic_us();
+        let now = || self.env.clock.monotonic_us();
+        let started = now();
         let (version, freeze, lsn) = self.freeze();
-        let frozen_at = self.env.clock.monotonic_us();
+        let mut pause_us = now() - started;
         self.wal.wait(lsn, true)?;
-        let oldest = state.pins.oldest().unwrap_or(state.meta.sequence);
         let mut space = state.space.clone();
-        space.reclaim(oldest);
-        let pager = self.access.pager.clone();
+        space.reclaim(state.pins.oldest().unwrap_or(state.meta.sequence));
+        let writer = Arc::new(Mutex::new(PageWriter::new(self.access.pager.clone(), space)));
         let mut work = Work {
             inner: self,
             version: &version,
-            writer: PageWriter::new(pager.file(), &pager.cache, &mut space),
+            writer,
             folded: BTreeMap::new(),
             failed: BTreeMap::new(),
-            new_segments: Vec::new(),
-            old_segments: Vec::new(),
-            rows: 0,
+            report: CheckpointReport::default(),
         };
-        let built = work.fold_tables().and_then(|()| work.build_catalog(&state, freeze, lsn));
-        let Work { writer, folded, failed, new_segments, old_segments, rows, .. } = work;
-        let pages_written = writer.pages_written;
-        let (meta, bases, freed) = match built {
-            Ok(built) => built,
-            Err(error) => {
-                self.remove_segments(&new_segments);
-                return Err(error);
-            }
-        };
-        self.flip(&meta)?;
-        space.release_later(meta.sequence, freed);
-        let log_from = meta.lsn;
-        state.pins.oldest();
-        let pin = state.pins.pin(meta.sequence);
-        let codecs_stored = self.codecs.rows().len();
-        *state = CheckpointState { meta, space, bases, codecs_stored, pins: std::mem::take(&mut state.pins) };
-        let tables = folded.len() as u64;
-        let install_at = self.env.clock.monotonic_us();
-        self.install(folded, &failed, freeze, pin, log_from)?;
-        let installed_at = self.env.clock.monotonic_us();
-        self.remove_segments(&old_segments);
-        let log_bytes_released = self.wal.release(log_from)?;
+        work.fold_tables()?;
+        let mut next = work.build_catalog(&state, freeze, lsn)?;
+        self.flip(&next.meta)?;
+        let Work { folded, failed, mut report, .. } = work;
+        let pin = next.pins.pin(next.meta.sequence);
+        *state = next;
+        let flipped = now();
+        self.install(folded, &failed, freeze, pin, state.meta.lsn)?;
+        pause_us += now() - flipped;
+        report.log_bytes_released = self.wal.release(state.meta.lsn)?;
         self.counts.checkpoints.add(1);
-        self.counts.pages_written.add(pages_written);
-        Ok(CheckpointReport {
-            tables,
-            rows,
-            pages_written,
-            segments_written: new_segments.len() as u64,
-            log_bytes_released,
-            pause_us: (frozen_at - started) + (installed_at - install_at),
-            micros: self.env.clock.monotonic_us() - started,
-            failed: failed.iter().map(|(id, why)| (name_of(&version, *id), why.to_string())).collect(),
-        })
+        self.counts.pages_written.add(report.pages_written);
+        report.failed =
+            failed.iter().map(|(id, why)| (name_of(&version, *id), why.to_string())).collect();
+        Ok(CheckpointReport { pause_us, micros: now() - started, ..report })
     }
 
     /// Makes active memtables frozen ones. Returns the version to fold, the newest timestamp in it, and
@@ -162,7 +138,7 @@ impl Inner {
     }
 
     /// The page flip: after it, `meta` is the database.
-    fn flip(&self, meta: &crate::page::meta::Meta) -> KernelResult<()> {
+    fn flip(&self, meta: &Meta) -> KernelResult<()> {
         let file = self.access.pager.file();
         let sync = file.sync().and_then(|()| meta.write(file)).and_then(|()| file.sync());
         sync.map_err(|error| {
@@ -178,7 +154,7 @@ impl Inner {
         mut folded: BTreeMap<TableId, Folded>,
         failed: &BTreeMap<TableId, Arc<str>>,
         freeze: Timestamp,
-        pin: Arc<crate::page::space::RootPin>,
+        pin: Arc<RootPin>,
         log_from: u64,
     ) -> KernelResult<()> {
         let mut commit = self.commit.lock();
@@ -189,8 +165,9 @@ impl Inner {
         for (id, table) in &mut next.tables {
             let mut new = (**table).clone();
             new.recent.retain(|memtable| oldest_writer.is_some_and(|at| at < memtable.newest()));
-            if let Some(Folded { base, memtables, .. }) = folded.remove(id) {
-                new.frozen.retain(|memtable| !memtables.iter().any(|old| Arc::ptr_eq(old, memtable)));
+            if let Some(Folded { base, memtables }) = folded.remove(id) {
+                new.frozen
+                    .retain(|memtable| !memtables.iter().any(|old| Arc::ptr_eq(old, memtable)));
                 let needed = |m: &Arc<Memtable>| oldest_writer.is_some_and(|at| at < m.newest());
                 let mut recent: Vec<_> = memtables.into_iter().filter(needed).collect();
                 recent.append(&mut new.recent);
@@ -210,8 +187,7 @@ impl Inner {
         *current = Arc::new(next);
         drop((current, writers));
         // For readers of the log; recovery itself believes the meta page.
-        let txn: TransactionId = self.next_transaction_id();
-        let mut payload = txn.0.to_le_bytes().to_vec();
+        let mut payload = self.next_transaction_id().0.to_le_bytes().to_vec();
         WalRecord::Checkpoint { lsn: log_from, timestamp: freeze }.encode(&mut payload);
         match self.wal.append(&[payload]) {
             // The flip is done; without room for its record the log is only less talkative.
@@ -222,24 +198,12 @@ impl Inner {
             other => other.map(drop),
         }
     }
-
-    fn remove_segments(&self, ids: &[SegmentId]) {
-        for id in ids {
-            // Readers that still have it open keep its bytes. A file that stays is an orphan, and the
-            // next open removes it.
-            if let Err(error) = self.env.vfs.remove(&crate::segment::segment_name(*id)) {
-                tracing::warn!(segment = id.0, %error, "segment not removed");
-            }
-        }
-    }
 }
 
 fn name_of(version: &Version, id: TableId) -> String {
     let info = version.names.values().find(|info| info.id == id);
     info.map_or_else(|| id.to_string(), |info| info.name.clone())
 }
-
-type Built = (crate::page::meta::Meta, BTreeMap<TableId, StoredBase>, Vec<(u64, u64)>);
 
 impl Work<'_> {
     /// Folds every table that has frozen rows, except the catalog.
@@ -253,7 +217,7 @@ impl Work<'_> {
             let result = match &table.base {
                 Base::Tree(root) => self.fold_tree(info, table, *root)?,
                 Base::Segments(base) => match self.fold_segments(info, table, base) {
-                    Ok(base) => base,
+                    Ok(base) => Base::Segments(Arc::new(base)),
                     Err(error) => {
                         tracing::error!(table = info.name, %error, "storage failed, rows stay in the log");
                         self.failed.insert(info.id, error.to_string().into());
@@ -261,85 +225,64 @@ impl Work<'_> {
                     }
                 },
             };
-            self.rows += result.rows;
-            self.folded.insert(info.id, result);
+            self.report.tables += 1;
+            self.folded.insert(info.id, Folded { base: result, memtables: table.frozen.clone() });
         }
         Ok(())
     }
 
-    fn fold_tree(&mut self, info: &TableInfo, table: &TableVersion, root: TreeRoot) -> KernelResult<Folded> {
-        let inner = self.inner;
-        let codec = match &info.options.codec {
-            Some(name) => Some((inner.codecs.number(name)?, inner.plugins.compression(name))),
-            None => None,
-        };
-        let mut squeeze_value = |value: &Slice| {
-            let counts = &inner.squeezed;
-            let stored = match &codec {
-                Some((number, Ok(codec))) => squeeze(&**codec, value, counts).map(|bytes| (bytes, *number)),
-                Some((_, Err(_))) => {
-                    counts.refused.fetch_add(1, Ordering::Relaxed);
-                    None
-                }
-                None => None,
-            };
-            let len = stored.as_ref().map_or(value.len(), |(bytes, _)| bytes.len());
-            counts.raw.fetch_add(value.len() as u64, Ordering::Relaxed);
-            counts.stored.fetch_add(len as u64, Ordering::Relaxed);
-            stored.map_or((None, 0), |(bytes, number)| (Some(bytes), number))
-        };
-        let mut rows = 0;
-        let mut run = table.frozen_run();
-        let ops = std::iter::from_fn(|| {
-            let next = run.next().transpose();
-            rows += u64::from(next.is_some());
-            next
-        });
-        let pager = &inner.access.pager;
-        let root = write::apply(pager, &mut self.writer, root, ops, &mut squeeze_value)?;
-        Ok(Folded { base: Base::Tree(root), memtables: table.frozen.clone(), rows })
+    /// The codec of a table's blocks and large values. One that is not loaded leaves them plain: what a
+    /// commit promised must reach the disk without it.
+    fn codec_of(&self, info: &TableInfo) -> KernelResult<Option<NumberedCodec>> {
+        let Some(name) = &info.options.codec else { return Ok(None) };
+        let number = self.inner.codecs.number(name)?;
+        match self.inner.plugins.compression(name) {
+            Ok(codec) => Ok(Some((number, codec))),
+            Err(error) => {
+                tracing::warn!(table = info.name, %error, "blocks are stored plain");
+                self.inner.squeezed.refused.fetch_add(1, Ordering::Relaxed);
+                Ok(None)
+            }
+        }
     }
 
+    fn fold_tree(
+        &mut self,
+        info: &TableInfo,
+        table: &TableVersion,
+        root: TreeRoot,
+    ) -> KernelResult<Base> {
+        let inner = self.inner;
+        let codec = self.codec_of(info)?;
+        let mut squeeze_value = |value: &Slice| squeeze(codec.as_ref(), value, &inner.squeezed);
+        let rows = &mut self.report.rows;
+        let mut run = table.frozen_run();
+        let ops = std::iter::from_fn(|| run.next().transpose().inspect(|_| *rows += 1));
+        let mut writer = self.writer.lock();
+        write::apply(&inner.access.pager, &mut writer, root, ops, &mut squeeze_value)
+            .map(Base::Tree)
+    }
+
+    /// Has the table's plugin write its frozen rows as segments, then merge those it wants merged.
     fn fold_segments(
         &mut self,
         info: &TableInfo,
         table: &TableVersion,
         base: &SegmentBase,
-    ) -> KernelResult<Folded> {
-        let storage = self.inner.plugins.storage(info.options.storage.as_deref().unwrap_or_default())?;
-        let created = self.new_segments.len();
-        let result = self.flush_and_merge(&*storage, info, table, base);
-        if result.is_err() {
-            let failed = self.new_segments.split_off(created);
-            self.inner.remove_segments(&failed);
-        }
-        result
-    }
-
-    fn flush_and_merge(
-        &mut self,
-        storage: &dyn StorageExtension,
-        info: &TableInfo,
-        table: &TableVersion,
-        base: &SegmentBase,
-    ) -> KernelResult<Folded> {
-        let mut run = Counted::new(table.frozen_run());
-        let new = self.write_segments(storage, info, &mut run)?;
-        self.verify(storage, info, &new, table.frozen_run())?;
-        let (rows, puts) = (run.rows, run.puts);
+    ) -> KernelResult<SegmentBase> {
+        let plugins = &self.inner.plugins;
+        let storage = plugins.storage(info.options.storage.as_deref().unwrap_or_default())?;
+        let (new, rows, puts) = self.write_segments(&*storage, info, &|| Ok(table.frozen_run()))?;
+        self.report.rows += rows;
         let mut segments = base.segments.clone();
         segments.extend(new);
-        let open = SegmentBase::new(segments, base.rows + puts);
-        let created = self.new_segments.len();
-        let merged = self.merge(storage, info, &open).unwrap_or_else(|error| {
+        let base = SegmentBase::new(segments, base.rows + puts);
+        let merged = self.merge(&*storage, info, &base).unwrap_or_else(|error| {
             // The flush itself is good; the next checkpoint plans again.
             tracing::warn!(table = info.name, %error, "segments not merged");
-            let failed = self.new_segments.split_off(created);
-            self.inner.remove_segments(&failed);
             None
         });
-        let base = Base::Segments(Arc::new(merged.unwrap_or(open)));
-        Ok(Folded { base, memtables: table.frozen.clone(), rows })
+        Ok(merged.unwrap_or(base))
     }
 
     /// Merges the segments that the plugin wants merged, if any.
@@ -347,12 +290,12 @@ impl Work<'_> {
         &mut self,
         storage: &dyn StorageExtension,
         info: &TableInfo,
-        open: &SegmentBase,
+        base: &SegmentBase,
     ) -> KernelResult<Option<SegmentBase>> {
-        let Some(range) = storage.plan_compaction(&info.context(), &open.handles())? else {
+        let Some(range) = storage.plan_compaction(&info.context(), &base.handles())? else {
             return Ok(None);
         };
-        let mut segments = open.segments.clone();
+        let mut segments = base.segments.clone();
         if range.is_empty() || segments.len() < range.end {
             let text = format!("a plan to merge {range:?} of {} segments", segments.len());
             return Err(KernelError::plugin(&storage.info().name, PluginFault::Lied, text));
@@ -360,108 +303,78 @@ impl Work<'_> {
         let old = segments[range.clone()].to_vec();
         // Nothing older is left to hide once the oldest segment takes part.
         let bottom = range.start == 0;
-        let mut run = Counted::new(self.merge_run(storage, info, &old, bottom)?);
-        let merged = self.write_segments(storage, info, &mut run)?;
-        self.verify(storage, info, &merged, self.merge_run(storage, info, &old, bottom)?)?;
-        let rows = if bottom && range.end == segments.len() { run.puts } else { open.rows };
-        self.old_segments.extend(old.iter().map(|segment| segment.id()));
+        let run = || segment_run(storage, info, &old, bottom);
+        let (merged, _, puts) = self.write_segments(storage, info, &run)?;
+        let rows = if bottom && range.end == segments.len() { puts } else { base.rows };
+        old.iter().try_for_each(|segment| self.free_segment(segment))?;
         segments.splice(range, merged);
         Ok(Some(SegmentBase::new(segments, rows)))
     }
 
-    /// The rows of `segments` as one run, without tombstones if `bottom`.
-    fn merge_run(
-        &self,
-        storage: &dyn StorageExtension,
-        info: &TableInfo,
-        segments: &[Arc<Segment>],
-        bottom: bool,
-    ) -> KernelResult<Merged> {
-        let base = SegmentBase::new(segments.to_vec(), 0);
-        let reader = storage.open(&info.context(), &base.handles())?;
-        let cursor = reader.scan(&KeyRange::all(), false)?;
-        let source = Source::Plugin { cursor, batch: VecDeque::new(), done: false };
-        let mut merged = Merged::new(vec![source], false);
-        if !bottom {
-            return Ok(merged);
-        }
-        let live = Box::new(move || loop {
-            match merged.next()? {
-                Some((key, Some(value))) => return Ok(Some((key, value))),
-                Some((_, None)) => {}
-                None => return Ok(None),
-            }
-        });
-        Ok(Merged::new(vec![Source::Tree(live)], false))
-    }
-
-    /// Has the plugin write `run`, and opens what it wrote.
+    /// Has the plugin write `run`, and reads it back: the segments, and how many rows and values they
+    /// hold. Whatever fails leaves no segment behind.
     fn write_segments(
         &mut self,
         storage: &dyn StorageExtension,
         info: &TableInfo,
-        run: &mut Counted,
-    ) -> KernelResult<Vec<Arc<Segment>>> {
-        let mut sink = Sink { inner: self.inner, info, created: Vec::new() };
-        let result = storage.flush(&info.context(), run, &mut sink);
-        let created = sink.created;
-        let sealed = result.as_ref().cloned().unwrap_or_default();
-        // Whatever was sealed and not named in the answer is not wanted.
-        let names = self.inner.env.vfs.list(crate::segment::SEGMENT_DIR).unwrap_or_default();
-        let exists = |id: &SegmentId| names.iter().any(|name| crate::segment::segment_name(*id).ends_with(name.as_str()));
-        let unwanted: Vec<_> = created.iter().filter(|id| !sealed.contains(id) && exists(id)).copied().collect();
-        self.inner.remove_segments(&unwanted);
-        result?;
-        let plugin = storage.info().name;
-        if let Some(foreign) = sealed.iter().find(|id| !created.contains(id)) {
-            let text = format!("it named segment {foreign}, which it did not write");
-            return Err(KernelError::plugin(&plugin, PluginFault::Lied, text));
-        }
-        self.new_segments.extend(&sealed);
-        sealed.iter().map(|&id| self.inner.open_segment(id).map(Arc::new)).collect()
-    }
-
-    /// Reads `segments` back through the plugin and compares them with `run`, row by row.
-    fn verify(
-        &self,
-        storage: &dyn StorageExtension,
-        info: &TableInfo,
-        segments: &[Arc<Segment>],
-        mut run: Merged,
-    ) -> KernelResult<()> {
-        let mut back = self.merge_run(storage, info, segments, false)?;
-        loop {
-            let (wrote, read) = (run.next()?, back.next()?);
-            if wrote != read {
-                let show = |row: &Option<(Vec<u8>, Option<Slice>)>| match row {
-                    None => "no row".to_owned(),
-                    Some((key, value)) => {
-                        let bytes = value.as_ref().map_or("deleted".to_owned(), |v| format!("{} bytes", v.len()));
-                        format!("{} ({bytes})", key.escape_ascii())
-                    }
-                };
-                let text = format!(
-                    "after a flush of table '{}' it gave back {} where {} was written",
-                    info.name, show(&read), show(&wrote)
-                );
-                return Err(KernelError::plugin(&storage.info().name, PluginFault::Lied, text));
-            }
-            if wrote.is_none() {
-                return Ok(());
-            }
-        }
-    }
-
-    /// The catalog's new tree, the free list, and the meta record that ties them together.
-    fn build_catalog(&mut self, state: &CheckpointState, freeze: Timestamp, lsn: u64) -> KernelResult<Built> {
+        run: &dyn Fn() -> KernelResult<Merged>,
+    ) -> KernelResult<(Vec<Arc<Segment>>, u64, u64)> {
         let inner = self.inner;
-        let version = self.version;
+        let sealed = Arc::new(Mutex::new(Vec::new()));
+        let sink = Sink {
+            writer: self.writer.clone(),
+            codec: self.codec_of(info)?,
+            counts: inner.squeezed.clone(),
+            next_id: inner.next_segment.clone(),
+            sealed: sealed.clone(),
+        };
+        let result = storage.flush(&info.context(), Box::new(Run(run()?)), Arc::new(sink));
+        self.writer.lock().flush()?;
+        let written = std::mem::take(&mut *sealed.lock());
+        let written =
+            written.into_iter().map(|meta| Arc::new(Segment::new(meta, inner.access.clone())));
+        let written: Vec<_> = written.collect();
+        let named = result.and_then(|ids| {
+            let find =
+                |id: &SegmentId| written.iter().find(|segment| segment.meta.id == *id).cloned();
+            let foreign = || "it named a segment that it did not write, or one twice".to_owned();
+            let lied = || KernelError::plugin(&storage.info().name, PluginFault::Lied, foreign());
+            let distinct: BTreeSet<_> = ids.iter().collect();
+            let all = ids.iter().map(|id| find(id).filter(|_| distinct.len() == ids.len()));
+            let named = all.collect::<Option<Vec<_>>>().ok_or_else(lied)?;
+            verify(storage, info, run()?, segment_run(storage, info, &named, false)?)
+                .map(|(rows, puts)| (named, rows, puts))
+        });
+        self.report.segments_written += named.as_ref().map_or(0, |(named, ..)| named.len() as u64);
+        let kept = |segment: &Arc<Segment>| match &named {
+            Ok((named, ..)) => named.iter().any(|named| named.meta.id == segment.meta.id),
+            Err(_) => false,
+        };
+        let unwanted: Vec<_> = written.iter().filter(|segment| !kept(segment)).cloned().collect();
+        unwanted.iter().try_for_each(|segment| self.free_segment(segment))?;
+        named
+    }
+
+    fn free_segment(&mut self, segment: &Segment) -> KernelResult<()> {
+        let pages = segment.pages()?;
+        let mut writer = self.writer.lock();
+        pages.iter().for_each(|&(start, len)| writer.free(start, len));
+        Ok(())
+    }
+
+    /// The catalog's new tree, and the checkpoint's state as it is once the flip is done.
+    fn build_catalog(
+        &mut self,
+        state: &CheckpointState,
+        freeze: Timestamp,
+        lsn: u64,
+    ) -> KernelResult<CheckpointState> {
+        let (inner, version) = (self.inner, self.version);
         let catalog = &version.tables[&CATALOG];
         let mut bases = state.bases.clone();
         let mut ops: BTreeMap<Vec<u8>, Option<Slice>> = BTreeMap::new();
         let mut run = catalog.frozen_run();
         while let Some((key, row)) = run.next()? {
-            self.rows += 1;
             ops.insert(key, row);
         }
         for (id, base) in &state.bases {
@@ -474,42 +387,35 @@ impl Work<'_> {
         for (id, folded) in &self.folded {
             let place = match &folded.base {
                 Base::Tree(root) => Place::Tree(*root),
-                Base::Segments(base) => Place::Segments { rows: base.rows, ids: base.ids() },
+                Base::Segments(base) => Place::Segments { rows: base.rows, segments: base.metas() },
             };
             let stored = StoredBase { flushed: freeze, place };
             ops.insert(base_key(*id), Some(stored.encode().into()));
             bases.insert(*id, stored);
         }
         let codecs = inner.codecs.rows();
+        let codecs_stored = codecs.len();
         for (key, name) in codecs.into_iter().skip(state.codecs_stored) {
             ops.insert(key, Some(name.into_bytes().into()));
         }
+        let mut writer = self.writer.lock();
         let plain = &mut |_: &Slice| (None, 0);
         let ops = ops.into_iter().map(Ok);
-        let root = write::apply(&inner.access.pager, &mut self.writer, state.meta.catalog, ops, plain)?;
-        let memtables = catalog.frozen.clone();
-        self.folded.insert(CATALOG, Folded { base: Base::Tree(root), memtables, rows: 0 });
+        let root = write::apply(&inner.access.pager, &mut writer, state.meta.catalog, ops, plain)?;
+        let folded = Folded { base: Base::Tree(root), memtables: catalog.frozen.clone() };
+        self.folded.insert(CATALOG, folded);
         if let Some(old) = state.meta.free_list {
-            self.writer.free(old.page, old.pages());
+            writer.free(old.page, old.pages());
         }
-        // The list describes the space after its own pages were taken, so their number is fixed first:
-        // taking them changes one extent, hence the slack. What is left over is zero.
-        let mut freed = std::mem::take(&mut self.writer.freed);
-        freed.sort_unstable();
-        let bytes_max = self.writer.space.encode(&freed).len() + 64;
-        let probe = self.writer.write_run(&vec![0; bytes_max], bytes_max, 0)?;
-        let mut list = self.writer.space.encode(&freed);
-        assert!(list.len() <= bytes_max, "{} bytes of free list in {bytes_max}", list.len());
-        list.resize(bytes_max, 0);
-        self.writer.flush()?;
-        let write = inner.access.pager.file().write_at(crate::page::offset(probe.page), &list);
-        write.map_err(|e| KernelError::io(format!("write the free list of {DATA_FILE}"), e))?;
-        let free_list = crate::page::RunRef { crc: crate::codec::crc(&list), ..probe };
+        let sequence = state.meta.sequence + 1;
+        let (free_list, space) = writer.finish(sequence)?;
+        self.report.pages_written = writer.pages_written;
+        // Replay must begin before the oldest row that a failed plugin holds back.
         let held = version.tables.iter().filter(|(id, _)| self.failed.contains_key(id));
         let held = held.flat_map(|(_, table)| table.frozen.iter().map(|m| m.first_lsn())).min();
-        let meta = crate::page::meta::Meta {
-            sequence: state.meta.sequence + 1,
-            pages: self.writer.space.pages,
+        let meta = Meta {
+            sequence,
+            pages: space.pages,
             lsn: held.map_or(lsn, |held| held.min(lsn)),
             timestamp: freeze.0,
             next_txn: inner.next_txn.load(Ordering::Relaxed),
@@ -519,24 +425,26 @@ impl Work<'_> {
             free_list: Some(free_list),
             database: state.meta.database,
         };
-        Ok((meta, bases, freed))
+        let pins = state.pins.clone();
+        Ok(CheckpointState { meta, space, pins, bases, codecs_stored })
     }
 
-    /// A dropped table's pages and segments are free once the flip is done.
+    /// A dropped table's pages are free once the flip is done.
     fn free_base(&mut self, base: &StoredBase) -> KernelResult<()> {
+        let access = &self.inner.access;
         match &base.place {
-            Place::Segments { ids, .. } => self.old_segments.extend(ids),
-            Place::Tree(root) if root.height == 0 => {}
+            Place::Segments { segments, .. } => segments.iter().try_for_each(|meta| {
+                self.free_segment(&Segment::new(meta.clone(), access.clone()))
+            }),
+            Place::Tree(root) if root.height == 0 => Ok(()),
             Place::Tree(root) => {
-                let pager = self.inner.access.pager.clone();
-                free_tree(&pager, &mut self.writer, root.page, root.height - 1)?;
+                free_tree(&access.pager, &mut self.writer.lock(), root.page, root.height - 1)
             }
         }
-        Ok(())
     }
 }
 
-fn free_tree(pager: &Pager, writer: &mut PageWriter<'_>, at: PageRef, level: u8) -> KernelResult<()> {
+fn free_tree(pager: &Pager, writer: &mut PageWriter, at: PageRef, level: u8) -> KernelResult<()> {
     let page = pager.page(at, level)?;
     writer.free(at.page, 1);
     for index in 0..node::count(&page) {
@@ -549,57 +457,72 @@ fn free_tree(pager: &Pager, writer: &mut PageWriter<'_>, at: PageRef, level: u8)
     Ok(())
 }
 
-/// A run as plugins see it, counted on its way out.
-struct Counted {
-    run: Merged,
-    rows: u64,
-    puts: u64,
+/// The rows of `segments` as one run, without tombstones if `bottom`.
+fn segment_run(
+    storage: &dyn StorageExtension,
+    info: &TableInfo,
+    segments: &[Arc<Segment>],
+    bottom: bool,
+) -> KernelResult<Merged> {
+    let base = SegmentBase::new(segments.to_vec(), 0);
+    let cursor = storage.open(&info.context(), &base.handles())?.scan(&KeyRange::all(), false)?;
+    let source = Source::Plugin { cursor, batch: VecDeque::new(), done: false };
+    let mut merged = Merged::new(vec![source], false);
+    if !bottom {
+        return Ok(merged);
+    }
+    let live = Box::new(move || {
+        loop {
+            match merged.next()? {
+                Some((key, Some(value))) => return Ok(Some((key, value))),
+                Some((_, None)) => {}
+                None => return Ok(None),
+            }
+        }
+    });
+    Ok(Merged::new(vec![Source::Tree(live)], false))
 }
 
-impl Counted {
-    fn new(run: Merged) -> Counted {
-        Counted { run, rows: 0, puts: 0 }
+/// Compares what a plugin was given with what it gives back, row by row; counts rows and values.
+fn verify(
+    storage: &dyn StorageExtension,
+    info: &TableInfo,
+    mut wrote: Merged,
+    mut read: Merged,
+) -> KernelResult<(u64, u64)> {
+    let (mut rows, mut puts) = (0, 0);
+    loop {
+        let (wrote, read) = (wrote.next()?, read.next()?);
+        if wrote != read {
+            let show = |row: &Option<(Vec<u8>, Option<Slice>)>| match row {
+                None => "no row".to_owned(),
+                Some((key, None)) => format!("{} (deleted)", key.escape_ascii()),
+                Some((key, Some(value))) => {
+                    format!("{} ({} bytes)", key.escape_ascii(), value.len())
+                }
+            };
+            let (wrote, read) = (show(&wrote), show(&read));
+            let text =
+                format!("table '{}': it gave back {read} where {wrote} was written", info.name);
+            return Err(KernelError::plugin(&storage.info().name, PluginFault::Lied, text));
+        }
+        let Some((_, value)) = wrote else { return Ok((rows, puts)) };
+        rows += 1;
+        puts += u64::from(value.is_some());
     }
 }
 
-impl RunCursor for Counted {
+/// A run as plugins see it.
+struct Run(Merged);
+
+impl RunCursor for Run {
     fn next_batch(&mut self, rows_max: usize, bytes_max: usize) -> KernelResult<Vec<RunRow>> {
         let (mut batch, mut bytes) = (Vec::new(), 0);
         while batch.len() < rows_max && (bytes < bytes_max || batch.is_empty()) {
-            let Some((key, value)) = self.run.next()? else { break };
+            let Some((key, value)) = self.0.next()? else { break };
             bytes += key.len() + value.as_ref().map_or(0, |value| value.len());
-            self.rows += 1;
-            self.puts += u64::from(value.is_some());
             batch.push(RunRow { key, value });
         }
         Ok(batch)
-    }
-}
-
-/// Where a storage plugin writes one flush.
-struct Sink<'a> {
-    inner: &'a Inner,
-    info: &'a TableInfo,
-    created: Vec<SegmentId>,
-}
-
-impl SegmentSink for Sink<'_> {
-    fn create(&mut self) -> KernelResult<Box<dyn SegmentWrite>> {
-        let inner = self.inner;
-        let codec = match &self.info.options.codec {
-            Some(name) => Some((inner.codecs.number(name)?, inner.plugins.compression(name)?)),
-            None => None,
-        };
-        let id = SegmentId(inner.next_segment.fetch_add(1, Ordering::Relaxed));
-        self.created.push(id);
-        let (vfs, counts) = (inner.env.vfs.clone(), inner.squeezed.clone());
-        Ok(Box::new(SegmentWriter::create(vfs, inner.database, id, codec, counts)?))
-    }
-}
-
-impl Inner {
-    pub(crate) fn open_segment(&self, id: SegmentId) -> KernelResult<Segment> {
-        let (codecs, cache) = (self.access.codecs.clone(), self.access.pager.cache.clone());
-        Segment::open(&*self.env.vfs, self.database, id, codecs, cache)
     }
 }

@@ -239,7 +239,9 @@ mod tests {
     #[test]
     fn a_failed_read_takes_nothing() {
         let mut reader = Reader::new("f", 0, &[9, 1, 2]);
-        assert!(reader.u32().is_err() && reader.prefixed(4).is_err() && reader.prefixed(100).is_err());
+        assert!(
+            reader.u32().is_err() && reader.prefixed(4).is_err() && reader.prefixed(100).is_err()
+        );
         assert_eq!((reader.offset(), reader.rest()), (0, &[9, 1, 2][..]));
     }
 

@@ -16,10 +16,10 @@ use crate::environment::Environment;
 use crate::error::{KernelError, KernelResult, PluginFault};
 use crate::kernel_api::{TableId, Timestamp, TransactionId};
 use crate::limits::RUN_ATTEMPTS_MAX;
-use crate::mvcc::version::{Access, Base, SegmentBase, StorageTable, TableVersion, Version};
+use crate::mvcc::version::{Access, Base, TableVersion, Version};
 use crate::page::meta::Meta;
 use crate::page::space::{Pins, Space};
-use crate::plugin::{PluginManager, StorageReader};
+use crate::plugin::PluginManager;
 use crate::recovery::RecoveryReport;
 use crate::segment::SqueezeCounts;
 use crate::stats::Counts;
@@ -105,7 +105,7 @@ pub(crate) struct Inner {
     pub visible: AtomicU64,
     pub next_txn: AtomicU64,
     pub next_table: AtomicU64,
-    pub next_segment: AtomicU64,
+    pub next_segment: Arc<AtomicU64>,
     /// Bytes of all memtables, and of those that no checkpoint has frozen yet.
     pub memtable_bytes: Arc<AtomicUsize>,
     pub active_bytes: AtomicUsize,
@@ -118,21 +118,6 @@ pub(crate) struct Inner {
     pub recovery: RecoveryReport,
     pub closed: AtomicBool,
     pub lock: Mutex<Option<Box<dyn VfsLock>>>,
-}
-
-/// Opens segments through the plugins; a reader is kept as long as its base lives.
-pub(crate) struct Storages(pub Arc<PluginManager>);
-
-impl StorageTable for Storages {
-    fn reader(&self, table: &TableInfo, base: &SegmentBase) -> KernelResult<Arc<dyn StorageReader>> {
-        let mut reader = base.reader.lock();
-        if let Some(reader) = &*reader {
-            return Ok(reader.clone());
-        }
-        let name = table.options.storage.as_deref().unwrap_or_default();
-        let opened = self.0.storage(name)?.open(&table.context(), &base.handles())?;
-        Ok(reader.insert(opened).clone())
-    }
 }
 
 impl Inner {
@@ -148,7 +133,7 @@ impl Inner {
         if self.options.read_only {
             return Err(KernelError::invalid("the database was opened read-only"));
         }
-        Ok(())
+        self.wal.check()
     }
 
     pub fn next_transaction_id(&self) -> TransactionId {
@@ -453,19 +438,21 @@ impl Kernel {
         let inner = &self.inner;
         inner.check_open()?;
         let unfolded = 0 < inner.memtable_bytes.load(Ordering::Relaxed);
-        let writes = unfolded && !inner.options.read_only && inner.wal.failure().is_none();
-        let result = if writes { inner.checkpoint() } else { Ok(CheckpointReport::default()) };
-        // A commit that slipped in behind the checkpoint is in the log; the lock keeps later ones out.
+        let writes = !inner.options.read_only && inner.wal.failure().is_none();
+        let folded = if writes && unfolded { inner.checkpoint() } else { Ok(Default::default()) };
         let commit = inner.commit.lock();
         inner.closed.store(true, Ordering::Release);
+        // A commit that slipped in behind the checkpoint is in the log, which a failed one refuses.
+        let synced = inner.wal.wait(inner.wal.ends().0, true);
         drop(commit);
         inner.plugins.shutdown();
         *inner.lock.lock() = None;
-        let report = result?;
+        let report = folded.and_then(|report| synced.map(|()| report))?;
         match report.failed.first() {
             None => Ok(()),
             Some((table, why)) => {
-                let text = format!("table {table} could not be flushed, its rows stay in the log: {why}");
+                let text =
+                    format!("table {table} could not be flushed, its rows stay in the log: {why}");
                 Err(KernelError::plugin(table, PluginFault::Refused, text))
             }
         }
@@ -477,4 +464,3 @@ impl std::fmt::Debug for Kernel {
         f.debug_struct("Kernel").field("root", &self.inner.env.vfs.root()).finish_non_exhaustive()
     }
 }
-

@@ -48,7 +48,9 @@ pub enum KernelError {
         bound: u64,
     },
     /// Bytes on disk are not what was written there.
-    #[error("corrupt: {file} at byte {offset}: expected {expected}, found {found}; restore a backup, or salvage with `sochdb repair`")]
+    #[error(
+        "corrupt: {file} at byte {offset}: expected {expected}, found {found}; restore a backup, or salvage with `sochdb repair`"
+    )]
     Corrupt {
         /// The file, by its name inside the database directory.
         file: String,

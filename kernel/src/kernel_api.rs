@@ -152,7 +152,10 @@ impl KeyRange {
         while let Some(last) = end.pop() {
             if last < 0xff {
                 end.push(last + 1);
-                return KeyRange { start: Bound::Included(prefix.to_vec()), end: Bound::Excluded(end) };
+                return KeyRange {
+                    start: Bound::Included(prefix.to_vec()),
+                    end: Bound::Excluded(end),
+                };
             }
         }
         KeyRange { start: Bound::Included(prefix.to_vec()), end: Bound::Unbounded }

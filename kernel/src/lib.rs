@@ -71,7 +71,8 @@ pub use engine::{Kernel, Options};
 pub use environment::{Clock, Environment, ManualClock, SystemClock};
 pub use error::{ErrorKind, KernelError, KernelResult, PluginFault};
 pub use kernel_api::{
-    IsolationLevel, KeyRange, LogSequenceNumber, SegmentId, Slice, TableId, Timestamp, TransactionId,
+    IsolationLevel, KeyRange, LogSequenceNumber, SegmentId, Slice, TableId, Timestamp,
+    TransactionId,
 };
 pub use recovery::RecoveryReport;
 pub use row::{Column, ColumnType, Schema, Value};

@@ -193,12 +193,12 @@ pub trait RunCursor: Send {
 }
 
 /// Where a storage or index extension writes its segments. Implemented by the kernel.
-pub trait SegmentSink {
+pub trait SegmentSink: Send + Sync {
     /// Begins a new segment.
     ///
     /// # Errors
     /// `Unavailable` when the disk refuses.
-    fn create(&mut self) -> KernelResult<Box<dyn SegmentWrite>>;
+    fn create(&self) -> KernelResult<Box<dyn SegmentWrite>>;
 }
 
 /// A segment being written. Dropped before [`seal`](Self::seal), it leaves nothing behind.
@@ -209,7 +209,7 @@ pub trait SegmentWrite: Send {
     /// `Unavailable` when the disk refuses, `Limit` when the segment would grow too large.
     fn append(&mut self, bytes: &[u8]) -> KernelResult<u64>;
 
-    /// Ends the segment and syncs it. From then on it never changes.
+    /// Ends the segment. From then on it never changes.
     ///
     /// # Errors
     /// `Unavailable` when the disk refuses.
@@ -240,8 +240,8 @@ pub trait StorageExtension: Extension {
     fn flush(
         &self,
         table: &TableContext,
-        run: &mut dyn RunCursor,
-        sink: &mut dyn SegmentSink,
+        run: Box<dyn RunCursor>,
+        sink: Arc<dyn SegmentSink>,
     ) -> KernelResult<Vec<SegmentId>>;
 
     /// Which of `segments` (oldest first) are worth merging now: a range of their positions.

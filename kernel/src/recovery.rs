@@ -6,22 +6,22 @@
 //! 3. Read the log from the meta page's LSN. Rows of whole transactions that their table's base does not
 //!    hold yet go into memtables. The first broken frame is the torn tail, or `Corrupt` if it had been
 //!    synced ([`crate::wal::reader`]).
-//! 4. Wipe the torn tail, remove log segments behind it and segment files that no catalog lists.
+//! 4. Wipe the torn tail and remove log segments behind it.
 //!
 //! Nothing is changed on disk before step 3 has read everything, and nothing at all when read-only. The
 //! time is proportional to the log since the last checkpoint, not to the data.
 
 use crate::catalog::{self, CATALOG, Codecs, Loaded, Place, TableInfo};
-use crate::engine::{CheckpointState, CommitState, Inner, Options, Storages};
+use crate::engine::{CheckpointState, CommitState, Inner, Options};
 use crate::environment::Environment;
 use crate::error::{KernelError, KernelResult};
-use crate::kernel_api::{SegmentId, Slice, TableId, Timestamp, TransactionId};
+use crate::kernel_api::{Slice, TableId, Timestamp, TransactionId};
 use crate::mvcc::version::{Access, Base, SegmentBase, TableVersion, Version};
 use crate::page::meta::{META_PAGES, Meta};
 use crate::page::space::{Pins, Space};
 use crate::page::{BlockCache, DATA_FILE, Pager};
 use crate::plugin::PluginManager;
-use crate::segment::{SEGMENT_DIR, Segment, SqueezeCounts, segment_name};
+use crate::segment::{Segment, SegmentMeta, SqueezeCounts};
 use crate::tree::TreeRoot;
 use crate::vfs::{OpenMode, Vfs, VfsFile, VfsLock};
 use crate::wal::reader::{self, Tail};
@@ -51,8 +51,6 @@ pub struct RecoveryReport {
     pub unfinished: u64,
     /// Bytes of torn log that were cut off.
     pub cut_bytes: u64,
-    /// Segment files removed because no catalog listed them.
-    pub orphans: u64,
     /// How long opening took, in microseconds.
     pub micros: u64,
 }
@@ -64,13 +62,15 @@ pub struct RecoveryReport {
 pub(crate) fn open(env: Environment, options: Options) -> KernelResult<Inner> {
     let started = env.clock.monotonic_us();
     let vfs = env.vfs.clone();
-    let mut report = RecoveryReport { created: must_create(&*vfs, &options)?, ..Default::default() };
+    let mut report =
+        RecoveryReport { created: must_create(&*vfs, &options)?, ..Default::default() };
     let lock = take_lock(&*vfs, &options)?;
     if report.created {
         create(&env, &options)?;
     }
     let mode = if options.read_only { OpenMode::Read } else { OpenMode::Write };
-    let file = vfs.open(DATA_FILE, mode).map_err(|e| KernelError::io(format!("open {DATA_FILE}"), e))?;
+    let file =
+        vfs.open(DATA_FILE, mode).map_err(|e| KernelError::io(format!("open {DATA_FILE}"), e))?;
     let meta = Meta::read(&*file)?;
     if !options.read_only {
         file.sync().map_err(|e| KernelError::io(format!("sync {DATA_FILE}"), e))?;
@@ -82,11 +82,10 @@ pub(crate) fn open(env: Environment, options: Options) -> KernelResult<Inner> {
     let plugins = Arc::new(PluginManager::default());
     let codecs_stored = loaded.codecs.len();
     let codecs = Arc::new(Codecs::new(loaded.codecs.clone(), plugins.clone()));
-    let storages = Arc::new(Storages(plugins.clone()));
-    let access = Access { pager, codecs: codecs.clone(), storages };
+    let access = Access { pager, codecs: codecs.clone(), plugins: plugins.clone() };
     let bases = loaded.bases.clone();
     let memtable_bytes = Arc::new(AtomicUsize::new(0));
-    let mut replay = Replay::new(&*vfs, &meta, loaded, &access, memtable_bytes.clone())?;
+    let mut replay = Replay::new(&meta, loaded, &access, memtable_bytes.clone());
     let tail = reader::read(&*vfs, meta.database, meta.lsn, mode, &mut |lsn, txn, record| {
         replay.record(lsn, txn, record)
     })?;
@@ -94,7 +93,6 @@ pub(crate) fn open(env: Environment, options: Options) -> KernelResult<Inner> {
     report.cut_bytes = tail.cut_bytes;
     if !options.read_only {
         mend_log(&*vfs, &tail)?;
-        report.orphans = sweep_segments(&*vfs, &bases)?;
     }
     let end = tail.end;
     let wal = WalManager::open(vfs, meta.database, options.wal_segment_bytes, tail.segments, end)?;
@@ -115,7 +113,7 @@ pub(crate) fn open(env: Environment, options: Options) -> KernelResult<Inner> {
         wal,
         next_txn: AtomicU64::new(replay.next_txn),
         next_table: AtomicU64::new(replay.next_table),
-        next_segment: AtomicU64::new(meta.next_segment),
+        next_segment: Arc::new(AtomicU64::new(meta.next_segment)),
         checkpoint: Mutex::new(CheckpointState { meta, space, pins, bases, codecs_stored }),
         commit: Mutex::new(CommitState { last, sync_floor: 0, window_start: Timestamp(0) }),
         writers: Mutex::default(),
@@ -147,7 +145,8 @@ fn must_create(vfs: &dyn Vfs, options: &Options) -> KernelResult<bool> {
     if names.iter().any(|name| name == DATA_FILE) {
         return Ok(false);
     }
-    let log = vfs.list(WAL_DIR).map_err(|e| KernelError::io(format!("list {root}/{WAL_DIR}"), e))?;
+    let log =
+        vfs.list(WAL_DIR).map_err(|e| KernelError::io(format!("list {root}/{WAL_DIR}"), e))?;
     let unfinished = names.iter().any(|name| name == NEW_DATA_FILE);
     if !log.is_empty() && !unfinished {
         return Err(KernelError::corrupt(DATA_FILE, 0, "a data file beside the log", "no file"));
@@ -184,12 +183,12 @@ fn take_lock(vfs: &dyn Vfs, options: &Options) -> KernelResult<Option<Box<dyn Vf
 fn create(env: &Environment, options: &Options) -> KernelResult<()> {
     let vfs = &env.vfs;
     let make = || -> std::io::Result<Arc<dyn VfsFile>> {
-        for dir in [WAL_DIR, SEGMENT_DIR] {
-            vfs.create_dir(dir)?;
-        }
+        vfs.create_dir(WAL_DIR)?;
         for name in vfs.list(WAL_DIR)? {
             vfs.remove(&format!("{WAL_DIR}/{name}"))?;
         }
+        // While there are log files there is a data.new beside them, which says that neither counts.
+        vfs.sync_dir(WAL_DIR)?;
         if vfs.list("")?.iter().any(|name| name == NEW_DATA_FILE) {
             vfs.remove(NEW_DATA_FILE)?;
         }
@@ -211,8 +210,13 @@ fn create(env: &Environment, options: &Options) -> KernelResult<()> {
         catalog: TreeRoot::EMPTY,
         free_list: None,
     };
-    [1, 2].into_iter().try_for_each(|n| meta(n).write(&*file)).and_then(|()| file.sync()).map_err(io)?;
-    WalManager::open(vfs.clone(), env.seed, options.wal_segment_bytes, Vec::new(), FIRST_LSN)?.begin()?;
+    [1, 2]
+        .into_iter()
+        .try_for_each(|n| meta(n).write(&*file))
+        .and_then(|()| file.sync())
+        .map_err(io)?;
+    WalManager::open(vfs.clone(), env.seed, options.wal_segment_bytes, Vec::new(), FIRST_LSN)?
+        .begin()?;
     let name = || vfs.rename(NEW_DATA_FILE, DATA_FILE).and_then(|()| vfs.sync_dir(""));
     name().map_err(io)
 }
@@ -236,30 +240,10 @@ fn mend_log(vfs: &dyn Vfs, tail: &Tail) -> KernelResult<()> {
             file.write_at(at, &vec![0; usize::try_from(wipe).unwrap_or(0)])?;
         }
         tail.segments.iter().try_for_each(|(_, file)| file.sync())?;
-        vfs.sync_dir(WAL_DIR)
+        // Names too: a killed process may have renamed files without living to sync their folder.
+        vfs.sync_dir(WAL_DIR).and_then(|()| vfs.sync_dir(""))
     };
     mend().map_err(|e| KernelError::io("mend the log's end", e))
-}
-
-/// Removes segment files that no catalog lists: flushes that never reached their flip.
-fn sweep_segments(vfs: &dyn Vfs, bases: &BTreeMap<TableId, catalog::StoredBase>) -> KernelResult<u64> {
-    let ids = |base: &catalog::StoredBase| match &base.place {
-        Place::Segments { ids, .. } => ids.clone(),
-        Place::Tree(_) => Vec::new(),
-    };
-    let listed: Vec<String> = bases.values().flat_map(ids).map(segment_name).collect();
-    let sweep = || -> std::io::Result<u64> {
-        let mut orphans = 0;
-        for name in vfs.list(SEGMENT_DIR)? {
-            let name = format!("{SEGMENT_DIR}/{name}");
-            if !listed.contains(&name) {
-                vfs.remove(&name)?;
-                orphans += 1;
-            }
-        }
-        Ok(orphans)
-    };
-    sweep().map_err(|e| KernelError::io("remove orphaned segments", e))
 }
 
 type Row = (TableId, Vec<u8>, Option<Slice>);
@@ -281,34 +265,33 @@ struct Replay {
 
 impl Replay {
     fn new(
-        vfs: &dyn Vfs,
         meta: &Meta,
         loaded: Loaded,
         access: &Access,
         memtable_bytes: Arc<AtomicUsize>,
-    ) -> KernelResult<Replay> {
+    ) -> Replay {
         let folded = Timestamp(meta.timestamp);
         let mut tables = BTreeMap::new();
         let catalog = TableVersion::new(Base::Tree(meta.catalog), folded, memtable_bytes.clone());
         tables.insert(CATALOG, catalog);
         let mut names = BTreeMap::new();
         for info in loaded.tables {
-            let (base, flushed) = match loaded.bases.get(&info.id).map(|base| (&base.place, base.flushed)) {
-                Some((Place::Tree(root), flushed)) => (Base::Tree(*root), flushed),
-                Some((Place::Segments { rows, ids }, flushed)) => {
-                    let open = |&id: &SegmentId| {
-                        let (codecs, cache) = (access.codecs.clone(), access.pager.cache.clone());
-                        Segment::open(vfs, meta.database, id, codecs, cache).map(Arc::new)
-                    };
-                    let segments = ids.iter().map(open).collect::<KernelResult<_>>()?;
-                    (Base::Segments(Arc::new(SegmentBase::new(segments, *rows))), flushed)
-                }
-                None => (Base::empty(&info), Timestamp(0)),
-            };
+            let (base, flushed) =
+                match loaded.bases.get(&info.id).map(|base| (&base.place, base.flushed)) {
+                    Some((Place::Tree(root), flushed)) => (Base::Tree(*root), flushed),
+                    Some((Place::Segments { rows, segments }, flushed)) => {
+                        let open = |meta: &SegmentMeta| {
+                            Arc::new(Segment::new(meta.clone(), access.clone()))
+                        };
+                        let base = SegmentBase::new(segments.iter().map(open).collect(), *rows);
+                        (Base::Segments(Arc::new(base)), flushed)
+                    }
+                    None => (Base::empty(&info), Timestamp(0)),
+                };
             tables.insert(info.id, TableVersion::new(base, flushed, memtable_bytes.clone()));
             names.insert(info.name.clone(), Arc::new(info));
         }
-        Ok(Replay {
+        Replay {
             tables,
             names,
             folded,
@@ -318,7 +301,7 @@ impl Replay {
             next_txn: meta.next_txn,
             next_table: meta.next_table,
             counts: RecoveryReport::default(),
-        })
+        }
     }
 
     fn record(&mut self, lsn: u64, txn: TransactionId, record: WalRecord<'_>) -> KernelResult<()> {
@@ -328,7 +311,11 @@ impl Replay {
         match record {
             WalRecord::Begin { .. } => drop(rows.insert(txn, (lsn, Vec::new()))),
             WalRecord::Put { table, key, value } => {
-                rows.entry(txn).or_insert((lsn, Vec::new())).1.push((table, key.to_vec(), Some(value.into())));
+                rows.entry(txn).or_insert((lsn, Vec::new())).1.push((
+                    table,
+                    key.to_vec(),
+                    Some(value.into()),
+                ));
             }
             WalRecord::Delete { table, key } => {
                 rows.entry(txn).or_insert((lsn, Vec::new())).1.push((table, key.to_vec(), None));

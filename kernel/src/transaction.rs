@@ -109,7 +109,10 @@ impl Iterator for Scan {
 }
 
 impl Transaction {
-    pub(crate) fn begin(inner: Arc<Inner>, options: TransactionOptions) -> KernelResult<Transaction> {
+    pub(crate) fn begin(
+        inner: Arc<Inner>,
+        options: TransactionOptions,
+    ) -> KernelResult<Transaction> {
         inner.check_open()?;
         let registered = !options.read_only;
         let (version, snapshot) = inner.pin(registered);
@@ -279,14 +282,20 @@ impl Transaction {
     fn check_writable(&self) -> KernelResult<()> {
         self.inner.check_writable()?;
         if self.options.read_only {
-            return Err(KernelError::invalid("this transaction is read-only; begin one that writes"));
+            return Err(KernelError::invalid(
+                "this transaction is read-only; begin one that writes",
+            ));
         }
         Ok(())
     }
 
     fn write(&mut self, table: TableId, key: Vec<u8>, value: Option<Slice>) -> KernelResult<()> {
         let bytes = key.len() + value.as_ref().map_or(0, |value| value.len()) + 64;
-        bound("bytes of a transaction", self.write_bytes + bytes, self.inner.options.write_set_bytes_max)?;
+        bound(
+            "bytes of a transaction",
+            self.write_bytes + bytes,
+            self.inner.options.write_set_bytes_max,
+        )?;
         self.write_bytes += bytes;
         let before = self.writes.entry(table).or_default().insert(key.clone(), value);
         self.undo.push(Undo { table, key, before });
@@ -361,7 +370,9 @@ impl Transaction {
     /// `Invalid` when the savepoint is another transaction's, or lies behind one already rolled back to.
     pub fn rollback_to(&mut self, savepoint: Savepoint) -> KernelResult<()> {
         if savepoint.transaction != self.id || self.undo.len() < savepoint.undo {
-            return Err(KernelError::invalid("this savepoint is not one of this transaction any more"));
+            return Err(KernelError::invalid(
+                "this savepoint is not one of this transaction any more",
+            ));
         }
         while savepoint.undo < self.undo.len() {
             let Undo { table, key, before } = self.undo.pop().expect("counted");
@@ -390,7 +401,8 @@ impl Transaction {
             return Ok(self.snapshot);
         }
         let inner = self.inner.clone();
-        let result = inner.commit(&self, self.options.durability.unwrap_or(inner.options.durability));
+        let result =
+            inner.commit(&self, self.options.durability.unwrap_or(inner.options.durability));
         // Its snapshot must not hold back what a checkpoint may let go.
         drop(self);
         match &result {
@@ -432,7 +444,10 @@ impl Transaction {
             for memtable in table.newer_than(self.snapshot) {
                 let changed = |key: &&Vec<u8>| Some(self.snapshot) < memtable.newest_of(key);
                 if let Some(key) = rows.keys().find(changed) {
-                    return conflict(format!("a row of table {id} was written first: {}", key.escape_ascii()));
+                    return conflict(format!(
+                        "a row of table {id} was written first: {}",
+                        key.escape_ascii()
+                    ));
                 }
             }
         }
@@ -440,7 +455,10 @@ impl Transaction {
         for (id, key) in &reads.keys {
             let Some(table) = current.tables.get(id) else { continue };
             if table.newer_than(self.snapshot).any(|m| Some(self.snapshot) < m.newest_of(key)) {
-                return conflict(format!("a row of table {id} was read, then changed: {}", key.escape_ascii()));
+                return conflict(format!(
+                    "a row of table {id} was read, then changed: {}",
+                    key.escape_ascii()
+                ));
             }
         }
         for (id, range) in &reads.ranges {

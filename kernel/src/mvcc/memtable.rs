@@ -214,7 +214,12 @@ pub(crate) struct MemCursor {
 }
 
 impl MemCursor {
-    pub fn new(memtable: Arc<Memtable>, at: Timestamp, range: &KeyRange, reverse: bool) -> MemCursor {
+    pub fn new(
+        memtable: Arc<Memtable>,
+        at: Timestamp,
+        range: &KeyRange,
+        reverse: bool,
+    ) -> MemCursor {
         let (low, high) = (low_of(&range.start), high_of(&range.end));
         let done = range.is_empty() || memtable.is_empty();
         MemCursor { memtable, at, low, high, reverse, chunk: VecDeque::new(), done }

@@ -13,7 +13,11 @@ pub(crate) enum Source {
     /// A transaction's own writes.
     Writes(std::vec::IntoIter<(Vec<u8>, Option<Slice>)>),
     Tree(Box<dyn FnMut() -> KernelResult<Option<(Vec<u8>, Slice)>> + Send>),
-    Plugin { cursor: Box<dyn RunCursor>, batch: VecDeque<RunRow>, done: bool },
+    Plugin {
+        cursor: Box<dyn RunCursor>,
+        batch: VecDeque<RunRow>,
+        done: bool,
+    },
 }
 
 impl Source {

@@ -2,16 +2,16 @@
 
 use super::memtable::{MemCursor, Memtable};
 use super::merge::{Merged, Source};
-use crate::catalog::TableInfo;
-use crate::error::KernelResult;
-use crate::kernel_api::{KeyRange, SegmentId, Slice, TableId, Timestamp};
+use crate::catalog::{Codecs, TableInfo};
+use crate::error::{KernelError, KernelResult};
+use crate::kernel_api::{KeyRange, Slice, TableId, Timestamp};
 use crate::page::space::RootPin;
-use crate::page::{CacheKey, Pager, RunRef};
-use crate::plugin::{SegmentRead, StorageReader};
-use crate::segment::{CodecTable, Segment, restore};
+use crate::page::{CacheKey, DATA_FILE, Pager, RunRef, offset};
+use crate::plugin::{PluginManager, SegmentRead, StorageReader};
+use crate::segment::{Segment, SegmentMeta};
+use crate::tree::TreeRoot;
 use crate::tree::node::Stored;
 use crate::tree::read::{TreeCursor, get};
-use crate::tree::TreeRoot;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
@@ -81,8 +81,8 @@ impl SegmentBase {
         SegmentBase { segments, rows, reader: parking_lot::Mutex::new(None) }
     }
 
-    pub fn ids(&self) -> Vec<SegmentId> {
-        self.segments.iter().map(|segment| segment.id()).collect()
+    pub fn metas(&self) -> Vec<SegmentMeta> {
+        self.segments.iter().map(|segment| segment.meta.clone()).collect()
     }
 
     pub fn handles(&self) -> Vec<Arc<dyn SegmentRead>> {
@@ -94,16 +94,26 @@ impl SegmentBase {
 #[derive(Clone)]
 pub(crate) struct Access {
     pub pager: Arc<Pager>,
-    pub codecs: Arc<dyn CodecTable>,
-    pub storages: Arc<dyn StorageTable>,
-}
-
-/// Opens segments through the storage plugin of their table.
-pub(crate) trait StorageTable: Send + Sync {
-    fn reader(&self, table: &TableInfo, base: &SegmentBase) -> KernelResult<Arc<dyn StorageReader>>;
+    pub codecs: Arc<Codecs>,
+    pub plugins: Arc<PluginManager>,
 }
 
 impl Access {
+    /// What reads `base`, through the plugin that keeps `table`. Kept as long as the base lives.
+    fn reader(
+        &self,
+        table: &TableInfo,
+        base: &SegmentBase,
+    ) -> KernelResult<Arc<dyn StorageReader>> {
+        let mut reader = base.reader.lock();
+        if let Some(reader) = &*reader {
+            return Ok(reader.clone());
+        }
+        let name = table.options.storage.as_deref().unwrap_or_default();
+        let opened = self.plugins.storage(name)?.open(&table.context(), &base.handles())?;
+        Ok(reader.insert(opened).clone())
+    }
+
     /// A row's value as the user wrote it.
     pub fn value(&self, stored: Stored) -> KernelResult<Slice> {
         match stored {
@@ -113,11 +123,36 @@ impl Access {
     }
 
     fn run(&self, run: &RunRef) -> KernelResult<Slice> {
-        let key = CacheKey::Run { page: run.page, crc: run.crc };
-        let load = || restore(&*self.codecs, run.codec, self.pager.run(run)?, run.raw as usize);
-        let bytes = self.pager.cache.get_or(key, load)?;
-        let len = bytes.len();
-        Ok(Slice::part(bytes, 0, len))
+        let raw = run.raw as usize;
+        let bytes = self.restored(offset(run.page), run.stored, run.crc, run.codec, raw)?;
+        Ok(Slice::part(bytes, 0, raw))
+    }
+
+    /// The `stored` bytes at byte `at` of the data file as they were before codec `codec` compressed
+    /// them: exactly `raw` bytes.
+    ///
+    /// # Errors
+    /// `Corrupt`, or the codec's failure.
+    pub fn restored(
+        &self,
+        at: u64,
+        stored: u32,
+        crc: u32,
+        codec: u8,
+        raw: usize,
+    ) -> KernelResult<Arc<[u8]>> {
+        self.pager.cache.get_or(CacheKey { at, crc }, || {
+            let stored = self.pager.bytes(at, stored, crc)?;
+            let bytes = match codec {
+                0 => stored,
+                _ => self.codecs.codec(codec)?.decompress(&stored, raw)?,
+            };
+            if bytes.len() != raw {
+                let (expected, found) = (format!("{raw} bytes"), format!("{}", bytes.len()));
+                return Err(KernelError::corrupt(DATA_FILE, at, expected, found));
+            }
+            Ok(bytes.into())
+        })
     }
 }
 
@@ -149,7 +184,7 @@ impl TableVersion {
             }
             Base::Segments(base) if base.segments.is_empty() => Ok(None),
             Base::Segments(base) => {
-                let found = access.storages.reader(table, base)?.multi_get(&[key])?;
+                let found = access.reader(table, base)?.multi_get(&[key])?;
                 Ok(found.into_iter().next().flatten().flatten())
             }
         }
@@ -176,15 +211,18 @@ impl TableVersion {
         Ok(match &self.base {
             Base::Tree(root) => {
                 let access = access.clone();
-                let mut cursor = TreeCursor::new(access.pager.clone(), *root, range.clone(), reverse);
+                let mut cursor =
+                    TreeCursor::new(access.pager.clone(), *root, range.clone(), reverse);
                 Source::Tree(Box::new(move || {
                     let row = cursor.next()?;
                     row.map(|(key, stored)| Ok((key, access.value(stored)?))).transpose()
                 }))
             }
-            Base::Segments(base) if base.segments.is_empty() => Source::Writes(Vec::new().into_iter()),
+            Base::Segments(base) if base.segments.is_empty() => {
+                Source::Writes(Vec::new().into_iter())
+            }
             Base::Segments(base) => {
-                let cursor = access.storages.reader(table, base)?.scan(range, reverse)?;
+                let cursor = access.reader(table, base)?.scan(range, reverse)?;
                 Source::Plugin { cursor, batch: VecDeque::new(), done: false }
             }
         })

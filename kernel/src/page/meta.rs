@@ -69,12 +69,22 @@ impl Meta {
     fn decode(bytes: &[u8], at: u64) -> KernelResult<Meta> {
         let mut reader = Reader::new(DATA_FILE, at, bytes);
         if reader.bytes(8)? != MAGIC {
-            return Err(KernelError::corrupt(DATA_FILE, at, "a SochDB data file's magic", "other bytes"));
+            return Err(KernelError::corrupt(
+                DATA_FILE,
+                at,
+                "a SochDB data file's magic",
+                "other bytes",
+            ));
         }
         let version = reader.u32()?;
         let crc = u32::from_le_bytes(bytes[PAGE_BYTES - 4..].try_into().expect("4 bytes"));
         if codec::crc(&bytes[..PAGE_BYTES - 4]) != crc {
-            return Err(KernelError::corrupt(DATA_FILE, at, "a meta page whose checksum holds", "other bytes"));
+            return Err(KernelError::corrupt(
+                DATA_FILE,
+                at,
+                "a meta page whose checksum holds",
+                "other bytes",
+            ));
         }
         if VERSION < version {
             return Err(KernelError::unavailable(format!(
@@ -83,7 +93,9 @@ impl Meta {
         }
         let page_bytes = reader.u32()?;
         if version != VERSION || page_bytes as usize != PAGE_BYTES {
-            return Err(reader.corrupt("version 1 and pages of 4096 bytes", format!("{page_bytes}")));
+            return Err(
+                reader.corrupt("version 1 and pages of 4096 bytes", format!("{page_bytes}"))
+            );
         }
         let meta = Meta {
             database: reader.u64()?,

@@ -49,6 +49,12 @@ pub(crate) struct PageRef {
     pub crc: u32,
 }
 
+impl PageRef {
+    pub fn cache_key(&self) -> CacheKey {
+        CacheKey { at: offset(self.page), crc: self.crc }
+    }
+}
+
 /// Points to a run of pages: `stored` bytes from page `page` on, which are `raw` bytes once the codec
 /// numbered `codec` (0: none) has restored them.
 ///
@@ -65,6 +71,13 @@ pub(crate) struct RunRef {
 pub(crate) const RUN_REF_BYTES: usize = 8 + 4 + 4 + 4 + 1;
 
 impl RunRef {
+    /// What points to `stored`, written at `page`.
+    pub fn new(page: u64, stored: &[u8], raw: usize, codec: u8) -> RunRef {
+        let small = |len: usize| u32::try_from(len).expect("runs are bounded far below 4 GiB");
+        let crc = codec::crc(stored);
+        RunRef { page, stored: small(stored.len()), raw: small(raw), crc, codec }
+    }
+
     /// How many pages the run takes.
     pub fn pages(&self) -> u64 {
         pages_for(self.stored as usize)
@@ -93,12 +106,11 @@ pub(crate) fn pages_for(bytes: usize) -> u64 {
     bytes.div_ceil(PAGE_BYTES) as u64
 }
 
-/// What a cache entry holds: pages by number and checksum, blocks by segment and number.
+/// Names bytes of the data file by where they begin and their checksum, so an entry is never stale.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(crate) enum CacheKey {
-    Page(PageRef),
-    Run { page: u64, crc: u32 },
-    Block { segment: u64, block: u32 },
+pub(crate) struct CacheKey {
+    pub at: u64,
+    pub crc: u32,
 }
 
 #[derive(Clone)]
@@ -146,7 +158,8 @@ impl BlockCache {
 
     /// Hits, misses, and bytes held.
     pub fn counts(&self) -> (u64, u64, u64) {
-        let (hits, misses) = (self.hits.load(Ordering::Relaxed), self.misses.load(Ordering::Relaxed));
+        let (hits, misses) =
+            (self.hits.load(Ordering::Relaxed), self.misses.load(Ordering::Relaxed));
         (hits, misses, self.cache.weight())
     }
 }
@@ -171,10 +184,15 @@ impl Pager {
     /// # Errors
     /// `Corrupt` when the page is not what was written there.
     pub fn page(&self, at: PageRef, level: u8) -> KernelResult<Arc<[u8]>> {
-        let page = self.cache.get_or(CacheKey::Page(at), || self.load_page(at))?;
+        let page = self.cache.get_or(at.cache_key(), || self.load_page(at))?;
         if page[5] != level {
             let found = format!("level {}", page[5]);
-            return Err(KernelError::corrupt(DATA_FILE, offset(at.page) + 5, format!("level {level}"), found));
+            return Err(KernelError::corrupt(
+                DATA_FILE,
+                offset(at.page) + 5,
+                format!("level {level}"),
+                found,
+            ));
         }
         Ok(page)
     }
@@ -182,7 +200,7 @@ impl Pager {
     pub fn load_page(&self, at: PageRef) -> KernelResult<Arc<[u8]>> {
         let mut page: Arc<[u8]> = Arc::new([0; PAGE_BYTES]);
         let bytes = Arc::get_mut(&mut page).expect("nobody else has it yet");
-        self.read_exact(at.page, bytes)?;
+        self.read_exact(offset(at.page), bytes)?;
         check_page(bytes, at)?;
         Ok(page)
     }
@@ -192,22 +210,31 @@ impl Pager {
     /// # Errors
     /// `Corrupt` when they are not what was written there.
     pub fn run(&self, run: &RunRef) -> KernelResult<Vec<u8>> {
-        let mut bytes = vec![0; run.stored as usize];
-        self.read_exact(run.page, &mut bytes)?;
-        let crc = codec::crc(&bytes);
-        if crc != run.crc {
-            let (expected, found) = (format!("checksum {:#010x}", run.crc), format!("{crc:#010x}"));
-            return Err(KernelError::corrupt(DATA_FILE, offset(run.page), expected, found));
+        self.bytes(offset(run.page), run.stored, run.crc)
+    }
+
+    /// The `len` bytes from byte `at` on, whose checksum must be `crc`.
+    ///
+    /// # Errors
+    /// `Corrupt` when they are not what was written there.
+    pub fn bytes(&self, at: u64, len: u32, crc: u32) -> KernelResult<Vec<u8>> {
+        let mut bytes = vec![0; len as usize];
+        self.read_exact(at, &mut bytes)?;
+        let found = codec::crc(&bytes);
+        if found != crc {
+            let expected = format!("{len} bytes with checksum {crc:#010x}");
+            return Err(KernelError::corrupt(DATA_FILE, at, expected, format!("{found:#010x}")));
         }
         Ok(bytes)
     }
 
-    fn read_exact(&self, page: u64, bytes: &mut [u8]) -> KernelResult<()> {
-        self.file.read_exact_at(offset(page), bytes).map_err(|error| match error.kind() {
+    fn read_exact(&self, at: u64, bytes: &mut [u8]) -> KernelResult<()> {
+        self.file.read_exact_at(at, bytes).map_err(|error| match error.kind() {
             std::io::ErrorKind::UnexpectedEof => {
-                KernelError::corrupt(DATA_FILE, offset(page), format!("page {page}"), "the end of the file")
+                let expected = format!("{} bytes", bytes.len());
+                KernelError::corrupt(DATA_FILE, at, expected, "the end of the file")
             }
-            _ => KernelError::io(format!("read page {page} of {DATA_FILE}"), error),
+            _ => KernelError::io(format!("read {DATA_FILE} at {at}"), error),
         })
     }
 }
@@ -240,5 +267,6 @@ fn check_page(bytes: &[u8], at: PageRef) -> KernelResult<()> {
     if number != at.page {
         return wrong(8, format!("page {}", at.page), format!("page {number}"));
     }
-    crate::tree::node::check(bytes).or_else(|what| wrong(4, "a well-formed page".into(), what.into()))
+    crate::tree::node::check(bytes)
+        .or_else(|what| wrong(4, "a well-formed page".into(), what.into()))
 }

@@ -11,11 +11,10 @@
 //! fill the rest. It holds the waiting pages as well, because after a restart nobody waits.
 
 use super::meta::META_PAGES;
-use super::{BlockCache, CacheKey, DATA_FILE, PageRef, RunRef, offset, pages_for, seal_page};
+use super::{DATA_FILE, PageRef, Pager, RunRef, offset, pages_for, seal_page};
 use crate::codec::{self, Reader};
 use crate::error::{KernelError, KernelResult};
 use crate::limits::PAGE_BYTES;
-use crate::vfs::VfsFile;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -138,21 +137,34 @@ impl Space {
 }
 
 /// Writes the new pages of one checkpoint: allocates, seals, and joins neighbours into large writes.
-pub(crate) struct PageWriter<'a> {
-    file: &'a dyn VfsFile,
-    cache: &'a BlockCache,
-    pub space: &'a mut Space,
-    /// Extents that the new roots no longer reach.
-    pub freed: Vec<(u64, u64)>,
+pub(crate) struct PageWriter {
+    pager: Arc<Pager>,
+    space: Space,
+    /// Extents that the new roots do not reach: old pages, and new ones that were not needed after all.
+    freed: Vec<(u64, u64)>,
     buffer: Vec<u8>,
     buffer_page: u64,
     pub pages_written: u64,
+    /// The checkpoint is over; a plugin that still holds on to its sink writes nothing any more.
+    closed: bool,
 }
 
-impl<'a> PageWriter<'a> {
-    pub fn new(file: &'a dyn VfsFile, cache: &'a BlockCache, space: &'a mut Space) -> PageWriter<'a> {
+impl PageWriter {
+    pub fn new(pager: Arc<Pager>, space: Space) -> PageWriter {
         let (freed, buffer) = (Vec::new(), Vec::new());
-        PageWriter { file, cache, space, freed, buffer, buffer_page: 0, pages_written: 0 }
+        let (buffer_page, pages_written, closed) = (0, 0, false);
+        PageWriter { pager, space, freed, buffer, buffer_page, pages_written, closed }
+    }
+
+    /// Takes `count` consecutive pages, to be written with [`write`](Self::write).
+    ///
+    /// # Errors
+    /// `Closed` when the checkpoint is over.
+    pub fn allocate(&mut self, count: u64) -> KernelResult<u64> {
+        if self.closed {
+            return Err(KernelError::Closed("the checkpoint that this segment was for".to_owned()));
+        }
+        Ok(self.space.allocate(count))
     }
 
     /// Writes a tree page whose number and checksum are not yet filled in.
@@ -160,10 +172,10 @@ impl<'a> PageWriter<'a> {
     /// # Errors
     /// `Unavailable` when the disk refuses.
     pub fn write_page(&mut self, mut bytes: Vec<u8>) -> KernelResult<PageRef> {
-        let page = self.space.allocate(1);
+        let page = self.allocate(1)?;
         let at = seal_page(&mut bytes, page);
         self.write(page, &bytes)?;
-        self.cache.insert(CacheKey::Page(at), bytes.into());
+        self.pager.cache.insert(at.cache_key(), bytes.into());
         Ok(at)
     }
 
@@ -172,20 +184,21 @@ impl<'a> PageWriter<'a> {
     /// # Errors
     /// `Unavailable` when the disk refuses.
     pub fn write_run(&mut self, stored: &[u8], raw: usize, codec: u8) -> KernelResult<RunRef> {
-        let page = self.space.allocate(pages_for(stored.len()));
-        let small = |len: usize| u32::try_from(len).expect("values are bounded far below 4 GiB");
-        let crc = codec::crc(stored);
-        let run = RunRef { page, stored: small(stored.len()), raw: small(raw), crc, codec };
+        let page = self.allocate(pages_for(stored.len()))?;
         self.write(page, stored)?;
-        Ok(run)
+        Ok(RunRef::new(page, stored, raw, codec))
     }
 
-    /// The root being built no longer reaches `len` pages from `start` on.
+    /// The new roots do not reach `len` pages from `start` on.
     pub fn free(&mut self, start: u64, len: u64) {
         self.freed.push((start, len));
     }
 
-    fn write(&mut self, page: u64, bytes: &[u8]) -> KernelResult<()> {
+    /// Writes `bytes` from the beginning of `page` on; zeroes fill the last page.
+    ///
+    /// # Errors
+    /// `Unavailable` when the disk refuses.
+    pub fn write(&mut self, page: u64, bytes: &[u8]) -> KernelResult<()> {
         let follows = self.buffer_page + pages_for(self.buffer.len()) == page;
         if !follows || WRITE_BYTES_MAX < self.buffer.len() + bytes.len() {
             self.flush()?;
@@ -203,11 +216,34 @@ impl<'a> PageWriter<'a> {
     /// `Unavailable` when the disk refuses.
     pub fn flush(&mut self) -> KernelResult<()> {
         if !self.buffer.is_empty() {
-            let result = self.file.write_at(offset(self.buffer_page), &self.buffer);
+            let result = self.pager.file().write_at(offset(self.buffer_page), &self.buffer);
             self.buffer.clear();
             result.map_err(|e| KernelError::io(format!("write pages of {DATA_FILE}"), e))?;
         }
         Ok(())
+    }
+
+    /// Ends the checkpoint `sequence`: writes the free list and everything pending. Returns the list,
+    /// and the space as it is once the flip is done.
+    ///
+    /// # Errors
+    /// `Unavailable` when the disk refuses.
+    pub fn finish(&mut self, sequence: u64) -> KernelResult<(RunRef, Space)> {
+        let mut freed = std::mem::take(&mut self.freed);
+        freed.sort_unstable();
+        // The list describes the space after its own pages were taken. Taking them changes one extent,
+        // hence the slack; what is left over is zero.
+        let bytes_max = self.space.encode(&freed).len() + 64;
+        let page = self.allocate(pages_for(bytes_max))?;
+        let mut list = self.space.encode(&freed);
+        assert!(list.len() <= bytes_max, "{} bytes of free list in {bytes_max}", list.len());
+        list.resize(bytes_max, 0);
+        self.write(page, &list)?;
+        self.flush()?;
+        self.closed = true;
+        let mut space = self.space.clone();
+        space.release_later(sequence, freed);
+        Ok((RunRef::new(page, &list, list.len(), 0), space))
     }
 }
 
@@ -218,7 +254,7 @@ pub(crate) struct RootPin {
 }
 
 /// The pins given out, so that the oldest that still lives can be found.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Clone)]
 pub(crate) struct Pins(Vec<std::sync::Weak<RootPin>>);
 
 impl Pins {

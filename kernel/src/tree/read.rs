@@ -64,7 +64,11 @@ impl TreeCursor {
                 continue;
             }
             let key = node::key(&page, index);
-            let inside = if self.reverse { self.is_behind_start(&key) } else { self.range.is_before_end(&key) };
+            let inside = if self.reverse {
+                self.is_behind_start(&key)
+            } else {
+                self.range.is_before_end(&key)
+            };
             if !inside {
                 self.path.clear();
                 break;
@@ -108,7 +112,9 @@ impl TreeCursor {
             let index = match &bound {
                 Bound::Unbounded if self.reverse => last,
                 Bound::Unbounded => 0,
-                Bound::Included(key) | Bound::Excluded(key) if 0 < level => node::child_for(&page, key),
+                Bound::Included(key) | Bound::Excluded(key) if 0 < level => {
+                    node::child_for(&page, key)
+                }
                 Bound::Included(key) | Bound::Excluded(key) => {
                     let excluded = matches!(bound, Bound::Excluded(_));
                     match (node::find(&page, key), self.reverse) {

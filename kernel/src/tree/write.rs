@@ -34,7 +34,7 @@ pub(crate) type Squeeze<'a> = &'a mut dyn FnMut(&Slice) -> (Option<Vec<u8>>, u8)
 /// `Corrupt` when an old page is broken, `Unavailable` when the disk refuses, or what `ops` returns.
 pub(crate) fn apply<I: Iterator<Item = KernelResult<Op>>>(
     pager: &Pager,
-    writer: &mut PageWriter<'_>,
+    writer: &mut PageWriter,
     root: TreeRoot,
     ops: I,
     squeeze: Squeeze<'_>,
@@ -87,9 +87,9 @@ pub(crate) fn apply<I: Iterator<Item = KernelResult<Op>>>(
     Ok(TreeRoot { page, height, rows })
 }
 
-struct Merge<'m, 'w, I: Iterator<Item = KernelResult<Op>>> {
+struct Merge<'m, I: Iterator<Item = KernelResult<Op>>> {
     pager: &'m Pager,
-    writer: &'m mut PageWriter<'w>,
+    writer: &'m mut PageWriter,
     ops: Peekable<I>,
     squeeze: Squeeze<'m>,
     rows: u64,
@@ -97,7 +97,7 @@ struct Merge<'m, 'w, I: Iterator<Item = KernelResult<Op>>> {
     pending: Option<Vec<u8>>,
 }
 
-impl<I: Iterator<Item = KernelResult<Op>>> Merge<'_, '_, I> {
+impl<I: Iterator<Item = KernelResult<Op>>> Merge<'_, I> {
     /// The run's next key.
     fn next_key(&mut self) -> KernelResult<Option<&[u8]>> {
         if self.ops.peek().is_some_and(|op| op.is_err()) {
@@ -128,7 +128,12 @@ impl<I: Iterator<Item = KernelResult<Op>>> Merge<'_, '_, I> {
 
     /// The children of an inner page that the new tree will not use. The first child's separator
     /// becomes the page's own: a row before it would be looked for there, and now may be put there.
-    fn take_children(&mut self, at: PageRef, level: u8, separator: &[u8]) -> KernelResult<Vec<Entry>> {
+    fn take_children(
+        &mut self,
+        at: PageRef,
+        level: u8,
+        separator: &[u8],
+    ) -> KernelResult<Vec<Entry>> {
         let mut children = self.take_page(at, level)?;
         if let Some(Entry::Child(first, _)) = children.first_mut() {
             *first = separator.to_vec();
@@ -191,7 +196,8 @@ impl<I: Iterator<Item = KernelResult<Op>>> Merge<'_, '_, I> {
                 let (key, value) = self.take_op()?;
                 self.insert(key, value, builder)?;
             }
-            let replaced = self.next_key()?.is_some_and(|key| key.cmp(entry.key()) == Ordering::Equal);
+            let replaced =
+                self.next_key()?.is_some_and(|key| key.cmp(entry.key()) == Ordering::Equal);
             if !replaced {
                 builder.push(entry, self.writer)?;
                 continue;
@@ -210,7 +216,12 @@ impl<I: Iterator<Item = KernelResult<Op>>> Merge<'_, '_, I> {
         Ok(())
     }
 
-    fn insert(&mut self, key: Vec<u8>, value: Option<Slice>, builder: &mut Builder) -> KernelResult<()> {
+    fn insert(
+        &mut self,
+        key: Vec<u8>,
+        value: Option<Slice>,
+        builder: &mut Builder,
+    ) -> KernelResult<()> {
         let Some(value) = value else { return Ok(()) };
         self.rows += 1;
         let stored = if value.len() <= INLINE_BYTES_MAX {
@@ -259,7 +270,7 @@ impl Builder {
         bytes - prefix * (to - from - 1)
     }
 
-    fn push(&mut self, entry: Entry, writer: &mut PageWriter<'_>) -> KernelResult<()> {
+    fn push(&mut self, entry: Entry, writer: &mut PageWriter) -> KernelResult<()> {
         self.bytes += entry.bytes();
         self.entries.push(entry);
         // Beyond two pages even with everything shared: the first page is safe to write.
@@ -270,7 +281,7 @@ impl Builder {
     }
 
     /// Writes a page of the first entries: as many as fit `room` bytes, and at least one.
-    fn write_first(&mut self, room: usize, writer: &mut PageWriter<'_>) -> KernelResult<()> {
+    fn write_first(&mut self, room: usize, writer: &mut PageWriter) -> KernelResult<()> {
         let (mut count, mut bytes) = (1, self.entries[0].bytes());
         while count < self.entries.len() {
             let more = bytes + self.entries[count].bytes();
@@ -295,7 +306,7 @@ impl Builder {
     }
 
     /// Writes everything that is pending; two pages share evenly.
-    fn seal(&mut self, writer: &mut PageWriter<'_>) -> KernelResult<()> {
+    fn seal(&mut self, writer: &mut PageWriter) -> KernelResult<()> {
         while !self.entries.is_empty() {
             let total = self.size(0, self.entries.len(), self.bytes);
             let room = if ROOM < total && total < 2 * ROOM { total / 2 } else { ROOM };
@@ -305,7 +316,7 @@ impl Builder {
     }
 
     /// Writes everything that is pending and returns the pages.
-    fn finish(mut self, writer: &mut PageWriter<'_>) -> KernelResult<Vec<Entry>> {
+    fn finish(mut self, writer: &mut PageWriter) -> KernelResult<Vec<Entry>> {
         self.seal(writer)?;
         Ok(self.done)
     }

@@ -21,8 +21,10 @@ impl MemoryVfs {
 
     /// A copy of every file as it is now, as if the directory had been copied.
     pub fn fork(&self) -> MemoryVfs {
-        let copy = |file: &Arc<MemoryFile>| Arc::new(MemoryFile(RwLock::new(file.0.read().clone())));
-        let files = self.files.lock().iter().map(|(name, file)| (name.clone(), copy(file))).collect();
+        let copy =
+            |file: &Arc<MemoryFile>| Arc::new(MemoryFile(RwLock::new(file.0.read().clone())));
+        let files =
+            self.files.lock().iter().map(|(name, file)| (name.clone(), copy(file))).collect();
         MemoryVfs { files: Arc::new(Mutex::new(files)), locks: Arc::default() }
     }
 

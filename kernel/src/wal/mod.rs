@@ -31,7 +31,7 @@ use parking_lot::{Condvar, Mutex, MutexGuard};
 use record::{FRAME_ALIGN, SEGMENT_HEADER_BYTES};
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 /// The folder of the log's files.
 pub(crate) const WAL_DIR: &str = "wal";
@@ -61,6 +61,8 @@ pub struct WalManager {
     segment_bytes: usize,
     state: Mutex<State>,
     changed: Condvar,
+    /// Whether `failed` is set, to be asked without the lock.
+    poisoned: AtomicBool,
     syncs: AtomicU64,
     bytes: AtomicU64,
 }
@@ -166,6 +168,7 @@ impl WalManager {
             segment_bytes,
             state: Mutex::new(state),
             changed: Condvar::new(),
+            poisoned: AtomicBool::new(false),
             syncs: AtomicU64::new(0),
             bytes: AtomicU64::new(0),
         })
@@ -241,6 +244,10 @@ impl WalManager {
             return state.fail();
         }
         let segment = self.new_segment(&mut state, bytes)?;
+        // A segment that nothing was written to yet is replaced: two of one start are one file.
+        if state.segments.back().is_some_and(|old| old.start == segment.start) {
+            state.segments.pop_back();
+        }
         let old = state.segments.back().map(|s| s.file.clone());
         if state.synced < state.written {
             state.dirty.extend(old);
@@ -340,7 +347,7 @@ impl WalManager {
         self.changed.notify_all();
         if let Err(error) = result {
             tracing::error!(%error, "the log could not be written; writes are refused until reopened");
-            state.failed = Some(error.to_string());
+            self.fail(&mut state, &error.to_string());
             return state.fail();
         }
         state.written += bytes.len() as u64;
@@ -363,7 +370,20 @@ impl WalManager {
 
     /// Refuses all further writes because of `why`.
     pub(crate) fn poison(&self, why: &str) {
-        self.state.lock().failed.get_or_insert_with(|| why.to_owned());
+        self.fail(&mut self.state.lock(), why);
+    }
+
+    fn fail(&self, state: &mut State, why: &str) {
+        state.failed.get_or_insert_with(|| why.to_owned());
+        self.poisoned.store(true, Ordering::Release);
+    }
+
+    /// Refuses when the log is poisoned.
+    ///
+    /// # Errors
+    /// `Closed`.
+    pub(crate) fn check(&self) -> KernelResult<()> {
+        if self.poisoned.load(Ordering::Acquire) { self.state.lock().fail() } else { Ok(()) }
     }
 
     /// Whether and why writes are refused.
@@ -381,7 +401,8 @@ impl WalManager {
         while state.segments.len() > 1 && state.segments[1].start <= lsn {
             let name = segment_name(state.segments[0].start);
             let bytes = state.segments[0].bytes;
-            let reuse = bytes == self.segment_bytes as u64 && state.spares.len() < WAL_SPARE_SEGMENTS_MAX;
+            let reuse =
+                bytes == self.segment_bytes as u64 && state.spares.len() < WAL_SPARE_SEGMENTS_MAX;
             let spare = name.replace(".wal", ".spare");
             let done = if reuse { self.vfs.rename(&name, &spare) } else { self.vfs.remove(&name) };
             done.map_err(|e| KernelError::io(format!("release log segment {name}"), e))?;

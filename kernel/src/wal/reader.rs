@@ -16,7 +16,8 @@ use crate::vfs::{OpenMode, Vfs, VfsFile};
 use std::sync::Arc;
 
 /// Takes one record: the LSN of its frame, its transaction, and the record.
-pub(crate) type Visit<'a> = &'a mut dyn FnMut(u64, TransactionId, WalRecord<'_>) -> KernelResult<()>;
+pub(crate) type Visit<'a> =
+    &'a mut dyn FnMut(u64, TransactionId, WalRecord<'_>) -> KernelResult<()>;
 
 /// What [`read`] found.
 pub(crate) struct Tail {
@@ -52,7 +53,12 @@ pub(crate) fn read(
     starts.drain(..older);
     if starts.first().is_none_or(|&start| from < start) {
         let found = starts.first().map_or("no log".to_owned(), |s| format!("a log from {s} on"));
-        return Err(KernelError::corrupt(WAL_DIR, from, format!("log bytes from {from} on"), found));
+        return Err(KernelError::corrupt(
+            WAL_DIR,
+            from,
+            format!("log bytes from {from} on"),
+            found,
+        ));
     }
     let mut log = Vec::new();
     for &start in &starts {
@@ -71,7 +77,8 @@ pub(crate) fn read(
         }
     }
     let torn = log[kept - 1].torn_bytes(end);
-    let stray_bytes: u64 = log[kept..].iter().map(|segment| segment.torn_bytes(segment.start)).sum();
+    let stray_bytes: u64 =
+        log[kept..].iter().map(|segment| segment.torn_bytes(segment.start)).sum();
     let strays = log[kept..].iter().map(|segment| segment_name(segment.start)).collect();
     log.truncate(kept);
     let segments = log.into_iter().map(|segment| (segment.start, segment.file)).collect();
@@ -101,7 +108,12 @@ struct LoadedSegment {
 }
 
 impl LoadedSegment {
-    fn load(vfs: &dyn Vfs, database: u64, start: u64, mode: OpenMode) -> KernelResult<LoadedSegment> {
+    fn load(
+        vfs: &dyn Vfs,
+        database: u64,
+        start: u64,
+        mode: OpenMode,
+    ) -> KernelResult<LoadedSegment> {
         let name = segment_name(start);
         let io = |e| KernelError::io(format!("read {name}"), e);
         let file = vfs.open(&name, mode).map_err(io)?;
@@ -133,7 +145,8 @@ impl LoadedSegment {
                 Ok(frame) => frame,
                 Err(why) => return Ok(Err((lsn, why))),
             };
-            let offset = lsn - self.start + (SEGMENT_HEADER_BYTES + record::FRAME_HEADER_BYTES) as u64;
+            let offset =
+                lsn - self.start + (SEGMENT_HEADER_BYTES + record::FRAME_HEADER_BYTES) as u64;
             let mut reader = Reader::new(&name, offset + 8, frame.records);
             while !reader.rest().is_empty() {
                 visit(lsn, frame.txn, WalRecord::decode(&mut reader)?)?;

@@ -151,9 +151,7 @@ impl<'a> WalRecord<'a> {
                 WalRecord::Delete { table, key: reader.prefixed(KEY_BYTES_MAX)? }
             }
             0x03 => WalRecord::Begin { snapshot: Timestamp(reader.u64()?) },
-            0x04 => {
-                WalRecord::Commit { timestamp: Timestamp(reader.u64()?), rows: reader.u64()? }
-            }
+            0x04 => WalRecord::Commit { timestamp: Timestamp(reader.u64()?), rows: reader.u64()? },
             0x05 => WalRecord::Abort,
             0x06 => {
                 WalRecord::Checkpoint { lsn: reader.u64()?, timestamp: Timestamp(reader.u64()?) }
