@@ -12,18 +12,18 @@
 //!
 //! `t` rows are written by transactions, `s` and `c` rows by checkpoints alone.
 
-use crate::codec::{self, Reader};
 use crate::error::{KernelError, KernelResult};
 use crate::kernel_api::{KeyRange, TableId, Timestamp};
 use crate::limits::{CODECS_MAX, TABLE_NAME_BYTES_MAX};
 use crate::page::{DATA_FILE, Pager};
 use crate::plugin::{CompressionExtension, PluginManager, TableContext};
-use crate::row::Schema;
 use crate::segment::SegmentMeta;
 use crate::tree::TreeRoot;
 use crate::tree::node::Stored;
 use crate::tree::read::TreeCursor;
 use parking_lot::RwLock;
+use sochdb_encoding::codec::{self, Reader};
+use sochdb_encoding::row::Schema;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -87,7 +87,7 @@ impl TableInfo {
         let mut reader = Reader::new("the catalog", 0, bytes);
         let format = reader.u8()?;
         if format != FORMAT {
-            return Err(reader.corrupt("table format 1", format!("{format}")));
+            return Err(reader.corrupt("table format 1", format!("{format}")).into());
         }
         let id = TableId(reader.varint()?);
         let some = |text: String| Some(text).filter(|text| !text.is_empty());
@@ -106,7 +106,7 @@ impl TableInfo {
 
 fn text(reader: &mut Reader<'_>) -> KernelResult<String> {
     let bytes = reader.prefixed(TEXT_BYTES_MAX)?.to_vec();
-    String::from_utf8(bytes).map_err(|_| reader.corrupt("UTF-8", "other bytes"))
+    String::from_utf8(bytes).map_err(|_| reader.corrupt("UTF-8", "other bytes").into())
 }
 
 /// The key of a table's row.
@@ -195,7 +195,7 @@ impl StoredBase {
                 let segments = (0..count).map(|_| SegmentMeta::decode(&mut reader));
                 Place::Segments { rows, segments: segments.collect::<KernelResult<_>>()? }
             }
-            other => return Err(reader.corrupt("a table's base", format!("{other:?}"))),
+            other => return Err(reader.corrupt("a table's base", format!("{other:?}")).into()),
         };
         Ok(StoredBase { flushed, place })
     }
@@ -231,7 +231,7 @@ pub(crate) fn load(pager: &Arc<Pager>, root: TreeRoot) -> KernelResult<Loaded> {
             }
             Some((b's', id)) => {
                 let id = id.try_into().map_err(|_| bad("a table's number"))?;
-                let id = TableId(u64::from_be_bytes(id));
+                let id = TableId(u64::from_be_bytes(id).into());
                 loaded.bases.insert(id, StoredBase::decode(&value)?);
             }
             Some((b'c', &[number])) if usize::from(number) == loaded.codecs.len() + 1 => {

@@ -13,6 +13,7 @@
 //!
 //! An error is logged where it is handled, never where it passes by.
 
+use sochdb_encoding::EncodingError;
 use std::fmt;
 use std::io;
 
@@ -126,6 +127,18 @@ pub enum ErrorKind {
     Unavailable,
     Closed,
     Plugin,
+}
+
+impl From<EncodingError> for KernelError {
+    fn from(error: EncodingError) -> KernelError {
+        match error {
+            EncodingError::Limit { what, got, bound } => KernelError::Limit { what, got, bound },
+            EncodingError::Corrupt { file, offset, expected, found } => {
+                KernelError::Corrupt { file, offset, expected, found }
+            }
+            error => KernelError::Invalid(error.to_string().replacen("invalid: ", "", 1)),
+        }
+    }
 }
 
 impl KernelError {

@@ -8,7 +8,7 @@
 //! | a transaction happens wholly or not at all                 | `wal::record`, `recovery`            |
 //! | a snapshot never changes and never shows the unfinished    | `transaction`, `mvcc`                |
 //! | of two writers of one row, one gets `Conflict`             | `transaction`                        |
-//! | broken bytes are an error, never a wrong row               | `page`, `tree`, `segment`, `codec`   |
+//! | broken bytes are an error, never a wrong row               | `page`, `tree`, `segment`            |
 //! | a checkpoint is there wholly or not at all                 | `checkpoint`, `page::meta`           |
 //! | a plugin cannot lose a commit                              | `checkpoint`, [`plugin`]             |
 //! | opening takes time for the log since the last checkpoint   | `recovery`                           |
@@ -46,7 +46,6 @@
 mod catalog;
 mod check;
 mod checkpoint;
-mod codec;
 mod engine;
 mod environment;
 mod error;
@@ -56,7 +55,6 @@ mod mvcc;
 mod page;
 pub mod plugin;
 mod recovery;
-pub mod row;
 mod segment;
 mod stats;
 mod transaction;
@@ -75,7 +73,7 @@ pub use kernel_api::{
     TransactionId,
 };
 pub use recovery::RecoveryReport;
-pub use row::{Column, ColumnType, Schema, Value};
+pub use sochdb_encoding::row::{self, Column, ColumnType, Schema, Value};
 pub use stats::KernelStats;
 pub use transaction::{Savepoint, Scan, Transaction, TransactionOptions};
 pub use wal::Durability;

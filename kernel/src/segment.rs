@@ -17,7 +17,6 @@
 //!
 //! The catalog keeps, per segment: id u64, raw length u64, the index as a run reference.
 
-use crate::codec::{self, Reader};
 use crate::error::{KernelError, KernelResult};
 use crate::kernel_api::{SegmentId, Slice};
 use crate::limits::{SEGMENT_BLOCK_BYTES, SEGMENT_BYTES_MAX};
@@ -26,6 +25,7 @@ use crate::page::space::PageWriter;
 use crate::page::{DATA_FILE, RunRef, offset, pages_for};
 use crate::plugin::{CompressionExtension, SegmentRead, SegmentSink, SegmentWrite};
 use parking_lot::Mutex;
+use sochdb_encoding::codec::{self, Reader};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
@@ -267,7 +267,7 @@ impl Segment {
         }
         if self.meta.raw.div_ceil(SEGMENT_BLOCK_BYTES as u64) != blocks.len() as u64 {
             let expected = format!("blocks for {} bytes", self.meta.raw);
-            return Err(reader.corrupt(expected, format!("{} blocks", blocks.len())));
+            return Err(reader.corrupt(expected, format!("{} blocks", blocks.len())).into());
         }
         Ok(self.index.get_or_init(|| Index { extents, blocks }))
     }

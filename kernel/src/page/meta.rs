@@ -22,11 +22,11 @@
 //! |   4092 |    4 | u32   | `crc`        | CRC-32C of the 4,092 bytes before it                 |
 
 use super::{DATA_FILE, RunRef};
-use crate::codec::{self, Reader};
 use crate::error::{KernelError, KernelResult};
 use crate::limits::PAGE_BYTES;
 use crate::tree::TreeRoot;
 use crate::vfs::VfsFile;
+use sochdb_encoding::codec::{self, Reader};
 
 const MAGIC: &[u8; 8] = b"SOCHDB\r\n";
 const VERSION: u32 = 1;
@@ -94,7 +94,7 @@ impl Meta {
         let page_bytes = reader.u32()?;
         if version != VERSION || page_bytes as usize != PAGE_BYTES {
             return Err(
-                reader.corrupt("version 1 and pages of 4096 bytes", format!("{page_bytes}"))
+                reader.corrupt("version 1 and pages of 4096 bytes", format!("{page_bytes}")).into()
             );
         }
         let meta = Meta {
@@ -110,7 +110,7 @@ impl Meta {
             free_list: Some(RunRef::decode(&mut reader)?).filter(|run| run.stored != 0),
         };
         if meta.pages < META_PAGES || reader.bytes(PAGE_BYTES - 4 - 122)?.iter().any(|&b| b != 0) {
-            return Err(reader.corrupt("a meta page that makes sense", format!("{meta:?}")));
+            return Err(reader.corrupt("a meta page that makes sense", format!("{meta:?}")).into());
         }
         Ok(meta)
     }

@@ -26,12 +26,12 @@
 pub(crate) mod meta;
 pub(crate) mod space;
 
-use crate::codec::{self, Reader};
 use crate::error::{KernelError, KernelResult};
 use crate::limits::{CODECS_MAX, PAGE_BYTES, VALUE_BYTES_MAX};
 use crate::vfs::VfsFile;
 use quick_cache::Weighter;
 use quick_cache::sync::Cache;
+use sochdb_encoding::codec::{self, Reader};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -95,7 +95,7 @@ impl RunRef {
         let (page, stored, raw) = (reader.u64()?, reader.u32()?, reader.u32()?);
         let run = RunRef { page, stored, raw, crc: reader.u32()?, codec: reader.u8()? };
         if VALUE_BYTES_MAX < run.stored as usize || VALUE_BYTES_MAX < run.raw as usize {
-            return Err(reader.corrupt("a run within bounds", format!("{run:?}")));
+            return Err(reader.corrupt("a run within bounds", format!("{run:?}")).into());
         }
         Ok(run)
     }

@@ -12,9 +12,9 @@
 
 use super::meta::META_PAGES;
 use super::{DATA_FILE, PageRef, Pager, RunRef, offset, pages_for, seal_page};
-use crate::codec::{self, Reader};
 use crate::error::{KernelError, KernelResult};
 use crate::limits::PAGE_BYTES;
+use sochdb_encoding::codec::{self, Reader};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -52,7 +52,9 @@ impl Space {
             let start = page.saturating_add(gap);
             page = start.saturating_add(len);
             if len == 0 || start < META_PAGES || pages < page {
-                return Err(reader.corrupt("free pages inside the file", format!("{start}+{len}")));
+                return Err(reader
+                    .corrupt("free pages inside the file", format!("{start}+{len}"))
+                    .into());
             }
             space.release(start, len);
         }

@@ -10,10 +10,10 @@ pub(crate) mod node;
 pub(crate) mod read;
 pub(crate) mod write;
 
-use crate::codec::{self, Reader};
 use crate::error::KernelResult;
 use crate::limits::TREE_HEIGHT_MAX;
 use crate::page::PageRef;
+use sochdb_encoding::codec::{self, Reader};
 
 /// One state of a tree. On disk: page u64, crc u32, height u8, rows u64.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,7 +41,7 @@ impl TreeRoot {
         let page = PageRef { page: reader.u64()?, crc: reader.u32()? };
         let root = TreeRoot { page, height: reader.u8()?, rows: reader.u64()? };
         if TREE_HEIGHT_MAX < root.height || (root.height == 0 && root != TreeRoot::EMPTY) {
-            return Err(reader.corrupt("a tree's root", format!("{root:?}")));
+            return Err(reader.corrupt("a tree's root", format!("{root:?}")).into());
         }
         Ok(root)
     }

@@ -11,11 +11,11 @@
 //! An inner page's cell: suffix length u16, child page u64, child checksum u32, the separator without the
 //! prefix. All keys under a child are at or behind its separator and before the next child's.
 
-use crate::codec::Reader;
 use crate::error::KernelResult;
 use crate::kernel_api::Slice;
 use crate::limits::{KEY_BYTES_MAX, PAGE_BYTES};
 use crate::page::{DATA_FILE, PAGE_HEADER_BYTES, PageRef, RUN_REF_BYTES, RunRef};
+use sochdb_encoding::codec::Reader;
 use std::cmp::Ordering;
 use std::sync::Arc;
 

@@ -9,10 +9,10 @@
 
 use super::record::{self, SEGMENT_HEADER_BYTES};
 use super::{WAL_DIR, WalRecord, segment_name};
-use crate::codec::Reader;
 use crate::error::{KernelError, KernelResult};
 use crate::kernel_api::TransactionId;
 use crate::vfs::{OpenMode, Vfs, VfsFile};
+use sochdb_encoding::codec::Reader;
 use std::sync::Arc;
 
 /// Takes one record: the LSN of its frame, its transaction, and the record.

@@ -48,10 +48,10 @@
 //!
 //! Source: the chain of checks follows the frame rules of SQLite's `wal.c`.
 
-use crate::codec::{self, Reader};
 use crate::error::{KernelError, KernelResult};
 use crate::kernel_api::{TableId, Timestamp, TransactionId};
 use crate::limits::{FRAME_PAYLOAD_BYTES_MAX, KEY_BYTES_MAX, VALUE_BYTES_MAX};
+use sochdb_encoding::codec::{self, Reader};
 
 /// Bytes of a segment's header.
 pub(crate) const SEGMENT_HEADER_BYTES: usize = 64;
@@ -156,7 +156,7 @@ impl<'a> WalRecord<'a> {
             0x06 => {
                 WalRecord::Checkpoint { lsn: reader.u64()?, timestamp: Timestamp(reader.u64()?) }
             }
-            _ => return Err(reader.corrupt("a record's tag, 1 to 6", format!("{tag:#04x}"))),
+            _ => return Err(reader.corrupt("a record's tag, 1 to 6", format!("{tag:#04x}")).into()),
         })
     }
 }
@@ -177,7 +177,7 @@ pub(crate) fn encode_frame(out: &mut Vec<u8>, lsn: u64, synced: u64, payload: &[
     assert!(synced <= lsn, "a frame at {lsn} cannot know that {synced} is on disk");
     let start = out.len();
     codec::put_u32(out, 0);
-    codec::put_u32(out, u32::try_from(payload.len()).expect("bounded by the assert above"));
+    codec::put_u32(out, u32::try_from(payload.len()).expect("bounded by the assert above").into());
     codec::put_u64(out, lsn);
     codec::put_u64(out, synced);
     out.extend_from_slice(payload);

@@ -14,7 +14,7 @@
 //! 1. One value has one encoding: a varint with needless bytes is refused.
 //! 2. A read that fails takes nothing, and its error names where the item began.
 
-use crate::error::{KernelError, KernelResult};
+use crate::{EncodingError, EncodingResult};
 
 /// CRC-32C (Castagnoli) of `bytes`: the checksum of every format on disk.
 pub fn crc(bytes: &[u8]) -> u32 {
@@ -76,15 +76,15 @@ impl<'a> Reader<'a> {
     }
 
     /// `Corrupt`: the next item should be `expected` and is `found`.
-    pub fn corrupt(&self, expected: impl Into<String>, found: impl Into<String>) -> KernelError {
-        KernelError::corrupt(self.file, self.offset, expected, found)
+    pub fn corrupt(&self, expected: impl Into<String>, found: impl Into<String>) -> EncodingError {
+        EncodingError::corrupt(self.file, self.offset, expected, found)
     }
 
     /// Takes the next `len` bytes.
     ///
     /// # Errors
     /// `Corrupt` when fewer are left.
-    pub fn bytes(&mut self, len: usize) -> KernelResult<&'a [u8]> {
+    pub fn bytes(&mut self, len: usize) -> EncodingResult<&'a [u8]> {
         let Some((taken, rest)) = self.bytes.split_at_checked(len) else {
             let left = self.bytes.len();
             return Err(self.corrupt(format!("{len} bytes"), format!("the end after {left}")));
@@ -98,7 +98,7 @@ impl<'a> Reader<'a> {
     ///
     /// # Errors
     /// `Corrupt` when fewer are left.
-    pub fn array<const N: usize>(&mut self) -> KernelResult<[u8; N]> {
+    pub fn array<const N: usize>(&mut self) -> EncodingResult<[u8; N]> {
         Ok(self.bytes(N)?.try_into().expect("`bytes` returns as many as it was asked for"))
     }
 
@@ -106,7 +106,7 @@ impl<'a> Reader<'a> {
     ///
     /// # Errors
     /// `Corrupt` when none is left.
-    pub fn u8(&mut self) -> KernelResult<u8> {
+    pub fn u8(&mut self) -> EncodingResult<u8> {
         self.array().map(u8::from_le_bytes)
     }
 
@@ -114,7 +114,7 @@ impl<'a> Reader<'a> {
     ///
     /// # Errors
     /// `Corrupt` when fewer are left.
-    pub fn u16(&mut self) -> KernelResult<u16> {
+    pub fn u16(&mut self) -> EncodingResult<u16> {
         self.array().map(u16::from_le_bytes)
     }
 
@@ -122,7 +122,7 @@ impl<'a> Reader<'a> {
     ///
     /// # Errors
     /// `Corrupt` when fewer are left.
-    pub fn u32(&mut self) -> KernelResult<u32> {
+    pub fn u32(&mut self) -> EncodingResult<u32> {
         self.array().map(u32::from_le_bytes)
     }
 
@@ -130,7 +130,7 @@ impl<'a> Reader<'a> {
     ///
     /// # Errors
     /// `Corrupt` when fewer are left.
-    pub fn u64(&mut self) -> KernelResult<u64> {
+    pub fn u64(&mut self) -> EncodingResult<u64> {
         self.array().map(u64::from_le_bytes)
     }
 
@@ -138,7 +138,7 @@ impl<'a> Reader<'a> {
     ///
     /// # Errors
     /// `Corrupt` when it is cut, longer than it need be, or passes 64 bits.
-    pub fn varint(&mut self) -> KernelResult<u64> {
+    pub fn varint(&mut self) -> EncodingResult<u64> {
         let mut value = 0;
         for (index, &byte) in self.bytes.iter().enumerate().take(10) {
             value |= u64::from(byte & 0x7f) << (7 * index);
@@ -158,7 +158,7 @@ impl<'a> Reader<'a> {
     ///
     /// # Errors
     /// `Corrupt` when the length is no varint, passes `bytes_max`, or fewer bytes are left.
-    pub fn prefixed(&mut self, bytes_max: usize) -> KernelResult<&'a [u8]> {
+    pub fn prefixed(&mut self, bytes_max: usize) -> EncodingResult<&'a [u8]> {
         let mut ahead = self.clone();
         let len = ahead.varint()?;
         if len > bytes_max as u64 {
@@ -173,7 +173,7 @@ impl<'a> Reader<'a> {
     ///
     /// # Errors
     /// `Corrupt` when some are left.
-    pub fn end(&self) -> KernelResult<()> {
+    pub fn end(&self) -> EncodingResult<()> {
         match self.bytes.len() {
             0 => Ok(()),
             left => Err(self.corrupt("the end", format!("{left} more bytes"))),
@@ -184,11 +184,11 @@ impl<'a> Reader<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::error::ErrorKind;
+
     use proptest::collection::vec;
     use proptest::prelude::*;
 
-    fn take_all(bytes: &[u8]) -> KernelResult<(u8, u16, u32, u64, u64, Vec<u8>)> {
+    fn take_all(bytes: &[u8]) -> EncodingResult<(u8, u16, u32, u64, u64, Vec<u8>)> {
         let mut reader = Reader::new("wal/7.wal", 100, bytes);
         let items = (
             reader.u8()?,
@@ -228,12 +228,12 @@ mod tests {
         let mut bytes = sample();
         for cut in 0..bytes.len() {
             let error = take_all(&bytes[..cut]).unwrap_err();
-            let KernelError::Corrupt { file, offset, .. } = error else { panic!("{error}") };
+            let EncodingError::Corrupt { file, offset, .. } = error else { panic!("{error}") };
             assert_eq!(file, "wal/7.wal");
             assert!((100..=100 + cut as u64).contains(&offset), "cut at {cut}, error at {offset}");
         }
         bytes.push(0);
-        assert_eq!(take_all(&bytes).unwrap_err().kind(), ErrorKind::Corrupt);
+        assert_eq!(take_all(&bytes).unwrap_err().kind(), "Corrupt");
     }
 
     #[test]
@@ -253,7 +253,7 @@ mod tests {
         let mut too_great = greatest;
         too_great[9] = 0x02;
         for bad in [&[][..], &[0x80], &[0x80, 0x00], &[0xff, 0x80, 0x00], &too_great, &[0xff; 11]] {
-            assert_eq!(varint(bad).unwrap_err().kind(), ErrorKind::Corrupt, "{bad:02x?}");
+            assert_eq!(varint(bad).unwrap_err().kind(), "Corrupt", "{bad:02x?}");
         }
     }
 

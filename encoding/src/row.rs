@@ -44,7 +44,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use crate::codec::{Reader, put_bytes, put_u16, put_u32};
-use crate::error::{KernelError, KernelResult};
+use crate::{EncodingError, EncodingResult};
 
 /// Columns of one table. Far above real tables, and `n` and every position fit in a `u16`.
 pub const COLUMNS_MAX: usize = 1_000;
@@ -142,10 +142,10 @@ impl fmt::Display for ColumnType {
 }
 
 impl FromStr for ColumnType {
-    type Err = KernelError;
+    type Err = EncodingError;
 
     /// Reads what [`Display`](fmt::Display) writes, in any case.
-    fn from_str(text: &str) -> KernelResult<ColumnType> {
+    fn from_str(text: &str) -> EncodingResult<ColumnType> {
         let lower = text.trim().to_ascii_lowercase();
         Ok(match lower.as_str() {
             "bool" => ColumnType::Bool,
@@ -157,7 +157,7 @@ impl FromStr for ColumnType {
             other => {
                 let dim = other.strip_prefix("vector(").and_then(|rest| rest.strip_suffix(')'));
                 let dim = dim.and_then(|dim| dim.trim().parse().ok()).ok_or_else(|| {
-                    KernelError::invalid(format!(
+                    EncodingError::invalid(format!(
                         "'{text}' is no column type; there are bool, int64, float64, string, bytes, \
                          timestamp and vector(DIM)"
                     ))
@@ -262,7 +262,7 @@ pub struct Column {
 
 impl Column {
     /// The value to store for `value`: itself, or the default of a column that may not be null.
-    fn accept<'a>(&'a self, value: &'a Value) -> KernelResult<&'a Value> {
+    fn accept<'a>(&'a self, value: &'a Value) -> EncodingResult<&'a Value> {
         let value = match (value, &self.default) {
             (Value::Null, Some(default)) if !self.nullable => default,
             _ => value,
@@ -274,7 +274,7 @@ impl Column {
             Some(kind) => kind.to_string(),
         };
         let Column { name, kind, .. } = self;
-        Err(KernelError::invalid(format!("column '{name}' holds {kind}, it was given {found}")))
+        Err(EncodingError::invalid(format!("column '{name}' holds {kind}, it was given {found}")))
     }
 
     /// The value in a row that was written before this column was added.
@@ -299,13 +299,13 @@ impl Schema {
     /// # Errors
     /// `Invalid` when a name is bad, missing or there twice, the key is empty, a key column is
     /// nullable or a vector, or a default has the wrong type; `Limit` past one of the bounds above.
-    pub fn new(columns: Vec<Column>, key: &[&str]) -> KernelResult<Schema> {
+    pub fn new(columns: Vec<Column>, key: &[&str]) -> EncodingResult<Schema> {
         let position = |name: &&str| {
             columns.iter().position(|column| column.name == *name).ok_or_else(|| {
-                KernelError::invalid(format!("the key names '{name}', which is no column"))
+                EncodingError::invalid(format!("the key names '{name}', which is no column"))
             })
         };
-        let key = key.iter().map(position).collect::<KernelResult<_>>()?;
+        let key = key.iter().map(position).collect::<EncodingResult<_>>()?;
         let schema = Schema { columns, key };
         schema.check()?;
         Ok(schema)
@@ -315,7 +315,7 @@ impl Schema {
     ///
     /// # Errors
     /// As [`Schema::new`].
-    pub fn check(&self) -> KernelResult<()> {
+    pub fn check(&self) -> EncodingResult<()> {
         check_limit("columns of a table", self.columns.len(), COLUMNS_MAX)?;
         check_limit("columns of a key", self.key.len(), KEY_COLUMNS_MAX)?;
         let mut names = std::collections::HashSet::new();
@@ -326,7 +326,7 @@ impl Schema {
             }
         }
         if self.key.is_empty() {
-            return Err(KernelError::invalid("a table needs at least one key column"));
+            return Err(EncodingError::invalid("a table needs at least one key column"));
         }
         for (order, position) in self.key.iter().enumerate() {
             let column = self.column_at(*position)?;
@@ -345,7 +345,7 @@ impl Schema {
     /// # Errors
     /// `Invalid` when `row` is too long or short, a key value has the wrong type, is null without a
     /// default, or is NaN.
-    pub fn encode_key(&self, row: &[Value]) -> KernelResult<Vec<u8>> {
+    pub fn encode_key(&self, row: &[Value]) -> EncodingResult<Vec<u8>> {
         self.check_len(row)?;
         let mut out = Vec::new();
         for &position in &self.key {
@@ -359,10 +359,12 @@ impl Schema {
     ///
     /// # Errors
     /// `Invalid` when there are more values than key columns, or as [`Schema::encode_key`].
-    pub fn encode_key_values(&self, key: &[Value]) -> KernelResult<Vec<u8>> {
+    pub fn encode_key_values(&self, key: &[Value]) -> EncodingResult<Vec<u8>> {
         let (got, most) = (key.len(), self.key.len());
         if most < got {
-            return Err(KernelError::invalid(format!("{got} values for a key of {most} columns")));
+            return Err(EncodingError::invalid(format!(
+                "{got} values for a key of {most} columns"
+            )));
         }
         let mut out = Vec::new();
         for (&position, value) in self.key.iter().zip(key) {
@@ -376,7 +378,7 @@ impl Schema {
     /// # Errors
     /// `Invalid` when `row` is too long or short, a value has the wrong type, or is null in a column
     /// that is neither nullable nor has a default; `Limit` when the data passes 4 GiB.
-    pub fn encode_row(&self, row: &[Value]) -> KernelResult<Vec<u8>> {
+    pub fn encode_row(&self, row: &[Value]) -> EncodingResult<Vec<u8>> {
         self.check_len(row)?;
         let count = self.stored().count();
         let mut out = vec![VERSION];
@@ -405,7 +407,7 @@ impl Schema {
     ///
     /// # Errors
     /// `Corrupt` when this schema, or the same one with fewer columns at its end, writes no such bytes.
-    pub fn decode(&self, key: &[u8], value: &[u8]) -> KernelResult<Vec<Value>> {
+    pub fn decode(&self, key: &[u8], value: &[u8]) -> EncodingResult<Vec<Value>> {
         let mut row = vec![Value::Null; self.columns.len()];
         let mut reader = Reader::new("a row's key", 0, key);
         for &position in &self.key {
@@ -421,10 +423,12 @@ impl Schema {
     /// # Errors
     /// `Invalid` when there is no such column or it is in the key; `Corrupt` as [`Schema::decode`],
     /// though the other columns' own bytes are not looked at.
-    pub fn column(&self, value: &[u8], position: usize) -> KernelResult<Value> {
+    pub fn column(&self, value: &[u8], position: usize) -> EncodingResult<Value> {
         let mut found = None;
         self.read(value, Some(position), &mut |_, value| found = Some(value))?;
-        found.ok_or_else(|| KernelError::invalid(format!("a row's value has no column {position}")))
+        found.ok_or_else(|| {
+            EncodingError::invalid(format!("a row's value has no column {position}"))
+        })
     }
 
     /// The schema as bytes, for the catalog; see `Schema::from_bytes`.
@@ -465,7 +469,7 @@ impl Schema {
     ///
     /// # Errors
     /// `Corrupt` when it writes no such bytes; otherwise as [`Schema::new`].
-    pub fn from_bytes(bytes: &[u8]) -> KernelResult<Schema> {
+    pub fn from_bytes(bytes: &[u8]) -> EncodingResult<Schema> {
         let mut reader = Reader::new("a table's schema", 0, bytes);
         take_version(&mut reader)?;
         let mut schema = Schema { columns: Vec::new(), key: Vec::new() };
@@ -485,9 +489,9 @@ impl Schema {
         self.columns.iter().enumerate().filter(|(position, _)| !self.key.contains(position))
     }
 
-    fn column_at(&self, position: usize) -> KernelResult<&Column> {
+    fn column_at(&self, position: usize) -> EncodingResult<&Column> {
         let missing = || {
-            KernelError::invalid(format!(
+            EncodingError::invalid(format!(
                 "the key names column {position}, of {}",
                 self.columns.len()
             ))
@@ -495,11 +499,11 @@ impl Schema {
         self.columns.get(position).ok_or_else(missing)
     }
 
-    fn check_len(&self, row: &[Value]) -> KernelResult<()> {
+    fn check_len(&self, row: &[Value]) -> EncodingResult<()> {
         check_limit("columns of a table", self.columns.len(), COLUMNS_MAX)?;
         let (got, wanted) = (row.len(), self.columns.len());
         if got != wanted {
-            return Err(KernelError::invalid(format!("{got} values for {wanted} columns")));
+            return Err(EncodingError::invalid(format!("{got} values for {wanted} columns")));
         }
         Ok(())
     }
@@ -510,7 +514,7 @@ impl Schema {
         value: &[u8],
         only: Option<usize>,
         each: &mut dyn FnMut(usize, Value),
-    ) -> KernelResult<()> {
+    ) -> EncodingResult<()> {
         let mut reader = Reader::new("a row's value", 0, value);
         take_version(&mut reader)?;
         let written = usize::from(reader.u16()?);
@@ -554,25 +558,25 @@ impl Schema {
     }
 }
 
-fn check_limit(what: &'static str, got: usize, bound: usize) -> KernelResult<()> {
+fn check_limit(what: &'static str, got: usize, bound: usize) -> EncodingResult<()> {
     if bound < got {
-        return Err(KernelError::Limit { what, got: got as u64, bound: bound as u64 });
+        return Err(EncodingError::Limit { what, got: got as u64, bound: bound as u64 });
     }
     Ok(())
 }
 
-fn check_dim(dim: u32) -> KernelResult<()> {
+fn check_dim(dim: u32) -> EncodingResult<()> {
     if dim == 0 {
-        return Err(KernelError::invalid("a vector has at least one dimension"));
+        return Err(EncodingError::invalid("a vector has at least one dimension"));
     }
     check_limit("dimensions of a vector", dim as usize, VECTOR_DIM_MAX as usize)
 }
 
-fn invalid_column(column: &Column, what: &str) -> KernelError {
-    KernelError::invalid(format!("column '{}' {what}", column.name))
+fn invalid_column(column: &Column, what: &str) -> EncodingError {
+    EncodingError::invalid(format!("column '{}' {what}", column.name))
 }
 
-fn check_column(column: &Column) -> KernelResult<()> {
+fn check_column(column: &Column) -> EncodingResult<()> {
     check_limit("bytes of a column's name", column.name.len(), COLUMN_NAME_BYTES_MAX)?;
     let first = column.name.starts_with(|c: char| c.is_alphabetic() || c == '_');
     if !first || !column.name.chars().all(|c| c.is_alphanumeric() || "_-.".contains(c)) {
@@ -591,14 +595,14 @@ fn check_column(column: &Column) -> KernelResult<()> {
     check_limit("bytes of a default", bytes.len(), DEFAULT_BYTES_MAX)
 }
 
-fn take_version(reader: &mut Reader<'_>) -> KernelResult<()> {
+fn take_version(reader: &mut Reader<'_>) -> EncodingResult<()> {
     match reader.rest().first() {
         Some(&VERSION) => reader.u8().map(drop),
         found => Err(reader.corrupt(format!("version {VERSION}"), format!("{found:?}"))),
     }
 }
 
-fn take_column(reader: &mut Reader<'_>) -> KernelResult<Column> {
+fn take_column(reader: &mut Reader<'_>) -> EncodingResult<Column> {
     let wrong = reader.corrupt("a column", "other bytes");
     let Ok(name) = str::from_utf8(reader.prefixed(COLUMN_NAME_BYTES_MAX)?) else {
         return Err(wrong);
@@ -626,7 +630,7 @@ fn take_column(reader: &mut Reader<'_>) -> KernelResult<Column> {
 }
 
 /// Appends one key column: its tag, then bytes that compare as the values do.
-fn put_key(out: &mut Vec<u8>, column: &Column, value: &Value) -> KernelResult<()> {
+fn put_key(out: &mut Vec<u8>, column: &Column, value: &Value) -> EncodingResult<()> {
     let value = column.accept(value)?;
     out.push(column.kind.tag());
     match value {
@@ -659,7 +663,7 @@ fn put_escaped(out: &mut Vec<u8>, bytes: &[u8]) {
     out.extend([0, 0]);
 }
 
-fn take_key(reader: &mut Reader<'_>, column: &Column) -> KernelResult<Value> {
+fn take_key(reader: &mut Reader<'_>, column: &Column) -> EncodingResult<Value> {
     let wrong = reader.corrupt(format!("key column '{}'", column.name), "other bytes");
     if reader.u8()? != column.kind.tag() {
         return Err(wrong);
@@ -681,7 +685,7 @@ fn take_key(reader: &mut Reader<'_>, column: &Column) -> KernelResult<Value> {
     value.ok_or(wrong)
 }
 
-fn take_escaped(reader: &mut Reader<'_>) -> KernelResult<Vec<u8>> {
+fn take_escaped(reader: &mut Reader<'_>) -> EncodingResult<Vec<u8>> {
     let mut out = Vec::new();
     loop {
         match reader.u8()? {
@@ -700,7 +704,7 @@ mod tests {
     use std::cmp::Ordering;
 
     use super::*;
-    use crate::error::ErrorKind;
+
     use expect_test::{Expect, expect};
     use proptest::collection::vec;
     use proptest::prelude::*;
@@ -749,7 +753,7 @@ mod tests {
         expect.assert_eq(&hex(bytes));
     }
 
-    fn kind_of<T: fmt::Debug>(result: KernelResult<T>) -> ErrorKind {
+    fn kind_of<T: fmt::Debug>(result: EncodingResult<T>) -> &'static str {
         result.expect_err("a refusal").kind()
     }
 
@@ -793,8 +797,8 @@ mod tests {
         for position in [0, 2, 4, 5, 6, 7] {
             assert_eq!(schema.column(&value, position).unwrap(), expected[position]);
         }
-        assert_eq!(kind_of(schema.column(&value, 1)), ErrorKind::Invalid);
-        assert_eq!(kind_of(schema.column(&value, 8)), ErrorKind::Invalid);
+        assert_eq!(kind_of(schema.column(&value, 1)), "Invalid");
+        assert_eq!(kind_of(schema.column(&value, 8)), "Invalid");
     }
 
     #[test]
@@ -809,56 +813,50 @@ mod tests {
         assert_eq!(row[8..], [Value::Null, Value::Int64(7)]);
         assert_eq!(new.column(&value, 9).unwrap(), Value::Int64(7));
         new.columns.push(must("bare", ColumnType::Bool));
-        assert_eq!(kind_of(new.decode(&key, &value)), ErrorKind::Corrupt);
+        assert_eq!(kind_of(new.decode(&key, &value)), "Corrupt");
         let mut fewer = old.clone();
         fewer.columns.pop();
-        assert_eq!(kind_of(fewer.decode(&key, &value)), ErrorKind::Corrupt);
+        assert_eq!(kind_of(fewer.decode(&key, &value)), "Corrupt");
     }
 
     #[test]
     fn schemas_that_make_no_sense_are_refused() {
         let id = || must("id", ColumnType::Int64);
         let refused = |columns, key: &[&str]| kind_of(Schema::new(columns, key));
-        assert_eq!(refused(vec![id()], &[]), ErrorKind::Invalid);
-        assert_eq!(refused(vec![id()], &["no"]), ErrorKind::Invalid);
-        assert_eq!(refused(vec![id()], &["id", "id"]), ErrorKind::Invalid);
-        assert_eq!(refused(vec![id(), id()], &["id"]), ErrorKind::Invalid);
+        assert_eq!(refused(vec![id()], &[]), "Invalid");
+        assert_eq!(refused(vec![id()], &["no"]), "Invalid");
+        assert_eq!(refused(vec![id()], &["id", "id"]), "Invalid");
+        assert_eq!(refused(vec![id(), id()], &["id"]), "Invalid");
         for name in ["", "9a", "a b", "a:b", "a\n"] {
-            assert_eq!(
-                refused(vec![id(), must(name, ColumnType::Bool)], &["id"]),
-                ErrorKind::Invalid
-            );
+            assert_eq!(refused(vec![id(), must(name, ColumnType::Bool)], &["id"]), "Invalid");
         }
         let long = "x".repeat(COLUMN_NAME_BYTES_MAX + 1);
-        assert_eq!(refused(vec![id(), must(&long, ColumnType::Bool)], &["id"]), ErrorKind::Limit);
-        assert_eq!(refused(vec![must("v", ColumnType::Vector(2))], &["v"]), ErrorKind::Invalid);
+        assert_eq!(refused(vec![id(), must(&long, ColumnType::Bool)], &["id"]), "Limit");
+        assert_eq!(refused(vec![must("v", ColumnType::Vector(2))], &["v"]), "Invalid");
         let nullable = column("id", ColumnType::Int64, true, None);
-        assert_eq!(refused(vec![nullable], &["id"]), ErrorKind::Invalid);
+        assert_eq!(refused(vec![nullable], &["id"]), "Invalid");
         let wrong = column("n", ColumnType::Int64, true, Some(Value::Bool(true)));
-        assert_eq!(refused(vec![id(), wrong], &["id"]), ErrorKind::Invalid);
+        assert_eq!(refused(vec![id(), wrong], &["id"]), "Invalid");
         let null = column("n", ColumnType::Int64, true, Some(Value::Null));
-        assert_eq!(refused(vec![id(), null], &["id"]), ErrorKind::Invalid);
+        assert_eq!(refused(vec![id(), null], &["id"]), "Invalid");
         let big = Value::Bytes(vec![0; DEFAULT_BYTES_MAX + 1]);
         let big = column("n", ColumnType::Bytes, true, Some(big));
-        assert_eq!(refused(vec![id(), big], &["id"]), ErrorKind::Limit);
-        assert_eq!(
-            refused(vec![id(), must("v", ColumnType::Vector(0))], &["id"]),
-            ErrorKind::Invalid
-        );
+        assert_eq!(refused(vec![id(), big], &["id"]), "Limit");
+        assert_eq!(refused(vec![id(), must("v", ColumnType::Vector(0))], &["id"]), "Invalid");
         let deep = must("v", ColumnType::Vector(VECTOR_DIM_MAX + 1));
-        assert_eq!(refused(vec![id(), deep], &["id"]), ErrorKind::Limit);
+        assert_eq!(refused(vec![id(), deep], &["id"]), "Limit");
         let many = (0..=COLUMNS_MAX).map(|i| must(&format!("c{i}"), ColumnType::Bool)).collect();
-        assert_eq!(refused(many, &["c0"]), ErrorKind::Limit);
+        assert_eq!(refused(many, &["c0"]), "Limit");
         let mut changed = sample();
         changed.key.push(99);
-        assert_eq!(kind_of(changed.encode_key(&sample_row())), ErrorKind::Invalid);
+        assert_eq!(kind_of(changed.encode_key(&sample_row())), "Invalid");
     }
 
     #[test]
     fn rows_that_do_not_fit_the_schema_are_refused() {
         let schema = sample();
-        assert_eq!(kind_of(schema.encode_row(&[])), ErrorKind::Invalid);
-        assert_eq!(kind_of(schema.encode_key(&[])), ErrorKind::Invalid);
+        assert_eq!(kind_of(schema.encode_row(&[])), "Invalid");
+        assert_eq!(kind_of(schema.encode_key(&[])), "Invalid");
         for (position, bad) in [
             (0, Value::Int64(1)),
             (2, Value::Int64(1)),
@@ -867,19 +865,16 @@ mod tests {
         ] {
             let mut row = sample_row();
             row[position] = bad;
-            assert_eq!(kind_of(schema.encode_row(&row)), ErrorKind::Invalid, "column {position}");
+            assert_eq!(kind_of(schema.encode_row(&row)), "Invalid", "column {position}");
         }
         let mut row = sample_row();
         row[1] = Value::Null;
-        assert_eq!(kind_of(schema.encode_key(&row)), ErrorKind::Invalid);
+        assert_eq!(kind_of(schema.encode_key(&row)), "Invalid");
         let floats = Schema::new(vec![must("f", ColumnType::Float64)], &["f"]).unwrap();
-        assert_eq!(kind_of(floats.encode_key(&[Value::Float64(f64::NAN)])), ErrorKind::Invalid);
+        assert_eq!(kind_of(floats.encode_key(&[Value::Float64(f64::NAN)])), "Invalid");
         let zero = floats.encode_key(&[Value::Float64(0.0)]).unwrap();
         assert_eq!(floats.encode_key(&[Value::Float64(-0.0)]).unwrap(), zero);
-        assert_eq!(
-            kind_of(floats.encode_key_values(&[Value::Null, Value::Null])),
-            ErrorKind::Invalid
-        );
+        assert_eq!(kind_of(floats.encode_key_values(&[Value::Null, Value::Null])), "Invalid");
     }
 
     #[test]
@@ -888,9 +883,9 @@ mod tests {
             assert_eq!(text.to_uppercase().parse::<ColumnType>().unwrap().to_string(), text);
         }
         for bad in ["", "int", "vector", "vector()", "vector(-1)", "vector(0)", "vector(1"] {
-            assert_eq!(kind_of(bad.parse::<ColumnType>()), ErrorKind::Invalid, "{bad}");
+            assert_eq!(kind_of(bad.parse::<ColumnType>()), "Invalid", "{bad}");
         }
-        assert_eq!(kind_of("vector(4097)".parse::<ColumnType>()), ErrorKind::Limit);
+        assert_eq!(kind_of("vector(4097)".parse::<ColumnType>()), "Limit");
     }
 
     #[test]
@@ -902,15 +897,15 @@ mod tests {
             schema.to_bytes(),
         );
         for cut in 0..key.len() {
-            assert_eq!(kind_of(schema.decode(&key[..cut], &value)), ErrorKind::Corrupt);
+            assert_eq!(kind_of(schema.decode(&key[..cut], &value)), "Corrupt");
         }
         for cut in 0..value.len() {
-            assert_eq!(kind_of(schema.decode(&key, &value[..cut])), ErrorKind::Corrupt);
+            assert_eq!(kind_of(schema.decode(&key, &value[..cut])), "Corrupt");
         }
         for cut in 0..bytes.len() {
-            assert_eq!(kind_of(Schema::from_bytes(&bytes[..cut])), ErrorKind::Corrupt);
+            assert_eq!(kind_of(Schema::from_bytes(&bytes[..cut])), "Corrupt");
         }
-        assert_eq!(kind_of(schema.decode(&key, &[&value[..], &[0]].concat())), ErrorKind::Corrupt);
+        assert_eq!(kind_of(schema.decode(&key, &[&value[..], &[0]].concat())), "Corrupt");
         assert_eq!(Schema::from_bytes(&bytes).unwrap(), schema);
     }
 
