@@ -1,7 +1,7 @@
 //! The ids nobody can mix up, and the small types every room shares.
 
 use std::fmt;
-use std::ops::{Bound, Deref};
+use std::ops::{Bound, Deref, RangeBounds};
 use std::sync::Arc;
 
 macro_rules! id {
@@ -107,12 +107,6 @@ impl PartialEq for Slice {
 
 impl Eq for Slice {}
 
-impl PartialEq<[u8]> for Slice {
-    fn eq(&self, other: &[u8]) -> bool {
-        **self == *other
-    }
-}
-
 impl<const N: usize> PartialEq<&[u8; N]> for Slice {
     fn eq(&self, other: &&[u8; N]) -> bool {
         **self == other[..]
@@ -191,29 +185,22 @@ impl KeyRange {
     }
 }
 
-impl<K: AsRef<[u8]>> From<std::ops::Range<K>> for KeyRange {
-    fn from(range: std::ops::Range<K>) -> KeyRange {
-        KeyRange {
-            start: Bound::Included(range.start.as_ref().to_vec()),
-            end: Bound::Excluded(range.end.as_ref().to_vec()),
+macro_rules! from_range {
+    ($range:ident) => {
+        impl<K: AsRef<[u8]>> From<std::ops::$range<K>> for KeyRange {
+            fn from(range: std::ops::$range<K>) -> KeyRange {
+                let own = |bound: Bound<&K>| bound.map(|key| key.as_ref().to_vec());
+                KeyRange { start: own(range.start_bound()), end: own(range.end_bound()) }
+            }
         }
-    }
+    };
 }
 
-impl<K: AsRef<[u8]>> From<std::ops::RangeInclusive<K>> for KeyRange {
-    fn from(range: std::ops::RangeInclusive<K>) -> KeyRange {
-        KeyRange {
-            start: Bound::Included(range.start().as_ref().to_vec()),
-            end: Bound::Included(range.end().as_ref().to_vec()),
-        }
-    }
-}
-
-impl<K: AsRef<[u8]>> From<std::ops::RangeFrom<K>> for KeyRange {
-    fn from(range: std::ops::RangeFrom<K>) -> KeyRange {
-        KeyRange { start: Bound::Included(range.start.as_ref().to_vec()), end: Bound::Unbounded }
-    }
-}
+from_range!(Range);
+from_range!(RangeInclusive);
+from_range!(RangeFrom);
+from_range!(RangeTo);
+from_range!(RangeToInclusive);
 
 impl From<std::ops::RangeFull> for KeyRange {
     fn from(_: std::ops::RangeFull) -> KeyRange {

@@ -264,7 +264,8 @@ impl WalManager {
         let name = segment_name(start);
         let header = record::encode_segment_header(self.database, start, state.synced);
         let spare = if wanted == self.segment_bytes as u64 { state.spares.pop() } else { None };
-        let make = || -> std::io::Result<Segment> {
+        let mut named = false;
+        let mut make = || -> std::io::Result<Segment> {
             let file = match &spare {
                 Some(spare) => self.vfs.open(spare, OpenMode::Write)?,
                 None => {
@@ -281,11 +282,17 @@ impl WalManager {
             }
             file.write_at(0, &header)?;
             file.sync()?;
+            named = true;
             self.vfs.rename(spare.as_deref().unwrap_or(NEW_SEGMENT), &name)?;
             self.vfs.sync_dir(WAL_DIR)?;
             Ok(Segment { start, bytes: at, file })
         };
-        make().map_err(|e| {
+        let made = make();
+        if made.is_err() && named {
+            // Should the name be on disk, the log must not go on in the old segment past it.
+            self.fail(state, "a new log segment may or may not be there");
+        }
+        made.map_err(|e| {
             // A full disk gets its bytes back; should even that fail, the next attempt removes it.
             let _ = remove_if_there(&*self.vfs, NEW_SEGMENT);
             KernelError::io(format!("make log segment {name}"), e)
