@@ -93,9 +93,9 @@ impl Meta {
         }
         let page_bytes = reader.u32()?;
         if version != VERSION || page_bytes as usize != PAGE_BYTES {
-            return Err(
-                reader.corrupt("version 1 and pages of 4096 bytes", format!("{page_bytes}")).into()
-            );
+            return Err(reader
+                .corrupt("version 1 and pages of 4096 bytes", format!("{page_bytes}"))
+                .into());
         }
         let meta = Meta {
             database: reader.u64()?,
@@ -144,5 +144,78 @@ impl Meta {
             (Err(error @ KernelError::Unavailable { .. }), _) => Err(error),
             (_, newer) => newer,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::page::PageRef;
+    use crate::vfs::{MemoryVfs, OpenMode, Vfs};
+    use expect_test::expect;
+
+    fn meta(sequence: u64) -> Meta {
+        let catalog = TreeRoot { page: PageRef { page: 9, crc: 0xc0ffee }, height: 2, rows: 77 };
+        let free_list = Some(RunRef { page: 5, stored: 100, raw: 100, crc: 0xbeef, codec: 0 });
+        let (database, pages, lsn, timestamp) = (0xdb, 40, 128, 6);
+        let (next_txn, next_table, next_segment) = (8, 3, 2);
+        #[rustfmt::skip]
+        let meta = Meta {
+            database, sequence, pages, lsn, timestamp, next_txn, next_table, next_segment, catalog, free_list,
+        };
+        meta
+    }
+
+    #[test]
+    fn a_meta_page_has_these_bytes() {
+        let bytes = meta(4).encode();
+        assert!(bytes[122..PAGE_BYTES - 4].iter().all(|&byte| byte == 0), "padding is zero");
+        let used = bytes[..122].iter().chain(&bytes[PAGE_BYTES - 4..]);
+        let hex: Vec<_> = used.map(|byte| format!("{byte:02x}")).collect();
+        let lines: Vec<_> = hex.chunks(16).map(|line| line.join(" ")).collect();
+        expect![[r#"
+            53 4f 43 48 44 42 0d 0a 01 00 00 00 00 10 00 00
+            db 00 00 00 00 00 00 00 04 00 00 00 00 00 00 00
+            28 00 00 00 00 00 00 00 80 00 00 00 00 00 00 00
+            06 00 00 00 00 00 00 00 08 00 00 00 00 00 00 00
+            03 00 00 00 00 00 00 00 02 00 00 00 00 00 00 00
+            09 00 00 00 00 00 00 00 ee ff c0 00 02 4d 00 00
+            00 00 00 00 00 05 00 00 00 00 00 00 00 64 00 00
+            00 64 00 00 00 ef be 00 00 00 05 c0 48 10"#]].assert_eq(&lines.join("\n"));
+    }
+
+    #[test]
+    fn the_newest_valid_page_counts() {
+        let vfs = MemoryVfs::new();
+        let file = vfs.open("data", OpenMode::Create).unwrap();
+        meta(4).write(&*file).unwrap();
+        meta(5).write(&*file).unwrap();
+        assert_eq!(Meta::read(&*file).unwrap(), meta(5));
+        for bit in 0..PAGE_BYTES * 8 {
+            let mut byte = [0];
+            let at = (PAGE_BYTES + bit / 8) as u64;
+            file.read_at(at, &mut byte).unwrap();
+            file.write_at(at, &[byte[0] ^ (1 << (bit % 8))]).unwrap();
+            assert_eq!(Meta::read(&*file).unwrap(), meta(4), "bit {bit} of page 1 is flipped");
+            file.write_at(at, &byte).unwrap();
+        }
+        file.write_at(0, &[0]).unwrap();
+        assert_eq!(Meta::read(&*file).unwrap(), meta(5));
+        file.write_at(PAGE_BYTES as u64, &[0]).unwrap();
+        assert!(matches!(Meta::read(&*file), Err(KernelError::Corrupt { .. })));
+    }
+
+    #[test]
+    fn a_newer_format_is_refused_by_name() {
+        let vfs = MemoryVfs::new();
+        let file = vfs.open("data", OpenMode::Create).unwrap();
+        let mut bytes = meta(4).encode();
+        bytes[8] = 2;
+        let crc = codec::crc(&bytes[..PAGE_BYTES - 4]);
+        bytes[PAGE_BYTES - 4..].copy_from_slice(&crc.to_le_bytes());
+        file.write_at(0, &bytes).unwrap();
+        meta(5).write(&*file).unwrap();
+        let error = Meta::read(&*file).unwrap_err().to_string();
+        assert!(error.contains("format 2 is newer than this program's 1"), "{error}");
     }
 }

@@ -321,3 +321,80 @@ impl Builder {
         Ok(self.done)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::read::{TreeCursor, get};
+    use super::*;
+    use crate::kernel_api::KeyRange;
+    use crate::page::BlockCache;
+    use crate::page::meta::META_PAGES;
+    use crate::page::space::Space;
+    use crate::vfs::{MemoryVfs, OpenMode, Vfs};
+    use proptest::collection::{btree_map, vec};
+    use proptest::prelude::*;
+    use std::collections::BTreeMap;
+    use std::sync::Arc;
+
+    type Run = BTreeMap<Vec<u8>, Option<Vec<u8>>>;
+
+    fn rows(pager: &Arc<Pager>, root: TreeRoot, reverse: bool) -> Vec<(Vec<u8>, Vec<u8>)> {
+        let mut cursor = TreeCursor::new(pager.clone(), root, KeyRange::all(), reverse);
+        let mut rows = Vec::new();
+        while let Some((key, stored)) = cursor.next().unwrap() {
+            rows.push((key, value(pager, stored)));
+        }
+        rows
+    }
+
+    fn value(pager: &Pager, stored: Stored) -> Vec<u8> {
+        match stored {
+            Stored::Inline(value) => value.to_vec(),
+            Stored::Run(run) => pager.run(&run).unwrap(),
+        }
+    }
+
+    fn runs() -> impl Strategy<Value = Vec<Run>> {
+        let key = vec(0u8..4, 0..6).prop_map(|key| key.repeat(20));
+        let value = prop_oneof![
+            3 => vec(any::<u8>(), 0..60).prop_map(Some),
+            1 => (1000usize..9000).prop_map(|len| Some(vec![7; len])),
+            2 => Just(None),
+        ];
+        vec(btree_map(key, value, 0..150), 1..6)
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(200))]
+
+        #[test]
+        fn merging_runs_is_inserting_their_rows(runs in runs()) {
+            let file = MemoryVfs::new().open("data", OpenMode::Create).unwrap();
+            let pager = Arc::new(Pager::new(file, Arc::new(BlockCache::new(1 << 20))));
+            let mut writer = PageWriter::new(pager.clone(), Space::new(META_PAGES));
+            let (mut root, mut model) = (TreeRoot::EMPTY, BTreeMap::new());
+            for run in runs {
+                let op = |(key, value): (&Vec<u8>, &Option<Vec<u8>>)| Ok((key.clone(), value.clone().map(Slice::from)));
+                let ops: Vec<_> = run.iter().map(op).collect();
+                root = apply(&pager, &mut writer, root, ops.into_iter(), &mut |_| (None, 0)).unwrap();
+                writer.flush().unwrap();
+                for (key, value) in run {
+                    match value {
+                        Some(value) => model.insert(key, value),
+                        None => model.remove(&key),
+                    };
+                }
+                prop_assert_eq!(root.rows, model.len() as u64);
+                let expected: Vec<_> = model.clone().into_iter().collect();
+                prop_assert_eq!(rows(&pager, root, false), expected.clone());
+                let mut backwards = rows(&pager, root, true);
+                backwards.reverse();
+                prop_assert_eq!(backwards, expected);
+                for (key, expected) in &model {
+                    let found = get(&pager, &root, key).unwrap().map(|stored| value(&pager, stored));
+                    prop_assert_eq!(found.as_ref(), Some(expected));
+                }
+            }
+        }
+    }
+}

@@ -156,7 +156,9 @@ impl<'a> WalRecord<'a> {
             0x06 => {
                 WalRecord::Checkpoint { lsn: reader.u64()?, timestamp: Timestamp(reader.u64()?) }
             }
-            _ => return Err(reader.corrupt("a record's tag, 1 to 6", format!("{tag:#04x}")).into()),
+            _ => {
+                return Err(reader.corrupt("a record's tag, 1 to 6", format!("{tag:#04x}")).into());
+            }
         })
     }
 }
@@ -279,4 +281,100 @@ pub(crate) fn decode_segment_header(
         return Err(KernelError::corrupt(file, 24, format!("{start}"), format!("{found_start}")));
     }
     Ok(synced)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use expect_test::{Expect, expect};
+    use proptest::prelude::*;
+
+    fn hex(bytes: &[u8]) -> String {
+        let lines = bytes.chunks(16).map(|line| {
+            line.iter().map(|byte| format!("{byte:02x}")).collect::<Vec<_>>().join(" ")
+        });
+        lines.collect::<Vec<_>>().join("\n")
+    }
+
+    fn sample(lsn: u64) -> Vec<u8> {
+        let mut payload = 7u64.to_le_bytes().to_vec();
+        WalRecord::Begin { snapshot: Timestamp(3) }.encode(&mut payload);
+        WalRecord::Put { table: TableId(1), key: b"ada", value: b"countess" }.encode(&mut payload);
+        WalRecord::Delete { table: TableId(300), key: b"bob" }.encode(&mut payload);
+        WalRecord::Commit { timestamp: Timestamp(4), rows: 2 }.encode(&mut payload);
+        let mut out = Vec::new();
+        encode_frame(&mut out, lsn, 64, &payload);
+        out
+    }
+
+    fn check(bytes: &[u8], expected: Expect) {
+        expected.assert_eq(&hex(bytes));
+    }
+
+    #[test]
+    fn a_frame_has_these_bytes() {
+        check(&sample(128), expect![[r#"
+            79 04 83 21 38 00 00 00 80 00 00 00 00 00 00 00
+            40 00 00 00 00 00 00 00 07 00 00 00 00 00 00 00
+            03 03 00 00 00 00 00 00 00 01 01 03 61 64 61 08
+            63 6f 75 6e 74 65 73 73 02 ac 02 03 62 6f 62 04
+            04 00 00 00 00 00 00 00 02 00 00 00 00 00 00 00"#]]);
+    }
+
+    #[test]
+    fn a_segment_header_has_these_bytes() {
+        check(&encode_segment_header(0xdb, 128, 64), expect![[r#"
+            53 4f 43 48 57 41 4c 00 01 00 00 00 00 00 00 00
+            db 00 00 00 00 00 00 00 80 00 00 00 00 00 00 00
+            40 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00
+            00 00 00 00 00 00 00 00 00 00 00 00 9d bd 3d 29"#]]);
+    }
+
+    #[test]
+    fn a_frame_decodes_to_its_records() {
+        let bytes = sample(128);
+        let frame = decode_frame(&bytes, 128).unwrap();
+        assert_eq!((frame.synced, frame.txn, frame.bytes), (64, TransactionId(7), bytes.len()));
+        let mut reader = Reader::new("wal", 0, frame.records);
+        let mut types = Vec::new();
+        while !reader.rest().is_empty() {
+            types.push(WalRecord::decode(&mut reader).unwrap().record_type() as u8);
+        }
+        assert_eq!(types, [3, 1, 2, 4]);
+    }
+
+    #[test]
+    fn any_flipped_bit_or_cut_of_a_frame_is_noticed() {
+        let bytes = sample(128);
+        for bit in 0..bytes.len() * 8 {
+            let mut flipped = bytes.clone();
+            flipped[bit / 8] ^= 1 << (bit % 8);
+            assert!(decode_frame(&flipped, 128).is_err(), "bit {bit}");
+        }
+        for cut in 0..bytes.len() {
+            assert!(decode_frame(&bytes[..cut], 128).is_err(), "cut at {cut}");
+        }
+        assert!(decode_frame(&bytes, 136).is_err(), "a frame of another place");
+    }
+
+    #[test]
+    fn any_flipped_bit_of_a_segment_header_is_noticed() {
+        let bytes = encode_segment_header(0xdb, 128, 64);
+        assert_eq!(decode_segment_header("f", &bytes, 0xdb, 128).unwrap(), 64);
+        for bit in 0..bytes.len() * 8 {
+            let mut flipped = bytes.clone();
+            flipped[bit / 8] ^= 1 << (bit % 8);
+            assert!(decode_segment_header("f", &flipped, 0xdb, 128).is_err(), "bit {bit}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn arbitrary_bytes_never_panic(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
+            let _ = decode_frame(&bytes, 128);
+            let _ = decode_segment_header("f", &bytes, 1, 128);
+            let mut reader = Reader::new("wal", 0, &bytes);
+            while WalRecord::decode(&mut reader).is_ok() {}
+        }
+    }
 }
