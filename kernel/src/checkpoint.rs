@@ -106,7 +106,8 @@ impl Inner {
         work.fold_tables()?;
         let mut next = work.build_catalog(&state, freeze, lsn)?;
         self.flip(&next.meta)?;
-        let Work { folded, failed, mut report, .. } = work;
+        let (folded, failed) = (std::mem::take(&mut work.folded), std::mem::take(&mut work.failed));
+        let mut report = std::mem::take(&mut work.report);
         let pin = next.pins.pin(next.meta.sequence);
         *state = next;
         let flipped = now();
@@ -185,6 +186,9 @@ impl Inner {
         }
         next.pin = pin;
         *current = Arc::new(next);
+        // Everything in the new bases is durable, though a committer may not have come to say so: a
+        // snapshot of this version must not be older than what the version shows.
+        self.visible.fetch_max(freeze.0, Ordering::AcqRel);
         drop((current, writers));
         // For readers of the log; recovery itself believes the meta page.
         let mut payload = self.next_transaction_id().0.to_le_bytes().to_vec();
@@ -197,6 +201,13 @@ impl Inner {
             }
             other => other.map(drop),
         }
+    }
+}
+
+impl Drop for Work<'_> {
+    /// However it ended: a plugin that kept its sink must not write to pages that others get now.
+    fn drop(&mut self) {
+        self.writer.lock().close();
     }
 }
 

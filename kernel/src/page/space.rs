@@ -225,6 +225,11 @@ impl PageWriter {
         Ok(())
     }
 
+    /// Gives out no page any more.
+    pub fn close(&mut self) {
+        self.closed = true;
+    }
+
     /// Ends the checkpoint `sequence`: writes the free list and everything pending. Returns the list,
     /// and the space as it is once the flip is done.
     ///
@@ -242,7 +247,7 @@ impl PageWriter {
         list.resize(bytes_max, 0);
         self.write(page, &list)?;
         self.flush()?;
-        self.closed = true;
+        self.close();
         let mut space = self.space.clone();
         space.release_later(sequence, freed);
         Ok((RunRef::new(page, &list, list.len(), 0), space))

@@ -1,0 +1,63 @@
+//! The WebAssembly host of SochDB: plugins under fuel, memory and time limits, that see only what they
+//! were granted.
+//!
+//! ```text
+//!   manifest.toml ─▶ plugin_manifest ─▶ who, what, how much
+//!   plugin.wasm   ─▶ component       ─▶ hashed, compiled ─▶ capability: asked for = allowed?
+//!                                                                │
+//!   kernel trait  ─▶ wasm_host_abi   ─▶ pool: an instance, its fuel, its deadline ─▶ guest
+//!                          ▲                                                           │
+//!                          └── config, telemetry, inert WASI, each call charged ◀──────┘
+//! ```
+//!
+//! | file               | what it is                                                             |
+//! |--------------------|------------------------------------------------------------------------|
+//! | `plugin_host`      | loads plugins, registers them with a kernel, tells about them          |
+//! | `plugin_manifest`  | the TOML, strict                                                       |
+//! | `component`        | a file, read once, hashed, compiled                                    |
+//! | `capability`       | what a component asks for against what it may have                     |
+//! | `limits`           | every bound, and who enforces it                                       |
+//! | `wasm_runtime`     | the engine, and the clock that stops runaways                          |
+//! | `pool`             | the instances of a plugin; every call into a guest goes through here   |
+//! | `wasm_host_abi`    | the contract: one file per interface                                   |
+//! | `plugin_telemetry` | what plugins log and count                                             |
+//! | `bundled`          | the plugins that were built into this program                          |
+//!
+//! ```
+//! use sochdb_kernel::plugin::PluginManager;
+//!
+//! let (host, plugins) = (sochdb_host_abi::PluginHost::new()?, PluginManager::default());
+//! host.load_bundled(&plugins)?;
+//! # if cfg!(feature = "bundled") {
+//! let lz4 = plugins.compression("lz4")?;
+//! let block = b"a row and a row and a row and a row".repeat(100);
+//! let stored = lz4.compress(&block)?;
+//! assert!(stored.len() < block.len() / 10);
+//! assert_eq!(lz4.decompress(&stored, block.len())?, block);
+//! # }
+//! # Ok::<(), sochdb_kernel::KernelError>(())
+//! ```
+//!
+//! Whatever a guest does, the host answers a typed error
+//! ([`KernelError::Plugin`](sochdb_kernel::KernelError::Plugin), with whose fault it was) and goes on; the
+//! next call gets a fresh instance.
+
+#![forbid(unsafe_code)]
+
+pub mod bundled;
+pub mod capability;
+pub mod limits;
+pub mod plugin_manifest;
+
+mod component;
+mod plugin;
+mod plugin_host;
+mod plugin_telemetry;
+mod pool;
+mod wasm_host_abi;
+mod wasm_runtime;
+
+pub use capability::CONTRACT_VERSION;
+pub use plugin_host::{Inspection, PluginHost, PluginInfo, UsageInfo};
+pub use plugin_manifest::{ManifestError, PluginKind, PluginManifest};
+pub use wasm_host_abi::{WasmCodec, WasmObserver};

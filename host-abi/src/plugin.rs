@@ -1,0 +1,55 @@
+//! A plugin that was loaded: its manifest, its component, and what it has used so far.
+
+use crate::component::Component;
+use crate::plugin_manifest::{PluginKind, PluginManifest};
+use crate::plugin_telemetry::PluginTelemetry;
+use crate::wasm_runtime::Runtime;
+use sochdb_kernel::plugin::{ExtensionCapability, ExtensionInfo};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// What all instances of one loaded plugin share.
+pub(crate) struct Plugin {
+    pub(crate) runtime: Arc<Runtime>,
+    pub(crate) manifest: PluginManifest,
+    /// What errors and lists call the manifest's and the component's place.
+    pub(crate) source: String,
+    pub(crate) component: Component,
+    pub(crate) telemetry: PluginTelemetry,
+    pub(crate) usage: Usage,
+}
+
+impl Plugin {
+    pub(crate) fn extension_info(&self) -> ExtensionInfo {
+        let manifest = &self.manifest;
+        ExtensionInfo {
+            name: manifest.name.clone(),
+            version: manifest.version.to_string(),
+            description: manifest.description.clone(),
+            author: manifest.author.clone(),
+            capabilities: vec![match manifest.kind {
+                PluginKind::Codec => ExtensionCapability::Compression,
+                PluginKind::Observer => ExtensionCapability::Observability,
+            }],
+        }
+    }
+}
+
+/// Counted since the plugin was loaded.
+#[derive(Default)]
+pub(crate) struct Usage {
+    pub(crate) calls: AtomicU64,
+    pub(crate) refusals: AtomicU64,
+    pub(crate) failures: AtomicU64,
+    pub(crate) instances_started: AtomicU64,
+    pub(crate) fuel: AtomicU64,
+    pub(crate) micros: AtomicU64,
+}
+
+pub(crate) fn add(counter: &AtomicU64, value: u64) {
+    counter.fetch_add(value, Ordering::Relaxed);
+}
+
+pub(crate) fn read(counter: &AtomicU64) -> u64 {
+    counter.load(Ordering::Relaxed)
+}

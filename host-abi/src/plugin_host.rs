@@ -1,0 +1,459 @@
+//! The host: loads plugins by their manifests, registers them with a kernel, and tells about them.
+//!
+//! Loading goes in this order, and nothing is registered before the last step; whatever fails leaves
+//! everything as it was:
+//!
+//! 1. read and check the manifest; is this kernel new enough?
+//! 2. read the component once; is its hash the one the manifest pins?
+//! 3. compile it; does it import only what it may, and export what the manifest declares?
+//! 4. make an instance; does its `self-test` pass?
+//! 5. register it, in the place of an older plugin of the same name and kind.
+
+use crate::bundled::{self, Bundled};
+use crate::capability::{self, Answer, Import};
+use crate::component::{self, Component};
+use crate::limits::{Limits, MANIFEST_BYTES_MAX};
+use crate::plugin::{Plugin, read};
+use crate::plugin_manifest::{ModuleSource, PluginKind, PluginManifest, Setting};
+use crate::plugin_telemetry::PluginTelemetry;
+use crate::pool::Pool;
+use crate::wasm_host_abi::{WasmCodec, WasmObserver};
+use crate::wasm_runtime::Runtime;
+use parking_lot::Mutex;
+use semver::Version;
+use serde::Serialize;
+use sochdb_kernel::plugin::{Extension, LogLine, Metric, MetricValue, PluginManager};
+use sochdb_kernel::{KERNEL_VERSION, KernelError, KernelResult, PluginFault};
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::Read;
+use std::path::Path;
+use std::sync::Arc;
+
+/// Loads plugins and keeps count of them. One per database; cheap to share, `Send` and `Sync`.
+pub struct PluginHost {
+    runtime: Arc<Runtime>,
+    loaded: Mutex<BTreeMap<String, Loaded>>,
+}
+
+/// A plugin and the adapter that the kernel knows it by.
+struct Loaded {
+    plugin: Arc<Plugin>,
+    adapter: Adapter,
+}
+
+#[derive(Clone)]
+enum Adapter {
+    Codec(Arc<WasmCodec>),
+    Observer(Arc<WasmObserver>),
+}
+
+/// A plugin as `sochdb plugin list` shows it.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct PluginInfo {
+    /// What it is called.
+    pub name: String,
+    /// Its own version.
+    pub version: String,
+    /// What it is.
+    pub kind: PluginKind,
+    /// One sentence for people.
+    pub description: String,
+    /// Who wrote it.
+    pub author: String,
+    /// Its licence.
+    pub license: String,
+    /// Where people read about it.
+    pub homepage: String,
+    /// Where its source lies.
+    pub repository: String,
+    /// Its manifest: a path, or `bundled`.
+    pub source: String,
+    /// The BLAKE3 hash of its component, in hex.
+    pub blake3: String,
+    /// The size of its component.
+    pub component_bytes: u64,
+    /// What it runs under.
+    pub limits: Limits,
+    /// What it was granted beside what every plugin gets.
+    pub granted: Vec<&'static str>,
+    /// What its component imports.
+    pub imports: Vec<Import>,
+    /// What its component exports, short names for those of the contract.
+    pub exports: Vec<String>,
+    /// Its settings.
+    pub config: BTreeMap<String, Setting>,
+    /// What it has used since it was loaded.
+    pub usage: UsageInfo,
+}
+
+/// What a plugin has used since it was loaded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct UsageInfo {
+    /// Calls that ended, one way or another.
+    pub calls: u64,
+    /// Calls that the guest answered with an error.
+    pub refusals: u64,
+    /// Calls that ended with a trap or an exhausted limit; each cost an instance.
+    pub failures: u64,
+    /// Instances started.
+    pub instances_started: u64,
+    /// Fuel, host work included.
+    pub fuel: u64,
+    /// Time in calls, in microseconds, waiting for an instance included.
+    pub micros: u64,
+    /// Log lines thrown away because nobody collected them.
+    pub log_lines_dropped: u64,
+}
+
+/// What `sochdb plugin inspect` tells about a component.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Inspection {
+    /// The file, as it was named.
+    pub file: String,
+    /// Its size.
+    pub bytes: u64,
+    /// Its BLAKE3 hash in hex, as `[module] blake3` pins it.
+    pub blake3: String,
+    /// The kind whose world it exports, if any.
+    pub kind: Option<PluginKind>,
+    /// What it imports, and what this host says to that.
+    pub imports: Vec<Import>,
+    /// What it exports: short names for those of the contract.
+    pub exports: Vec<String>,
+    /// Whether this host would load it, given a manifest that fits.
+    pub loadable: bool,
+}
+
+impl PluginHost {
+    /// A host without plugins.
+    ///
+    /// # Errors
+    /// `Unavailable` when this machine cannot run WebAssembly.
+    pub fn new() -> KernelResult<PluginHost> {
+        let runtime = Arc::new(Runtime::new()?);
+        Ok(PluginHost { runtime, loaded: Mutex::new(BTreeMap::new()) })
+    }
+
+    /// Loads every plugin that was built into this program, and returns their names.
+    ///
+    /// # Errors
+    /// Whatever the first that cannot be loaded gives; then none is registered.
+    pub fn load_bundled(&self, manager: &PluginManager) -> KernelResult<Vec<String>> {
+        let plugins = bundled::PLUGINS.iter().map(|plugin| {
+            let manifest =
+                PluginManifest::parse(&format!("manifests/{}.toml", plugin.name), plugin.manifest)?;
+            self.prepare("bundled".to_owned(), Path::new(""), manifest)
+        });
+        let plugins = plugins.collect::<KernelResult<Vec<_>>>()?;
+        self.register(plugins, manager)
+    }
+
+    /// Loads the plugin whose manifest lies at `path`, and returns its name.
+    ///
+    /// # Errors
+    /// `Invalid` for a manifest or component that makes no sense, with its place; `NotFound` for a
+    /// missing file; `Plugin` when the component asks for too much, is not the one the manifest pins,
+    /// or fails its self-test.
+    pub fn load_manifest(&self, path: &Path, manager: &PluginManager) -> KernelResult<String> {
+        let mut names = self.register(vec![self.prepare_file(path)?], manager)?;
+        Ok(names.remove(0))
+    }
+
+    /// Loads the plugins whose manifests, `*.toml`, lie in the folder `dir`; returns their names.
+    ///
+    /// # Errors
+    /// Whatever the first that cannot be loaded gives; then none is registered.
+    pub fn load_dir(&self, dir: &Path, manager: &PluginManager) -> KernelResult<Vec<String>> {
+        let failed =
+            |error| KernelError::io(format!("read the plugin folder {}", dir.display()), error);
+        let entries = std::fs::read_dir(dir).map_err(failed)?;
+        let paths = entries.map(|entry| entry.map(|entry| entry.path()));
+        let mut paths = paths.collect::<Result<Vec<_>, _>>().map_err(failed)?;
+        paths.retain(|path| path.extension().is_some_and(|extension| extension == "toml"));
+        paths.sort();
+        let plugins =
+            paths.iter().map(|path| self.prepare_file(path)).collect::<KernelResult<_>>()?;
+        self.register(plugins, manager)
+    }
+
+    /// Every loaded plugin, sorted by name.
+    pub fn list(&self) -> Vec<PluginInfo> {
+        self.loaded.lock().values().map(|loaded| info(&loaded.plugin)).collect()
+    }
+
+    /// What is in the component `path`. Compiles it, but runs nothing of it.
+    ///
+    /// # Errors
+    /// `NotFound`, `Invalid` when it is no component, `Limit` when it is too large.
+    pub fn inspect(&self, path: &Path) -> KernelResult<Inspection> {
+        let file = path.display().to_string();
+        let (folder, name) = folder_and_name(path)?;
+        let component = Component::compile(&self.runtime, &file, &component::read(folder, name)?)?;
+        let exports = short_exports(&component);
+        let kind = [PluginKind::Codec, PluginKind::Observer]
+            .into_iter()
+            .find(|kind| exports == kind.interfaces());
+        let refused =
+            component.imports.iter().any(|import| matches!(import.answer, Answer::Refused(_)));
+        Ok(Inspection {
+            file,
+            bytes: component.bytes,
+            blake3: component.blake3.to_string(),
+            kind,
+            loadable: kind.is_some() && !refused,
+            exports,
+            imports: component.imports,
+        })
+    }
+
+    /// What plugins have emitted, and what the host counts about each of them.
+    pub fn metrics(&self) -> Vec<Metric> {
+        let plugins: Vec<_> =
+            self.loaded.lock().values().map(|loaded| loaded.plugin.clone()).collect();
+        let mut metrics = Vec::new();
+        for plugin in plugins {
+            let name = &plugin.manifest.name;
+            let usage = usage(&plugin);
+            let counters = [
+                ("sochdb_plugin_calls_total", "Calls into a plugin that ended.", usage.calls),
+                (
+                    "sochdb_plugin_refusals_total",
+                    "Calls a plugin answered with an error.",
+                    usage.refusals,
+                ),
+                (
+                    "sochdb_plugin_failures_total",
+                    "Calls that trapped or met a limit.",
+                    usage.failures,
+                ),
+                ("sochdb_plugin_instances_total", "Instances started.", usage.instances_started),
+                ("sochdb_plugin_fuel_total", "Fuel used, host work included.", usage.fuel),
+                ("sochdb_plugin_microseconds_total", "Time spent in calls.", usage.micros),
+            ];
+            metrics.extend(counters.map(|(metric, help, value)| Metric {
+                name: metric.to_owned(),
+                help: help.to_owned(),
+                labels: vec![("plugin".to_owned(), name.clone())],
+                value: MetricValue::Counter(value),
+            }));
+            metrics.extend(plugin.telemetry.metrics(name));
+        }
+        metrics
+    }
+
+    /// What plugins have logged since this was last asked, oldest first.
+    pub fn drain_logs(&self) -> Vec<LogLine> {
+        let loaded = self.loaded.lock();
+        let mut lines: Vec<_> =
+            loaded.values().flat_map(|loaded| loaded.plugin.telemetry.drain_lines()).collect();
+        lines.sort_by_key(|line| line.unix_us);
+        lines
+    }
+
+    fn prepare_file(&self, path: &Path) -> KernelResult<Loaded> {
+        let shown = path.display().to_string();
+        let manifest = PluginManifest::parse(&shown, &read_manifest(path)?)?;
+        let folder = path.parent().unwrap_or(Path::new(""));
+        self.prepare(shown, folder, manifest)
+    }
+
+    /// Steps 1 to 4 of loading.
+    fn prepare(
+        &self,
+        source: String,
+        folder: &Path,
+        manifest: PluginManifest,
+    ) -> KernelResult<Loaded> {
+        check_kernel_version(&manifest)?;
+        let component = match &manifest.module {
+            ModuleSource::Path(path) => {
+                let shown = folder.join(path).display().to_string();
+                self.compile(&manifest, &shown, &component::read(folder, path)?)?
+            }
+            ModuleSource::Bundled(name) => {
+                let bytes = bundled_component(name)?;
+                self.compile(&manifest, &format!("the bundled component '{name}'"), bytes)?
+            }
+        };
+        capability::check(&manifest, &component.imports, &component.exports)?;
+        let kind = manifest.kind;
+        let plugin = Arc::new(Plugin {
+            runtime: self.runtime.clone(),
+            manifest,
+            source,
+            component,
+            telemetry: PluginTelemetry::default(),
+            usage: Default::default(),
+        });
+        let adapter = match kind {
+            PluginKind::Codec => {
+                let pool = Pool::new(plugin.clone())?;
+                pool.self_test()?;
+                Adapter::Codec(Arc::new(WasmCodec::new(pool)))
+            }
+            PluginKind::Observer => {
+                let pool = Pool::new(plugin.clone())?;
+                pool.self_test()?;
+                Adapter::Observer(Arc::new(WasmObserver::new(pool)))
+            }
+        };
+        Ok(Loaded { plugin, adapter })
+    }
+
+    fn compile(
+        &self,
+        manifest: &PluginManifest,
+        shown: &str,
+        bytes: &[u8],
+    ) -> KernelResult<Component> {
+        let found = blake3::hash(bytes);
+        if let Some(pinned) = manifest.blake3.filter(|pinned| *pinned != found) {
+            let message = format!(
+                "{shown} has the BLAKE3 hash {found}, its manifest pins {pinned}; get the file that \
+                 belongs to the manifest, or pin the new hash if you trust it"
+            );
+            return Err(KernelError::plugin(&manifest.name, PluginFault::Denied, message));
+        }
+        Component::compile(&self.runtime, shown, bytes)
+    }
+
+    /// Step 5: all of them or, when a name is taken by another kind, none.
+    fn register(&self, plugins: Vec<Loaded>, manager: &PluginManager) -> KernelResult<Vec<String>> {
+        let mut loaded = self.loaded.lock();
+        for Loaded { plugin, .. } in &plugins {
+            let manifest = &plugin.manifest;
+            let same_name = loaded.get(&manifest.name).map(|old| old.plugin.manifest.kind);
+            if let Some(old) = same_name.filter(|old| *old != manifest.kind) {
+                return Err(KernelError::invalid(format!(
+                    "a plugin of kind '{old}' is already called '{}'; give the one of kind '{}' another name",
+                    manifest.name, manifest.kind
+                )));
+            }
+        }
+        let mut names = Vec::new();
+        for plugin in plugins {
+            match plugin.adapter.clone() {
+                Adapter::Codec(codec) => manager.register_compression(codec),
+                Adapter::Observer(observer) => manager.register_observability(observer),
+            }
+            let name = plugin.plugin.manifest.name.clone();
+            tracing::info!(target: "sochdb::plugin", plugin = name, source = plugin.plugin.source, "loaded");
+            if let Some(old) = loaded.insert(name.clone(), plugin) {
+                old.retire();
+            }
+            names.push(name);
+        }
+        Ok(names)
+    }
+}
+
+impl Loaded {
+    /// Ends the instances of a plugin that was replaced. Calls in flight end on it.
+    fn retire(self) {
+        let ended = match self.adapter {
+            Adapter::Codec(codec) => codec.shutdown(),
+            Adapter::Observer(observer) => observer.shutdown(),
+        };
+        if let Err(error) = ended {
+            let plugin = &self.plugin.manifest.name;
+            tracing::warn!(target: "sochdb::plugin", plugin, %error, "the replaced plugin did not end well");
+        }
+    }
+}
+
+fn info(plugin: &Plugin) -> PluginInfo {
+    let manifest = &plugin.manifest;
+    PluginInfo {
+        name: manifest.name.clone(),
+        version: manifest.version.to_string(),
+        kind: manifest.kind,
+        description: manifest.description.clone(),
+        author: manifest.author.clone(),
+        license: manifest.license.clone(),
+        homepage: manifest.homepage.clone(),
+        repository: manifest.repository.clone(),
+        source: plugin.source.clone(),
+        blake3: plugin.component.blake3.to_string(),
+        component_bytes: plugin.component.bytes,
+        limits: manifest.limits,
+        granted: capability::granted(manifest.capabilities),
+        imports: plugin.component.imports.clone(),
+        exports: short_exports(&plugin.component),
+        config: manifest.config.clone(),
+        usage: usage(plugin),
+    }
+}
+
+fn usage(plugin: &Plugin) -> UsageInfo {
+    let usage = &plugin.usage;
+    UsageInfo {
+        calls: read(&usage.calls),
+        refusals: read(&usage.refusals),
+        failures: read(&usage.failures),
+        instances_started: read(&usage.instances_started),
+        fuel: read(&usage.fuel),
+        micros: read(&usage.micros),
+        log_lines_dropped: plugin.telemetry.lines_dropped(),
+    }
+}
+
+fn short_exports(component: &Component) -> Vec<String> {
+    let mut exports: Vec<_> = component
+        .exports
+        .iter()
+        .map(|name| capability::short_export_name(name).to_owned())
+        .collect();
+    exports.sort();
+    exports
+}
+
+fn check_kernel_version(manifest: &PluginManifest) -> KernelResult<()> {
+    let kernel = Version::parse(KERNEL_VERSION).expect("our own version is one");
+    if manifest.min_kernel_version <= kernel {
+        return Ok(());
+    }
+    Err(KernelError::invalid(format!(
+        "the plugin '{}' needs kernel {} or newer, this is {kernel}; update SochDB or use an older plugin",
+        manifest.name, manifest.min_kernel_version
+    )))
+}
+
+fn bundled_component(name: &str) -> KernelResult<&'static [u8]> {
+    let found = bundled::find(name).map(|Bundled { component, .. }| *component);
+    found.ok_or_else(|| KernelError::NotFound { kind: "bundled component", name: name.to_owned() })
+}
+
+fn folder_and_name(path: &Path) -> KernelResult<(&Path, &str)> {
+    let name = path.file_name().and_then(|name| name.to_str());
+    let name =
+        name.ok_or_else(|| KernelError::invalid(format!("{} names no file", path.display())))?;
+    Ok((path.parent().unwrap_or(Path::new("")), name))
+}
+
+fn read_manifest(path: &Path) -> KernelResult<String> {
+    let shown = path.display();
+    let failed = |error: std::io::Error| match error.kind() {
+        std::io::ErrorKind::NotFound => {
+            KernelError::NotFound { kind: "manifest", name: shown.to_string() }
+        }
+        _ => KernelError::io(format!("read the manifest {shown}"), error),
+    };
+    if !std::fs::metadata(path).map_err(failed)?.is_file() {
+        return Err(KernelError::invalid(format!("the manifest {shown} is not a file")));
+    }
+    let mut bytes = Vec::new();
+    File::open(path)
+        .and_then(|file| file.take(MANIFEST_BYTES_MAX + 1).read_to_end(&mut bytes))
+        .map_err(failed)?;
+    if bytes.len() as u64 > MANIFEST_BYTES_MAX {
+        let what = "the size of a manifest in bytes";
+        return Err(KernelError::Limit {
+            what,
+            got: bytes.len() as u64,
+            bound: MANIFEST_BYTES_MAX,
+        });
+    }
+    String::from_utf8(bytes)
+        .map_err(|_| KernelError::invalid(format!("the manifest {shown} is not text in UTF-8")))
+}

@@ -1,0 +1,152 @@
+//! What a manifest may say, and what is said about one that is wrong.
+
+use super::*;
+use expect_test::{Expect, expect};
+use proptest::prelude::*;
+
+const HEAD: &str = "[plugin]\nname = \"p\"\nversion = \"1.0.0\"\nkind = \"codec\"\n\
+    min_kernel_version = \"0.1.0\"\n[module]\npath = \"p.wasm\"\n\
+    [exports]\ninterfaces = [\"lifecycle\", \"codec\"]\n";
+
+fn parse(rest: &str) -> Result<PluginManifest, ManifestError> {
+    PluginManifest::parse("p.toml", &format!("{HEAD}{rest}"))
+}
+
+fn check_error(rest: &str, expected: Expect) {
+    expected.assert_eq(&parse(rest).unwrap_err().to_string());
+}
+
+#[test]
+fn what_is_left_out_has_defaults() {
+    let manifest = parse("").unwrap();
+    assert_eq!(manifest.exports, ["codec", "lifecycle"], "sorted");
+    assert_eq!(manifest.capabilities, Capabilities { clock: false, random: false });
+    assert_eq!(manifest.blake3, None);
+    let limits = Limits {
+        memory_bytes_max: 64 << 20,
+        fuel_max: 1_000_000_000,
+        timeout_ms: 1000,
+        instances_max: 4,
+    };
+    assert_eq!(manifest.limits, limits);
+}
+
+#[test]
+fn wrong_keys_and_values_are_named_with_their_place() {
+    check_error(
+        "[capabilities]\nclok = true",
+        expect![
+            "p.toml:11:1: unknown field `clok`, expected `clock` or `random`; did you mean 'clock'?"
+        ],
+    );
+    check_error(
+        "[resources]\nmemory_limit_mb = 0",
+        expect!["p.toml:11:19: memory_limit_mb = 0 is out of range: 1 to 4096"],
+    );
+    check_error(
+        "[resources]\ntimeout_ms = \"fast\"",
+        expect![[r#"p.toml:11:14: invalid type: string "fast", expected u64"#]],
+    );
+    check_error(
+        "[resource]\n",
+        expect![[
+            r#"p.toml:10:2: unknown field `resource`, expected one of `plugin`, `module`, `capabilities`, `resources`, `exports`, `config_schema`, `config`; did you mean 'resources'?"#
+        ]],
+    );
+}
+
+#[test]
+fn settings_are_typed_by_their_schema() {
+    let manifest = parse(
+        "[config_schema]\n\
+         on = { type = \"boolean\", default = true }\n\
+         level = { type = \"integer\", min = 1, max = 9 }\n\
+         ratio = { type = \"float\", default = 1, description = \"a share\" }\n\
+         mode = { type = \"text\", default = \"fast\", one_of = [\"fast\", \"small\"] }\n\
+         [config]\nlevel = 9\nmode = \"small\"\n",
+    )
+    .unwrap();
+    let config = manifest.config;
+    assert_eq!(config["on"].value, ConfigValue::Boolean(true));
+    assert_eq!(config["level"].value, ConfigValue::Integer(9));
+    assert_eq!(config["ratio"].value, ConfigValue::Float(1.0));
+    assert_eq!(config["ratio"].description, "a share");
+    assert_eq!(config["mode"].value, ConfigValue::Text("small".to_owned()));
+}
+
+#[test]
+fn settings_that_break_their_schema_are_named_with_their_place() {
+    let schema = "[config_schema]\nlevel = { type = \"integer\", min = 1, max = 9 }\n[config]\n";
+    for (rest, expected) in [
+        ("level = 10", expect!["p.toml:13:9: 'level' is outside the bounds its schema gives it"]),
+        ("level = 1.5", expect!["p.toml:13:9: 'level' is declared as integer, 1.5 is not"]),
+        (
+            "levle = 1",
+            expect![
+                "p.toml:13:1: [config_schema] declares no setting 'levle'; did you mean 'level'?"
+            ],
+        ),
+        ("", expect!["p.toml:11:1: 'level' has no default: set it below [config]"]),
+    ] {
+        check_error(&format!("{schema}{rest}"), expected);
+    }
+    for setting in [
+        "a = { type = \"integer\", default = \"1\" }",
+        "a = { type = \"float\", default = nan }",
+        "a = { type = \"text\", default = \"x\", min = 1 }",
+        "a = { type = \"text\", default = \"x\", one_of = [\"y\"] }",
+        "a = { type = \"integer\", default = 1, one_of = [\"1\"] }",
+        "a = { type = \"integer\", default = 5, max = 4 }",
+        "a = { type = \"list\", default = 5 }",
+        "a = { type = \"integer\", default = 5, unit = \"ms\" }",
+    ] {
+        parse(&format!("[config_schema]\n{setting}")).unwrap_err();
+    }
+}
+
+#[test]
+fn names_versions_and_exports_are_checked() {
+    for (from, to) in [
+        ("name = \"p\"", "name = \"\""),
+        ("name = \"p\"", "name = \"P\""),
+        ("name = \"p\"", "name = \"../p\""),
+        ("name = \"p\"", "name = \"1p\""),
+        ("version = \"1.0.0\"", "version = \"1\""),
+        ("kind = \"codec\"", "kind = \"kodec\""),
+        ("kind = \"codec\"", "kind = \"observer\""),
+        ("[\"lifecycle\", \"codec\"]", "[\"codec\"]"),
+        ("path = \"p.wasm\"", "path = \"p.wasm\"\nbundled = \"p\""),
+        ("path = \"p.wasm\"", ""),
+        ("path = \"p.wasm\"", "path = \"p.wasm\"\nblake3 = \"00\""),
+    ] {
+        assert!(HEAD.contains(from));
+        PluginManifest::parse("p.toml", &HEAD.replace(from, to)).unwrap_err();
+    }
+    let long = HEAD.replace("\"p\"", &format!("{:?}", "p".repeat(NAME_BYTES_MAX + 1)));
+    PluginManifest::parse("p.toml", &long).unwrap_err();
+}
+
+#[test]
+fn an_observer_has_one_instance() {
+    let observer = HEAD
+        .replace("kind = \"codec\"", "kind = \"observer\"")
+        .replace("\"codec\"]", "\"observer\"]");
+    let parse = |rest: &str| PluginManifest::parse("p.toml", &format!("{observer}{rest}"));
+    assert_eq!(parse("").unwrap().limits.instances_max, 1);
+    let error = parse("[resources]\nmax_instances = 2").unwrap_err();
+    assert!(error.to_string().contains("1 to 1"), "{error}");
+}
+
+proptest! {
+    #[test]
+    fn arbitrary_text_never_panics(text: String) {
+        let _: Result<PluginManifest, ManifestError> = PluginManifest::parse("p.toml", &text);
+    }
+
+    #[test]
+    fn a_changed_manifest_never_panics(at in 0..HEAD.len(), text in ".{0,4}") {
+        prop_assume!(HEAD.is_char_boundary(at));
+        let changed = format!("{}{text}{}", &HEAD[..at], &HEAD[at..]);
+        let _: Result<PluginManifest, ManifestError> = PluginManifest::parse("p.toml", &changed);
+    }
+}

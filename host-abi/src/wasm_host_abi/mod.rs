@@ -1,0 +1,159 @@
+//! The contract of `wit/`, from the host's side: guest call in, kernel trait out.
+//!
+//! The only place with generated bindings. One file per interface:
+//!
+//! | file        | interface              | what it does                                            |
+//! |-------------|------------------------|---------------------------------------------------------|
+//! | `types`     | `types`                | errors and log levels, between contract and kernel      |
+//! | `telemetry` | `telemetry` (import)   | metrics and log lines of the guest, bounded             |
+//! | `config`    | `config` (import)      | the settings of the manifest                            |
+//! | `wasi`      | WASI 0.2 (import)      | linked with nothing in it                               |
+//! | `lifecycle` | `lifecycle` (export)   | what every instance goes through                        |
+//! | `codec`     | `codec` (export)       | [`WasmCodec`], a `CompressionExtension`                 |
+//! | `observer`  | `observer` (export)    | [`WasmObserver`], an `ObservabilityExtension`           |
+//!
+//! A new kind of plugin adds its world to `wit/`, a `bindgen!` of its one export below, and a file
+//! with an adapter: a type that implements [`Exports`] and turns calls of the kernel's trait into
+//! [`Pool::call`](crate::pool::Pool::call).
+//!
+//! Every import charges fuel for itself and the bytes it carries before it does anything, and no
+//! import leads back into a guest.
+
+mod codec;
+mod config;
+mod lifecycle;
+mod observer;
+mod telemetry;
+mod types;
+mod wasi;
+
+pub use codec::WasmCodec;
+pub use observer::WasmObserver;
+
+pub(crate) use base_bindings::sochdb::plugin::types::Error as GuestError;
+pub(crate) use lifecycle::Lifecycle;
+pub(crate) use types::clean;
+pub(crate) use wasi::is_linked as is_linked_wasi;
+
+use crate::limits::{MemoryLimiter, fuel};
+use crate::plugin::Plugin;
+use std::sync::Arc;
+use std::time::Instant;
+use wasmtime::component::{Access, HasData, Instance, InstancePre, Linker};
+use wasmtime::{AsContextMut, Store, Trap};
+
+/// What is imported by every world, and the export of every instance's life.
+#[allow(missing_docs, reason = "generated; the contract in `wit/` has the documentation")]
+pub(crate) mod base_bindings {
+    wasmtime::component::bindgen!({
+        inline: "
+            package sochdb:host;
+            world base {
+                import sochdb:plugin/telemetry@0.1.0;
+                import sochdb:plugin/config@0.1.0;
+                export sochdb:plugin/lifecycle@0.1.0;
+            }
+        ",
+        path: "../wit/0.1.0",
+        world: "sochdb:host/base",
+        imports: { default: trappable | store },
+    });
+}
+
+#[allow(missing_docs, reason = "generated; the contract in `wit/` has the documentation")]
+pub(crate) mod codec_bindings {
+    wasmtime::component::bindgen!({
+        inline: "
+            package sochdb:host;
+            world codec { export sochdb:plugin/codec@0.1.0; }
+        ",
+        path: "../wit/0.1.0",
+        world: "sochdb:host/codec",
+        with: { "sochdb:plugin/types@0.1.0": super::base_bindings::sochdb::plugin::types },
+    });
+}
+
+#[allow(missing_docs, reason = "generated; the contract in `wit/` has the documentation")]
+pub(crate) mod observer_bindings {
+    wasmtime::component::bindgen!({
+        inline: "
+            package sochdb:host;
+            world observer { export sochdb:plugin/observer@0.1.0; }
+        ",
+        path: "../wit/0.1.0",
+        world: "sochdb:host/observer",
+        with: { "sochdb:plugin/types@0.1.0": super::base_bindings::sochdb::plugin::types },
+    });
+}
+
+/// What a store holds beside the guest: whose instance it is, and what its present call has used.
+pub(crate) struct GuestState {
+    pub(crate) plugin: Arc<Plugin>,
+    pub(crate) memory: MemoryLimiter,
+    /// When the present call must have ended.
+    pub(crate) deadline: Instant,
+    /// What the present call has said.
+    pub(crate) said: telemetry::Said,
+    wasi: wasi::Wasi,
+}
+
+impl GuestState {
+    pub(crate) fn new(plugin: Arc<Plugin>) -> GuestState {
+        GuestState {
+            memory: MemoryLimiter::new(plugin.manifest.limits.memory_bytes_max),
+            deadline: Instant::now(),
+            said: telemetry::Said::default(),
+            wasi: wasi::Wasi::new(&plugin.manifest),
+            plugin,
+        }
+    }
+
+    /// Forgets what the call before has used.
+    pub(crate) fn begin_call(&mut self, deadline: Instant) {
+        self.deadline = deadline;
+        self.said = telemetry::Said::default();
+        self.memory.take_refused();
+    }
+
+    /// The end of what the guest wrote to standard error since this was last asked.
+    pub(crate) fn take_standard_error(&mut self) -> String {
+        clean(&self.wasi.take_standard_error())
+    }
+}
+
+/// The exports of one kind of plugin, beside `lifecycle`.
+pub(crate) trait Exports: Send + Sized {
+    /// Looks the exports up, before there is an instance: whether they are there and of the right type.
+    fn check(component: &InstancePre<GuestState>) -> wasmtime::Result<()>;
+
+    /// The exports of `instance`.
+    fn new(store: &mut Store<GuestState>, instance: &Instance) -> wasmtime::Result<Self>;
+}
+
+/// Provides everything that a component may import.
+pub(crate) fn link(linker: &mut Linker<GuestState>) -> wasmtime::Result<()> {
+    use base_bindings::sochdb::plugin;
+    plugin::types::add_to_linker::<_, Host>(linker, |state| state)?;
+    plugin::telemetry::add_to_linker::<_, Host>(linker, |state| state)?;
+    plugin::config::add_to_linker::<_, Host>(linker, |state| state)?;
+    wasi::link(linker)
+}
+
+/// Implements the contract's imports.
+pub(crate) struct Host;
+
+impl HasData for Host {
+    type Data<'a> = &'a mut GuestState;
+}
+
+/// Takes the fuel for a host call that carries `bytes`.
+///
+/// # Errors
+/// A trap when there is not enough left. Fuel alone would not stop the guest before its next loop.
+fn charge<T>(host: &mut Access<'_, T, Host>, bytes: usize) -> wasmtime::Result<()> {
+    let mut store = host.as_context_mut();
+    let cost = fuel::CALL + fuel::BYTE * bytes as u64;
+    let left = store.get_fuel()?.checked_sub(cost);
+    store.set_fuel(left.unwrap_or(0))?;
+    left.map(drop).ok_or_else(|| Trap::OutOfFuel.into())
+}

@@ -1,0 +1,191 @@
+//! WASI 0.2, linked with nothing in it.
+//!
+//! The standard libraries of guests import WASI whether they use it or not. Here it answers like a
+//! machine that has nothing: no arguments, no environment, no directory, standard input at its end,
+//! standard output into the void. The end of standard error is kept, because a guest's panic writes
+//! there why it traps. Clocks stand still at zero and random numbers are the same for every
+//! instance of a plugin, unless the manifest grants `clock` (in steps of a millisecond, too coarse to
+//! time a cache) or `random`.
+
+mod no_waiting;
+mod standard_error;
+
+use super::GuestState;
+use crate::limits::HANDLES_PER_STORE_MAX;
+use crate::plugin_manifest::PluginManifest;
+use no_waiting::NoWaiting;
+use standard_error::StandardError;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use wasmtime::component::{Linker, ResourceTable};
+use wasmtime_wasi::cli::{WasiCli, WasiCliView};
+use wasmtime_wasi::clocks::{WasiClocks, WasiClocksView};
+use wasmtime_wasi::filesystem::{WasiFilesystem, WasiFilesystemView};
+use wasmtime_wasi::p2::bindings::{cli, clocks, filesystem, io, random, sync};
+use wasmtime_wasi::random::{Deterministic, WasiRandom};
+use wasmtime_wasi::{HostMonotonicClock, HostWallClock, WasiCtx, WasiCtxView, WasiView};
+
+/// 4 KiB. What one call for random numbers may ask for.
+const RANDOM_BYTES_MAX: u64 = 4 << 10;
+/// The step of a granted clock.
+const CLOCK_STEP: Duration = Duration::from_millis(1);
+
+/// WASI's part of a store.
+pub(super) struct Wasi {
+    context: WasiCtx,
+    table: ResourceTable,
+    standard_error: StandardError,
+}
+
+impl Wasi {
+    pub(super) fn new(manifest: &PluginManifest) -> Wasi {
+        let mut builder = WasiCtx::builder();
+        let standard_error = StandardError::default();
+        builder.max_random_size(RANDOM_BYTES_MAX).allow_tcp(false).allow_udp(false);
+        builder.stderr(standard_error.clone());
+        if manifest.capabilities.clock {
+            builder.wall_clock(CoarseClock).monotonic_clock(CoarseSince(Instant::now()));
+        } else {
+            builder.wall_clock(StoppedClock).monotonic_clock(StoppedClock);
+        }
+        if !manifest.capabilities.random {
+            let seed = blake3::hash(manifest.name.as_bytes());
+            let (low, _) = seed.as_bytes().split_at(16);
+            builder
+                .secure_random(Deterministic::new(seed.as_bytes().to_vec()))
+                .insecure_random(Deterministic::new(seed.as_bytes().to_vec()))
+                .insecure_random_seed(u128::from_le_bytes(low.try_into().expect("split at 16")));
+        }
+        let mut table = ResourceTable::new();
+        table.set_max_capacity(HANDLES_PER_STORE_MAX);
+        Wasi { context: builder.build(), table, standard_error }
+    }
+
+    /// The end of what the guest wrote to standard error since this was last asked.
+    pub(super) fn take_standard_error(&mut self) -> String {
+        self.standard_error.take()
+    }
+}
+
+impl WasiView for GuestState {
+    fn ctx(&mut self) -> WasiCtxView<'_> {
+        WasiCtxView { ctx: &mut self.wasi.context, table: &mut self.wasi.table }
+    }
+}
+
+type Link = fn(&mut Linker<GuestState>) -> wasmtime::Result<()>;
+
+/// Every interface that is linked, without its version (any 0.2), and how.
+const INTERFACES: &[(&str, Link)] = &[
+    ("wasi:cli/environment", |l| cli::environment::add_to_linker::<_, WasiCli>(l, GuestState::cli)),
+    ("wasi:cli/exit", |l| cli::exit::add_to_linker::<_, WasiCli>(l, GuestState::cli)),
+    ("wasi:cli/stderr", |l| cli::stderr::add_to_linker::<_, WasiCli>(l, GuestState::cli)),
+    ("wasi:cli/stdin", |l| cli::stdin::add_to_linker::<_, WasiCli>(l, GuestState::cli)),
+    ("wasi:cli/stdout", |l| cli::stdout::add_to_linker::<_, WasiCli>(l, GuestState::cli)),
+    ("wasi:cli/terminal-input", |l| {
+        cli::terminal_input::add_to_linker::<_, WasiCli>(l, GuestState::cli)
+    }),
+    ("wasi:cli/terminal-output", |l| {
+        cli::terminal_output::add_to_linker::<_, WasiCli>(l, GuestState::cli)
+    }),
+    ("wasi:cli/terminal-stderr", |l| {
+        cli::terminal_stderr::add_to_linker::<_, WasiCli>(l, GuestState::cli)
+    }),
+    ("wasi:cli/terminal-stdin", |l| {
+        cli::terminal_stdin::add_to_linker::<_, WasiCli>(l, GuestState::cli)
+    }),
+    ("wasi:cli/terminal-stdout", |l| {
+        cli::terminal_stdout::add_to_linker::<_, WasiCli>(l, GuestState::cli)
+    }),
+    ("wasi:clocks/monotonic-clock", |l| {
+        clocks::monotonic_clock::add_to_linker::<_, WasiClocks>(l, GuestState::clocks)
+    }),
+    ("wasi:clocks/wall-clock", |l| {
+        clocks::wall_clock::add_to_linker::<_, WasiClocks>(l, GuestState::clocks)
+    }),
+    ("wasi:filesystem/preopens", |l| {
+        filesystem::preopens::add_to_linker::<_, WasiFilesystem>(l, GuestState::filesystem)
+    }),
+    ("wasi:filesystem/types", |l| {
+        sync::filesystem::types::add_to_linker::<_, WasiFilesystem>(l, GuestState::filesystem)
+    }),
+    ("wasi:io/error", |l| {
+        io::error::add_to_linker::<_, no_waiting::Table>(l, |s| &mut s.wasi.table)
+    }),
+    ("wasi:io/poll", |l| {
+        sync::io::poll::add_to_linker::<_, NoWaiting>(l, |s| NoWaiting(&mut s.wasi.table))
+    }),
+    ("wasi:io/streams", |l| {
+        sync::io::streams::add_to_linker::<_, NoWaiting>(l, |s| NoWaiting(&mut s.wasi.table))
+    }),
+    ("wasi:random/insecure", |l| {
+        random::insecure::add_to_linker::<_, WasiRandom>(l, |s| s.ctx().ctx.random())
+    }),
+    ("wasi:random/insecure-seed", |l| {
+        random::insecure_seed::add_to_linker::<_, WasiRandom>(l, |s| s.ctx().ctx.random())
+    }),
+    ("wasi:random/random", |l| {
+        random::random::add_to_linker::<_, WasiRandom>(l, |s| s.ctx().ctx.random())
+    }),
+];
+
+/// Whether the interface is linked, in some 0.2 version.
+pub(crate) fn is_linked(interface: &str) -> bool {
+    INTERFACES.iter().any(|(name, _)| *name == interface)
+}
+
+pub(super) fn link(linker: &mut Linker<GuestState>) -> wasmtime::Result<()> {
+    INTERFACES.iter().try_for_each(|(_, link)| link(linker))
+}
+
+fn coarse(time: Duration) -> Duration {
+    Duration::from_millis(u64::try_from(time.as_millis()).unwrap_or(u64::MAX))
+}
+
+/// The time of day, in steps.
+struct CoarseClock;
+
+impl HostWallClock for CoarseClock {
+    fn resolution(&self) -> Duration {
+        CLOCK_STEP
+    }
+
+    fn now(&self) -> Duration {
+        coarse(SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default())
+    }
+}
+
+/// The time since the instance was made, in steps.
+struct CoarseSince(Instant);
+
+impl HostMonotonicClock for CoarseSince {
+    fn resolution(&self) -> u64 {
+        CLOCK_STEP.as_nanos() as u64
+    }
+
+    fn now(&self) -> u64 {
+        u64::try_from(coarse(self.0.elapsed()).as_nanos()).unwrap_or(u64::MAX)
+    }
+}
+
+/// A clock that was not granted.
+struct StoppedClock;
+
+impl HostWallClock for StoppedClock {
+    fn resolution(&self) -> Duration {
+        CLOCK_STEP
+    }
+
+    fn now(&self) -> Duration {
+        Duration::ZERO
+    }
+}
+
+impl HostMonotonicClock for StoppedClock {
+    fn resolution(&self) -> u64 {
+        CLOCK_STEP.as_nanos() as u64
+    }
+
+    fn now(&self) -> u64 {
+        0
+    }
+}

@@ -1,0 +1,197 @@
+//! Small guests, written as core WebAssembly text and wrapped into components of a world of `wit/`.
+
+use sochdb_host_abi::PluginHost;
+use sochdb_kernel::KernelResult;
+use sochdb_kernel::plugin::{CompressionExtension, PluginManager};
+use std::fs;
+use std::path::Path;
+use std::sync::Arc;
+use tempfile::TempDir;
+use wit_component::{ComponentEncoder, StringEncoding, embed_component_metadata};
+use wit_parser::Resolve;
+
+/// What every guest begins with: a memory whose first bytes are an `ok`, and an allocator that only
+/// goes forward.
+const PRELUDE: &str = r#"
+    (memory $memory (export "memory") 1)
+    (global $next (mut i32) (i32.const 4096))
+    (func $alloc (export "cabi_realloc") (param i32 i32 i32) (param $len i32) (result i32)
+        (local $at i32)
+        (local.set $at (global.get $next))
+        (global.set $next (i32.and
+            (i32.add (i32.add (local.get $at) (local.get $len)) (i32.const 15)) (i32.const -16)))
+        (block $fits (loop $more
+            (br_if $fits (i32.le_u (global.get $next) (i32.mul (memory.size) (i32.const 65536))))
+            (br_if $more (i32.ne (memory.grow (i32.const 16)) (i32.const -1)))
+            unreachable))
+        (local.get $at))
+    (func $ok (result i32) (i32.const 0))
+    ;; Answers the bytes at `at`, or with `tag` 1 an error of code 3 with them as its text.
+    (func $answer (param $tag i32) (param $at i32) (param $len i32) (result i32)
+        (i32.store8 (i32.const 64) (local.get $tag))
+        (if (local.get $tag)
+            (then
+                (i32.store16 (i32.const 68) (i32.const 3))
+                (i32.store (i32.const 72) (local.get $at))
+                (i32.store (i32.const 76) (local.get $len)))
+            (else
+                (i32.store (i32.const 68) (local.get $at))
+                (i32.store (i32.const 72) (local.get $len))))
+        (i32.const 64))
+    (func $error (param $at i32) (param $len i32) (result i32)
+        (call $answer (i32.const 1) (local.get $at) (local.get $len)))
+    (func $same (param $at i32) (param $len i32) (result i32)
+        (call $answer (i32.const 0) (local.get $at) (local.get $len)))
+"#;
+
+const LIFECYCLE: &str = "sochdb:plugin/lifecycle@0.1.0";
+
+/// A codec in pieces of core WebAssembly text; those that are not given behave.
+#[derive(Clone, Copy)]
+pub struct Codec<'a> {
+    /// Imports, before anything else.
+    pub imports: &'a str,
+    /// More items: memories, tables, data, functions, a start function.
+    pub items: &'a str,
+    /// Body of `init`, an address of a result.
+    pub init: &'a str,
+    /// Body of `self-test`.
+    pub self_test: &'a str,
+    /// Body of `shutdown`.
+    pub shutdown: &'a str,
+    /// Body of `compress`, with `$at` and `$len`.
+    pub compress: &'a str,
+    /// Body of `decompress`, with `$at`, `$len` and `$raw`.
+    pub decompress: &'a str,
+}
+
+impl Default for Codec<'_> {
+    fn default() -> Self {
+        Codec {
+            imports: "",
+            items: "",
+            init: "(call $ok)",
+            self_test: "(call $ok)",
+            shutdown: "(call $ok)",
+            compress: "(call $same (local.get $at) (local.get $len))",
+            decompress: "(call $same (local.get $at) (local.get $len))",
+        }
+    }
+}
+
+impl Codec<'_> {
+    /// The component.
+    pub fn build(&self) -> Vec<u8> {
+        let Codec { imports, items, init, self_test, shutdown, compress, decompress } = self;
+        let text = format!(
+            r#"(module {imports} {PRELUDE} {items}
+                (func (export "{LIFECYCLE}#init") (result i32) {init})
+                (func (export "{LIFECYCLE}#self-test") (result i32) {self_test})
+                (func (export "{LIFECYCLE}#shutdown") (result i32) {shutdown})
+                (func $compress (export "sochdb:plugin/codec@0.1.0#compress")
+                    (param $at i32) (param $len i32) (result i32) {compress})
+                (func $decompress (export "sochdb:plugin/codec@0.1.0#decompress")
+                    (param $at i32) (param $len i32) (param $raw i32) (result i32) {decompress}))"#
+        );
+        component(&text)
+    }
+}
+
+/// As much of WASI as these guests import, as WASI itself declares it.
+const WASI: [&str; 4] = [
+    "package wasi:io@0.2.0;
+    interface poll { resource pollable { block: func(); } }
+    interface error { resource error; }
+    interface streams {
+        use error.{error};
+        variant stream-error { last-operation-failed(error), closed }
+        resource output-stream {
+            blocking-write-and-flush: func(contents: list<u8>) -> result<_, stream-error>;
+        }
+    }",
+    "package wasi:cli@0.2.0;
+    interface stderr {
+        use wasi:io/streams@0.2.0.{output-stream};
+        get-stderr: func() -> output-stream;
+    }",
+    "package wasi:clocks@0.2.0;
+    interface monotonic-clock {
+        use wasi:io/poll@0.2.0.{pollable};
+        now: func() -> u64;
+        subscribe-duration: func(when: u64) -> pollable;
+    }",
+    "package wasi:random@0.2.0;
+    interface random { get-random-u64: func() -> u64; }",
+];
+const CODEC_WITH_WASI: &str = "package test:guest;
+    world guest {
+        include sochdb:plugin/codec-plugin@0.1.0;
+        import wasi:cli/stderr@0.2.0;
+        import wasi:clocks/monotonic-clock@0.2.0;
+        import wasi:random/random@0.2.0;
+    }";
+
+/// Wraps a core module into a codec's component. What it does not use of WASI it does not import.
+pub fn component(module: &str) -> Vec<u8> {
+    let mut module = wat::parse_str(module).expect("the guest's text is right");
+    let mut resolve = Resolve::default();
+    let wit = Path::new(env!("CARGO_MANIFEST_DIR")).join("../wit/0.1.0");
+    resolve.push_dir(wit).expect("the contract parses");
+    for package in WASI {
+        resolve.push_str("wasi.wit", package).expect("this part of WASI parses");
+    }
+    let package = resolve.push_str("guest.wit", CODEC_WITH_WASI).expect("the guest's world parses");
+    let world = resolve.select_world(&[package], None).expect("there is one world");
+    embed_component_metadata(&mut module, &resolve, world, StringEncoding::UTF8).unwrap();
+    // Not validated: what the host makes of an odd guest is for the host to say.
+    let mut encoder = ComponentEncoder::default();
+    encoder.validate(false).module(&module).expect("the guest fits its world");
+    encoder.encode().expect("the guest fits its world")
+}
+
+/// A host, a registry, and a folder with plugins.
+pub struct Bench {
+    pub host: PluginHost,
+    pub plugins: PluginManager,
+    pub folder: TempDir,
+}
+
+impl Bench {
+    pub fn new() -> Bench {
+        Bench {
+            host: PluginHost::new().unwrap(),
+            plugins: PluginManager::default(),
+            folder: tempfile::tempdir().unwrap(),
+        }
+    }
+
+    /// Writes `guest.wasm` and a manifest `guest.toml` of a codec called `guest`, and loads it.
+    /// `more` goes to the end of the manifest, which is its section `[resources]`.
+    pub fn load(
+        &self,
+        component: &[u8],
+        more: &str,
+    ) -> KernelResult<Arc<dyn CompressionExtension>> {
+        fs::write(self.folder.path().join("guest.wasm"), component).unwrap();
+        self.load_manifest(&manifest("path = \"guest.wasm\"", more))
+    }
+
+    /// Writes `guest.toml` and loads it.
+    pub fn load_manifest(&self, text: &str) -> KernelResult<Arc<dyn CompressionExtension>> {
+        let path = self.folder.path().join("guest.toml");
+        fs::write(&path, text).unwrap();
+        self.host.load_manifest(&path, &self.plugins)?;
+        self.plugins.compression("guest")
+    }
+}
+
+/// The manifest of a codec called `guest`.
+pub fn manifest(module: &str, resources: &str) -> String {
+    format!(
+        "[plugin]\nname = \"guest\"\nversion = \"1.2.3\"\nkind = \"codec\"\n\
+         min_kernel_version = \"0.1.0\"\n\
+         [module]\n{module}\n\
+         [exports]\ninterfaces = [\"codec\", \"lifecycle\"]\n\
+         [resources]\n{resources}\n"
+    )
+}

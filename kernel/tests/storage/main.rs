@@ -1,0 +1,225 @@
+//! The kernel's side of the storage contract, with engines written natively: one that is honest, and
+//! several that are not. Whatever an engine does, no row is lost or altered.
+
+mod engine;
+
+use engine::{Engine, Fault, Shrink};
+use sochdb_kernel::plugin::{CompressionExtension, StorageExtension};
+use sochdb_kernel::vfs::MemoryVfs;
+use sochdb_kernel::{Environment, ErrorKind, Kernel, Options, TableOptions};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+type Rows = BTreeMap<Vec<u8>, Vec<u8>>;
+
+fn open(vfs: &MemoryVfs, engine: &Arc<Engine>) -> Kernel {
+    let options = Options { wal_segment_bytes: 64 << 10, ..Options::default() };
+    let kernel = Kernel::open(Environment::with_vfs(Arc::new(vfs.clone())), options).unwrap();
+    kernel.plugins().register_storage(engine.clone() as Arc<dyn StorageExtension>);
+    kernel.plugins().register_compression(Arc::new(Shrink) as Arc<dyn CompressionExtension>);
+    kernel
+}
+
+fn with_table(engine: &Arc<Engine>) -> (MemoryVfs, Kernel) {
+    let vfs = MemoryVfs::new();
+    let kernel = open(&vfs, engine);
+    let storage = Some("engine".to_owned());
+    let codec = Some("shrink".to_owned());
+    let options = TableOptions { storage, codec, ..TableOptions::default() };
+    kernel.create_table("t", options).unwrap();
+    (vfs, kernel)
+}
+
+fn put(kernel: &Kernel, rows: &mut Rows, keys: impl Iterator<Item = u32>, value: &[u8]) {
+    let keys: Vec<_> = keys.map(|key| format!("{key:06}").into_bytes()).collect();
+    kernel.run(|tx| keys.iter().try_for_each(|key| tx.put("t", key, value))).unwrap();
+    rows.extend(keys.into_iter().map(|key| (key, value.to_vec())));
+}
+
+fn delete(kernel: &Kernel, rows: &mut Rows, keys: impl Iterator<Item = u32>) {
+    let keys: Vec<_> = keys.map(|key| format!("{key:06}").into_bytes()).collect();
+    kernel.run(|tx| keys.iter().try_for_each(|key| tx.delete("t", key))).unwrap();
+    rows.retain(|key, _| !keys.contains(key));
+}
+
+fn all(kernel: &Kernel) -> Rows {
+    let tx = kernel.begin_read().unwrap();
+    let rows = tx.scan("t", ..).unwrap();
+    rows.map(|row| row.map(|(key, value)| (key, value.to_vec())).unwrap()).collect()
+}
+
+fn healthy(kernel: &Kernel) {
+    let report = kernel.check().unwrap();
+    assert!(report.problems.is_empty(), "{:?}", report.problems);
+}
+
+#[test]
+fn rows_survive_flushes_merges_and_restarts() {
+    let engine = Engine::new();
+    let (vfs, mut kernel) = with_table(&engine);
+    let mut rows = Rows::new();
+    for round in 0..12u32 {
+        put(
+            &kernel,
+            &mut rows,
+            (round * 50..round * 50 + 200).step_by(1 + round as usize % 3),
+            &[round as u8; 300],
+        );
+        delete(&kernel, &mut rows, (round * 40..round * 60).step_by(7));
+        let report = kernel.checkpoint().unwrap();
+        assert!(report.failed.is_empty() && 0 < report.segments_written, "{report:?}");
+        assert_eq!(all(&kernel), rows, "after checkpoint {round}");
+        if round % 3 == 1 {
+            drop(kernel);
+            kernel = open(&vfs, &engine);
+            assert_eq!(all(&kernel), rows, "after restart {round}");
+        }
+        healthy(&kernel);
+    }
+    let stats = kernel.stats();
+    assert!(stats.segments < 12, "{} segments: merging happened", stats.segments);
+    assert!(stats.codec_bytes_stored < stats.codec_bytes_raw, "blocks were compressed");
+    let tx = kernel.begin_read().unwrap();
+    for (key, value) in &rows {
+        assert_eq!(tx.get("t", key).unwrap().unwrap(), *value);
+    }
+    assert_eq!(tx.get("t", b"nowhere").unwrap(), None);
+    let backwards: Vec<_> = tx.scan_reverse("t", ..).unwrap().map(|row| row.unwrap().0).collect();
+    assert!(backwards.iter().rev().eq(rows.keys()));
+}
+
+#[test]
+fn an_old_snapshot_keeps_its_segments_through_merges_and_a_drop() {
+    let engine = Engine::new();
+    let (_vfs, kernel) = with_table(&engine);
+    let mut rows = Rows::new();
+    put(&kernel, &mut rows, 0..500, b"old");
+    kernel.checkpoint().unwrap();
+    let old = kernel.begin_read().unwrap();
+    let before = rows.clone();
+    for round in 0..6 {
+        put(&kernel, &mut rows, 0..500, &[round; 9]);
+        kernel.checkpoint().unwrap();
+    }
+    kernel.run(|tx| tx.drop_table("t")).unwrap();
+    kernel.checkpoint().unwrap();
+    kernel.checkpoint().unwrap();
+    let seen: Rows =
+        old.scan("t", ..).unwrap().map(|row| row.map(|(k, v)| (k, v.to_vec())).unwrap()).collect();
+    assert_eq!(seen, before);
+    drop(old);
+    kernel.checkpoint().unwrap();
+    healthy(&kernel);
+    assert_eq!(kernel.stats().segments, 0);
+}
+
+#[test]
+fn an_engine_that_lies_is_caught_and_no_row_is_lost() {
+    for fault in [
+        Fault::DropRow,
+        Fault::SwapRows,
+        Fault::ChangeValue,
+        Fault::InventRow,
+        Fault::ForeignSegment,
+    ] {
+        let engine = Engine::new();
+        let (vfs, kernel) = with_table(&engine);
+        let mut rows = Rows::new();
+        put(&kernel, &mut rows, 0..100, b"first");
+        kernel.checkpoint().unwrap();
+        put(&kernel, &mut rows, 50..150, b"second");
+        engine.set(Some(fault));
+        let report = kernel.checkpoint().unwrap();
+        let (table, why) = &report.failed[0];
+        assert!(table == "t" && why.contains("failed its check"), "{fault:?}: {why}");
+        assert_eq!(all(&kernel), rows, "{fault:?}, still serving");
+        drop(kernel);
+        engine.set(None);
+        let kernel = open(&vfs, &engine);
+        assert_eq!(all(&kernel), rows, "{fault:?}, after a restart: the log was not cut");
+        assert!(kernel.checkpoint().unwrap().failed.is_empty(), "{fault:?}: mended");
+        assert_eq!(all(&kernel), rows, "{fault:?}, mended");
+        healthy(&kernel);
+    }
+}
+
+#[test]
+fn an_engine_that_fails_holds_back_only_its_own_tables() {
+    let engine = Engine::new();
+    let (vfs, kernel) = with_table(&engine);
+    kernel.create_table("other", TableOptions::default()).unwrap();
+    let mut rows = Rows::new();
+    engine.set(Some(Fault::Refuse));
+    for round in 0..4 {
+        put(&kernel, &mut rows, round * 10..round * 10 + 30, b"kept");
+        kernel.run(|tx| tx.put("other", b"key", &[round as u8])).unwrap();
+        let report = kernel.checkpoint().unwrap();
+        assert_eq!(report.failed.len(), 1);
+        healthy(&kernel);
+    }
+    drop(kernel);
+    let kernel = open(&vfs, &engine);
+    assert_eq!(all(&kernel), rows);
+    assert_eq!(kernel.begin_read().unwrap().get("other", b"key").unwrap().unwrap(), &[3]);
+    assert_eq!(kernel.recovery().rows, 4 * 30, "only the rows that no checkpoint took");
+    engine.set(None);
+    kernel.close().unwrap();
+    assert_eq!(all(&open(&vfs, &engine)), rows);
+}
+
+#[test]
+fn past_the_memory_bound_a_failing_engine_refuses_its_own_writes_alone() {
+    let engine = Engine::new();
+    let vfs = MemoryVfs::new();
+    let options = Options { memtable_bytes_max: 100_000, ..Options::default() };
+    let kernel = Kernel::open(Environment::with_vfs(Arc::new(vfs)), options).unwrap();
+    kernel.plugins().register_storage(engine.clone() as Arc<dyn StorageExtension>);
+    let storage = Some("engine".to_owned());
+    kernel.create_table("t", TableOptions { storage, ..TableOptions::default() }).unwrap();
+    kernel.create_table("other", TableOptions::default()).unwrap();
+    engine.set(Some(Fault::Refuse));
+    let write =
+        |table: &str, key: u32| kernel.run(|tx| tx.put(table, &key.to_be_bytes(), &[1; 1000]));
+    let refused = (0..1000).find_map(|key| write("t", key).err()).expect("memory is bounded");
+    assert_eq!(refused.kind(), ErrorKind::Unavailable, "{refused}");
+    assert!(refused.to_string().contains("mend or replace the plugin"), "{refused}");
+    (0..500).for_each(|key| write("other", key).unwrap());
+    engine.set(None);
+    kernel.checkpoint().unwrap();
+    write("t", 5000).unwrap();
+}
+
+#[test]
+fn an_engine_that_keeps_its_sink_writes_nothing_after_the_checkpoint() {
+    let engine = Engine::new();
+    let (_vfs, kernel) = with_table(&engine);
+    let mut rows = Rows::new();
+    engine.set(Some(Fault::KeepSink));
+    put(&kernel, &mut rows, 0..100, b"row");
+    kernel.checkpoint().unwrap();
+    let mut late = engine.kept().create().unwrap();
+    let written = late.append(&vec![9; 3 << 20]).and_then(|_| late.seal());
+    assert_eq!(written.unwrap_err().kind(), ErrorKind::Closed);
+    assert_eq!(all(&kernel), rows);
+    healthy(&kernel);
+}
+
+#[test]
+fn a_missing_engine_or_codec_is_named_and_other_tables_open() {
+    let engine = Engine::new();
+    let (vfs, kernel) = with_table(&engine);
+    kernel.create_table("other", TableOptions::default()).unwrap();
+    let mut rows = Rows::new();
+    put(&kernel, &mut rows, 0..1000, &[7; 100]);
+    kernel.run(|tx| tx.put("other", b"k", b"v")).unwrap();
+    kernel.close().unwrap();
+    let kernel =
+        Kernel::open(Environment::with_vfs(Arc::new(vfs.clone())), Options::default()).unwrap();
+    let tx = kernel.begin_read().unwrap();
+    let error = tx.get("t", b"000001").unwrap_err();
+    assert!(error.to_string().contains("'engine' is missing"), "{error}");
+    assert_eq!(tx.get("other", b"k").unwrap().unwrap(), b"v");
+    kernel.plugins().register_storage(engine as Arc<dyn StorageExtension>);
+    let error = tx.get("t", b"000001").unwrap_err();
+    assert!(error.to_string().contains("'shrink' is missing"), "{error}");
+}

@@ -1,0 +1,91 @@
+//! The generated bindings, and the one slot that holds a plugin's instance.
+//!
+//! Hidden from the documentation: only [`export!`](crate::export) and this crate name what is here.
+//! A component that is put together from `base` and one kind has exactly the world of that kind in
+//! `wit/`: the worlds here are its parts, so that the parts all kinds share are generated once.
+
+#![allow(missing_docs, reason = "generated; the contract in `wit/` has the documentation")]
+
+use crate::error::{Error, Result};
+use std::cell::RefCell;
+use std::thread::LocalKey;
+
+pub use crate::codec::CodecGlue;
+pub use crate::observer::ObserverGlue;
+pub use base::sochdb::plugin::{config, telemetry, types};
+
+/// What every kind of plugin shares: all it imports, and the export of its life.
+pub mod base {
+    wit_bindgen::generate!({
+        inline: "
+            package sochdb:sdk;
+            world base {
+                import sochdb:plugin/telemetry@0.1.0;
+                import sochdb:plugin/config@0.1.0;
+                export sochdb:plugin/lifecycle@0.1.0;
+            }
+        ",
+        path: "../wit/0.1.0",
+        world: "sochdb:sdk/base",
+        pub_export_macro: true,
+        export_macro_name: "export_base",
+        default_bindings_module: "sochdb_guest::bindings::base",
+        generate_all,
+    });
+}
+
+/// The export of a codec.
+pub mod codec {
+    wit_bindgen::generate!({
+        inline: "
+            package sochdb:sdk;
+            world codec {
+                export sochdb:plugin/codec@0.1.0;
+            }
+        ",
+        path: "../wit/0.1.0",
+        world: "sochdb:sdk/codec",
+        pub_export_macro: true,
+        export_macro_name: "export_codec",
+        default_bindings_module: "sochdb_guest::bindings::codec",
+        with: { "sochdb:plugin/types@0.1.0": super::base::sochdb::plugin::types },
+    });
+}
+
+/// The export of an observer.
+pub mod observer {
+    wit_bindgen::generate!({
+        inline: "
+            package sochdb:sdk;
+            world observer {
+                export sochdb:plugin/observer@0.1.0;
+            }
+        ",
+        path: "../wit/0.1.0",
+        world: "sochdb:sdk/observer",
+        pub_export_macro: true,
+        export_macro_name: "export_observer",
+        default_bindings_module: "sochdb_guest::bindings::observer",
+        with: { "sochdb:plugin/types@0.1.0": super::base::sochdb::plugin::types },
+    });
+}
+
+/// A type that [`export!`](crate::export) gave a place to live in. An instance is single-threaded, so
+/// a thread-local is one per instance.
+pub trait Instance: Sized + 'static {
+    /// Where the one value of this type is kept.
+    fn slot() -> &'static LocalKey<RefCell<Option<Self>>>;
+
+    /// Keeps `value` for all later calls.
+    fn install(value: Self) {
+        Self::slot().set(Some(value));
+    }
+
+    /// Calls `f` with the value that `init` installed.
+    fn with<T>(f: impl FnOnce(&mut Self) -> Result<T>) -> std::result::Result<T, types::Error> {
+        Self::slot().with_borrow_mut(|slot| match slot {
+            Some(plugin) => f(plugin).map_err(Into::into),
+            None => Err(Error::invalid("the host called a plugin before its `init`").into()),
+        })
+    }
+}

@@ -1,0 +1,85 @@
+//! A plugin that makes blocks smaller.
+
+use crate::bindings::base::exports::sochdb::plugin::lifecycle;
+use crate::bindings::codec::exports::sochdb::plugin::codec;
+use crate::bindings::{Instance, types};
+use crate::error::{Error, Result};
+use std::marker::PhantomData;
+
+/// A block codec: a pure function and its inverse.
+///
+/// Any instance must restore what any other compressed, in any later version of the plugin: blocks
+/// live as long as the database. See [`export!`](crate::export) for how a type becomes the plugin.
+pub trait Codec: Sized {
+    /// Makes the one value of this instance; read [`config`](crate::config) here.
+    ///
+    /// # Errors
+    /// Any, such as a setting that makes no sense; the call that needed the instance then fails.
+    fn init() -> Result<Self>;
+
+    /// Compresses one block. An answer that is no shorter than `input` is thrown away.
+    ///
+    /// # Errors
+    /// Any; the block is then stored plain.
+    fn compress(&mut self, input: &[u8]) -> Result<Vec<u8>>;
+
+    /// Restores exactly `raw_bytes` bytes from what [`compress`](Self::compress) made.
+    ///
+    /// # Errors
+    /// [`Error::corrupt`] when `input` is no block of this codec or gives another length.
+    fn decompress(&mut self, input: &[u8], raw_bytes: usize) -> Result<Vec<u8>>;
+
+    /// Whether the plugin works at all; called when it is loaded. By default three blocks (empty,
+    /// repetitive, irregular) must survive a round trip.
+    ///
+    /// # Errors
+    /// Any; the plugin is then not loaded.
+    fn self_test(&mut self) -> Result<()> {
+        let irregular =
+            (1..=4096_u32).map(|i| (i.wrapping_mul(2_654_435_761) >> 13) as u8).collect();
+        for block in [Vec::new(), b"sochdb ".repeat(512), irregular] {
+            let stored = self.compress(&block)?;
+            if self.decompress(&stored, block.len())? != block {
+                let what = format!("a block of {} bytes did not survive a round trip", block.len());
+                return Err(Error::internal(what));
+            }
+        }
+        Ok(())
+    }
+
+    /// The last call when the database closes.
+    ///
+    /// # Errors
+    /// Any; logged, and closing goes on.
+    fn shutdown(&mut self) -> Result<()> {
+        Ok(())
+    }
+}
+
+/// Turns calls of the contract into calls of [`Codec`].
+pub struct CodecGlue<P>(PhantomData<P>);
+
+impl<P: Codec + Instance> lifecycle::Guest for CodecGlue<P> {
+    fn init() -> std::result::Result<(), types::Error> {
+        P::install(P::init()?);
+        Ok(())
+    }
+
+    fn self_test() -> std::result::Result<(), types::Error> {
+        P::with(P::self_test)
+    }
+
+    fn shutdown() -> std::result::Result<(), types::Error> {
+        P::with(P::shutdown)
+    }
+}
+
+impl<P: Codec + Instance> codec::Guest for CodecGlue<P> {
+    fn compress(input: Vec<u8>) -> std::result::Result<Vec<u8>, types::Error> {
+        P::with(|codec| codec.compress(&input))
+    }
+
+    fn decompress(input: Vec<u8>, raw_bytes: u32) -> std::result::Result<Vec<u8>, types::Error> {
+        P::with(|codec| codec.decompress(&input, raw_bytes as usize))
+    }
+}

@@ -1,0 +1,103 @@
+//! What a SochDB plugin author depends on.
+//!
+//! Implement one trait, [`Codec`] or [`Observer`], name the type in [`export!`], and build the crate
+//! for `wasm32-wasip2`: the `.wasm` file is the plugin. What the plugin may do and how much it may
+//! use is said by a manifest beside it, not here.
+//!
+//! ```
+//! use sochdb_guest::{Codec, Error, Result};
+//!
+//! /// Stores the length of a run of equal bytes instead of the run.
+//! struct RunLength;
+//!
+//! impl Codec for RunLength {
+//!     fn init() -> Result<Self> {
+//!         Ok(RunLength)
+//!     }
+//!
+//!     fn compress(&mut self, input: &[u8]) -> Result<Vec<u8>> {
+//!         let runs = input.chunk_by(|a, b| a == b).flat_map(|run| run.chunks(255));
+//!         Ok(runs.flat_map(|run| [run.len() as u8, run[0]]).collect())
+//!     }
+//!
+//!     fn decompress(&mut self, input: &[u8], raw_bytes: usize) -> Result<Vec<u8>> {
+//!         let mut raw = Vec::with_capacity(raw_bytes);
+//!         for pair in input.chunks(2) {
+//!             let &[len, byte] = pair else { return Err(Error::corrupt("half a pair")) };
+//!             raw.resize((raw.len() + usize::from(len)).min(raw_bytes + 1), byte);
+//!         }
+//!         Ok(raw)
+//!     }
+//! }
+//!
+//! sochdb_guest::export!(codec: RunLength);
+//! # fn main() {}
+//! ```
+//!
+//! - [`config`] reads the settings that the manifest gives, typed by its schema.
+//! - [`telemetry`] writes log lines and updates metrics.
+//! - An [`Error`] is a code that says what the caller can do, and a sentence for people. A panic is a
+//!   trap: the host throws the instance away and the next call gets a fresh one.
+//!
+//! Outside WebAssembly everything compiles and the traits work, so algorithms are tested natively;
+//! there `config` finds no setting and log lines go to standard error. The generated bindings stay
+//! hidden: what a plugin sees does not change when the contract grows.
+
+mod codec;
+mod error;
+mod observer;
+
+pub mod config;
+pub mod telemetry;
+
+#[doc(hidden)]
+pub mod bindings;
+
+pub use codec::Codec;
+pub use error::{Error, ErrorCode, Result};
+pub use observer::{Batch, Histogram, LogLine, Metric, MetricValue, Observer};
+pub use telemetry::Level;
+
+/// Makes a type the plugin that this crate is: `export!(codec: MyType);` or
+/// `export!(observer: MyType);`, once in a crate.
+///
+/// The host calls `init` once for each instance before anything else, and keeps the value it returns
+/// for all later calls.
+#[macro_export]
+macro_rules! export {
+    (codec: $plugin:ty) => {
+        $crate::__export!(codec, export_codec, CodecGlue, $plugin);
+    };
+    (observer: $plugin:ty) => {
+        $crate::__export!(observer, export_observer, ObserverGlue, $plugin);
+    };
+}
+
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __export {
+    ($kind:ident, $export:ident, $glue:ident, $plugin:ty) => {
+        const _: () = {
+            ::std::thread_local! {
+                static INSTANCE: ::std::cell::RefCell<::std::option::Option<$plugin>> =
+                    const { ::std::cell::RefCell::new(None) };
+            }
+
+            impl $crate::bindings::Instance for $plugin {
+                fn slot() -> &'static ::std::thread::LocalKey<
+                    ::std::cell::RefCell<::std::option::Option<Self>>,
+                > {
+                    &INSTANCE
+                }
+            }
+
+            #[allow(dead_code, reason = "only WebAssembly has exports")]
+            type Component = $crate::bindings::$glue<$plugin>;
+
+            #[cfg(target_family = "wasm")]
+    $crate::bindings::base::export_base!(Component with_types_in $crate::bindings::base);
+            #[cfg(target_family = "wasm")]
+    $crate::bindings::$kind::$export!(Component with_types_in $crate::bindings::$kind);
+        };
+    };
+}
