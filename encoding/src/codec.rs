@@ -181,6 +181,126 @@ impl<'a> Reader<'a> {
     }
 }
 
+/// A value with one encoding, read back by its type alone.
+pub trait Wire: Sized {
+    /// Appends the value.
+    fn put(&self, out: &mut Vec<u8>);
+
+    /// Takes a value.
+    ///
+    /// # Errors
+    /// `Corrupt` when the bytes are none.
+    fn take(reader: &mut Reader<'_>) -> EncodingResult<Self>;
+
+    /// The value's bytes.
+    fn to_wire(&self) -> Vec<u8> {
+        let mut out = Vec::new();
+        self.put(&mut out);
+        out
+    }
+}
+
+macro_rules! wire_integer {
+    ($($type:ty)*) => {$(
+        impl Wire for $type {
+            fn put(&self, out: &mut Vec<u8>) {
+                out.extend_from_slice(&self.to_le_bytes());
+            }
+
+            fn take(reader: &mut Reader<'_>) -> EncodingResult<Self> {
+                reader.array().map(<$type>::from_le_bytes)
+            }
+        }
+    )*};
+}
+
+wire_integer!(u8 u16 u32 u64);
+
+impl<const N: usize> Wire for [u8; N] {
+    fn put(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(self);
+    }
+
+    fn take(reader: &mut Reader<'_>) -> EncodingResult<Self> {
+        reader.array()
+    }
+}
+
+/// A length as a varint, then UTF-8.
+impl Wire for String {
+    fn put(&self, out: &mut Vec<u8>) {
+        put_bytes(out, self.as_bytes());
+    }
+
+    fn take(reader: &mut Reader<'_>) -> EncodingResult<Self> {
+        let bytes = reader.prefixed(usize::MAX)?.to_vec();
+        String::from_utf8(bytes).map_err(|_| reader.corrupt("UTF-8", "other bytes"))
+    }
+}
+
+/// One byte, 0 or 1, then the value if it is 1.
+impl<T: Wire> Wire for Option<T> {
+    fn put(&self, out: &mut Vec<u8>) {
+        out.push(u8::from(self.is_some()));
+        self.iter().for_each(|value| value.put(out));
+    }
+
+    fn take(reader: &mut Reader<'_>) -> EncodingResult<Self> {
+        match reader.u8()? {
+            0 => Ok(None),
+            1 => T::take(reader).map(Some),
+            other => Err(reader.corrupt("0 or 1", format!("{other}"))),
+        }
+    }
+}
+
+/// A count as a varint, then the values.
+impl<T: Wire> Wire for Vec<T> {
+    fn put(&self, out: &mut Vec<u8>) {
+        put_varint(out, self.len() as u64);
+        self.iter().for_each(|value| value.put(out));
+    }
+
+    fn take(reader: &mut Reader<'_>) -> EncodingResult<Self> {
+        // Nothing is reserved up front: each value takes at least a byte, or the bytes run out.
+        (0..reader.varint()?).map(|_| T::take(reader)).collect()
+    }
+}
+
+impl<A: Wire, B: Wire> Wire for (A, B) {
+    fn put(&self, out: &mut Vec<u8>) {
+        self.0.put(out);
+        self.1.put(out);
+    }
+
+    fn take(reader: &mut Reader<'_>) -> EncodingResult<Self> {
+        Ok((A::take(reader)?, B::take(reader)?))
+    }
+}
+
+/// Declares structs whose encoding is their fields', one behind the other.
+#[macro_export]
+macro_rules! wire_structs {
+    ($($(#[$meta:meta])* $vis:vis struct $name:ident {
+        $($(#[$field_meta:meta])* $field_vis:vis $field:ident: $type:ty,)*
+    })*) => {$(
+        $(#[$meta])*
+        $vis struct $name {
+            $($(#[$field_meta])* $field_vis $field: $type,)*
+        }
+
+        impl $crate::codec::Wire for $name {
+            fn put(&self, out: &mut Vec<u8>) {
+                $($crate::codec::Wire::put(&self.$field, out);)*
+            }
+
+            fn take(reader: &mut $crate::codec::Reader<'_>) -> $crate::EncodingResult<Self> {
+                Ok($name { $($field: $crate::codec::Wire::take(reader)?,)* })
+            }
+        }
+    )*};
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -12,9 +12,7 @@
 //! |      0 |         1 | u8   | `version`  | 1                                                     |
 //! |      1 |         2 | u16  | `n`        | columns written; the schema may have grown since      |
 //! |      3 | (n + 7)/8 | bits | `nulls`    | bit `i % 8` of byte `i / 8`; bits past `n` are zero   |
-//! |      . |       1 n | u8   | bool slot  | 0 or 1                                                |
-//! |      . |       8 n | i64  | int64, timestamp, float64 slot (IEEE 754 bits)                    ||
-//! |      . |       4 n | u32  | string, bytes, vector slot: where its data ends in `data`         ||
+//! |      . | 1, 8 or 4 each | | `slots`  | one per written column, in column order: bool 1 byte; int64, timestamp, float64 8; string, bytes, vector a u32, where its data ends in `data` |
 //! |      . |         . |      | `data`     | strings (UTF-8), bytes, vectors (f32 each), no gaps   |
 //!
 //! A null's slot is zero, or the end of the data before it. Integers are little-endian here. A row
@@ -696,6 +694,17 @@ fn take_escaped(reader: &mut Reader<'_>) -> EncodingResult<Vec<u8>> {
             },
             byte => out.push(byte),
         }
+    }
+}
+
+/// A length as a varint, then [`Schema::to_bytes`].
+impl crate::codec::Wire for Schema {
+    fn put(&self, out: &mut Vec<u8>) {
+        put_bytes(out, &self.to_bytes());
+    }
+
+    fn take(reader: &mut Reader<'_>) -> EncodingResult<Schema> {
+        Schema::from_bytes(reader.prefixed(usize::MAX)?)
     }
 }
 

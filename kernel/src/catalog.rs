@@ -6,8 +6,8 @@
 //!
 //! | key                  | value                                                                   |
 //! |----------------------|-------------------------------------------------------------------------|
-//! | `t`, name            | a table: u8 1, id varint, storage, codec, schema (each length varint and bytes, empty for none), count varint of settings, each two length-prefixed strings |
-//! | `s`, table id u64 BE | its base: u8 1, flushed timestamp u64, u8 0 and a tree's root, or u8 1, rows u64, count varint and as many segments ([`crate::segment`]) |
+//! | `t`, name            | the table: format u8 1, id u64, storage, codec, schema (each u8 0, or u8 1 and length-prefixed bytes), settings (a varint count of pairs of length-prefixed strings) |
+//! | `s`, table id u64 BE | its base: format u8 1, flushed timestamp u64, a tree's root, rows in segments u64, a varint count of segments ([`crate::segment`]) |
 //! | `c`, number u8       | the name of the codec that blocks refer to by this number                |
 //!
 //! `t` rows are written by transactions, `s` and `c` rows by checkpoints alone.
@@ -22,15 +22,17 @@ use crate::tree::TreeRoot;
 use crate::tree::node::Stored;
 use crate::tree::read::TreeCursor;
 use parking_lot::RwLock;
-use sochdb_encoding::codec::{self, Reader};
+use sochdb_encoding::codec::{Reader, Wire};
 use sochdb_encoding::row::Schema;
+use sochdb_encoding::wire_structs;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// The catalog's own table number.
 pub(crate) const CATALOG: TableId = TableId(0);
-const FORMAT: u8 = 1;
-const SETTINGS_MAX: u64 = 1000;
+/// The format of table and base rows.
+pub(crate) const FORMAT: u8 = 1;
+const SETTINGS_MAX: usize = 1000;
 const TEXT_BYTES_MAX: usize = 64 << 10;
 
 /// What a table is made of. [`Default`]: bytes without a schema, in the kernel's own tree, plain.
@@ -68,45 +70,55 @@ impl TableInfo {
     }
 
     pub(crate) fn encode(&self) -> Vec<u8> {
-        let mut out = vec![FORMAT];
-        codec::put_varint(&mut out, self.id.0);
-        let text = |text: &Option<String>| text.clone().unwrap_or_default().into_bytes();
-        codec::put_bytes(&mut out, &text(&self.options.storage));
-        codec::put_bytes(&mut out, &text(&self.options.codec));
-        let schema = self.options.schema.as_ref().map(Schema::to_bytes);
-        codec::put_bytes(&mut out, &schema.unwrap_or_default());
-        codec::put_varint(&mut out, self.options.settings.len() as u64);
-        for (name, value) in &self.options.settings {
-            codec::put_bytes(&mut out, name.as_bytes());
-            codec::put_bytes(&mut out, value.as_bytes());
-        }
-        out
+        let TableOptions { schema, storage, codec, settings } = self.options.clone();
+        let settings = settings.into_iter().collect();
+        StoredTable { format: FORMAT, id: self.id, storage, codec, schema, settings }.to_wire()
     }
 
     pub(crate) fn decode(name: &str, bytes: &[u8]) -> KernelResult<TableInfo> {
-        let mut reader = Reader::new("the catalog", 0, bytes);
-        let format = reader.u8()?;
-        if format != FORMAT {
-            return Err(reader.corrupt("table format 1", format!("{format}")).into());
-        }
-        let id = TableId(reader.varint()?);
-        let some = |text: String| Some(text).filter(|text| !text.is_empty());
-        let storage = some(text(&mut reader)?);
-        let codec = some(text(&mut reader)?);
-        let schema = reader.prefixed(usize::MAX)?;
-        let schema = (!schema.is_empty()).then(|| Schema::from_bytes(schema)).transpose()?;
-        let mut settings = BTreeMap::new();
-        for _ in 0..reader.varint()?.min(SETTINGS_MAX) {
-            settings.insert(text(&mut reader)?, text(&mut reader)?);
-        }
+        let StoredTable { format, id, storage, codec, schema, settings } = decode(bytes)?;
+        check_format(format)?;
+        let settings = settings.into_iter().collect();
         let options = TableOptions { schema, storage, codec, settings };
         Ok(TableInfo { id, name: name.to_owned(), options })
     }
 }
 
-fn text(reader: &mut Reader<'_>) -> KernelResult<String> {
-    let bytes = reader.prefixed(TEXT_BYTES_MAX)?.to_vec();
-    String::from_utf8(bytes).map_err(|_| reader.corrupt("UTF-8", "other bytes").into())
+wire_structs! {
+    struct StoredTable {
+        format: u8,
+        id: TableId,
+        storage: Option<String>,
+        codec: Option<String>,
+        schema: Option<Schema>,
+        settings: Vec<(String, String)>,
+    }
+
+    /// A table's base as the catalog stores it: a tree, or segments.
+    #[derive(Debug, Clone, PartialEq, Eq)]
+    pub(crate) struct StoredBase {
+        pub format: u8,
+        /// The base holds every commit up to here.
+        pub flushed: Timestamp,
+        pub tree: TreeRoot,
+        /// Rows in the segments, as [`crate::mvcc::version::SegmentBase`] counts them.
+        pub rows: u64,
+        pub segments: Vec<SegmentMeta>,
+    }
+}
+
+fn decode<T: Wire>(bytes: &[u8]) -> KernelResult<T> {
+    let mut reader = Reader::new("the catalog", 0, bytes);
+    let value = T::take(&mut reader)?;
+    reader.end()?;
+    Ok(value)
+}
+
+fn check_format(format: u8) -> KernelResult<()> {
+    if format == FORMAT {
+        return Ok(());
+    }
+    Err(KernelError::corrupt("the catalog", 0, "format 1", format!("{format}")))
 }
 
 /// The key of a table's row.
@@ -146,59 +158,8 @@ pub(crate) fn check_options(options: &TableOptions) -> KernelResult<()> {
         let (got, bound) = (got as u64, bound as u64);
         if got <= bound { Ok(()) } else { Err(KernelError::Limit { what, got, bound }) }
     };
-    bound("settings of a table", options.settings.len(), SETTINGS_MAX as usize)?;
+    bound("settings of a table", options.settings.len(), SETTINGS_MAX)?;
     bound("bytes of a table's setting", longest.unwrap_or(0), TEXT_BYTES_MAX)
-}
-
-/// A table's base as the catalog stores it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct StoredBase {
-    pub flushed: Timestamp,
-    pub place: Place,
-}
-
-/// Where a base is.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Place {
-    Tree(TreeRoot),
-    Segments { rows: u64, segments: Vec<SegmentMeta> },
-}
-
-impl StoredBase {
-    pub fn encode(&self) -> Vec<u8> {
-        let mut out = vec![FORMAT];
-        codec::put_u64(&mut out, self.flushed.0);
-        match &self.place {
-            Place::Tree(root) => {
-                out.push(0);
-                root.encode(&mut out);
-            }
-            Place::Segments { rows, segments } => {
-                out.push(1);
-                codec::put_u64(&mut out, *rows);
-                codec::put_varint(&mut out, segments.len() as u64);
-                segments.iter().for_each(|segment| segment.encode(&mut out));
-            }
-        }
-        out
-    }
-
-    fn decode(bytes: &[u8]) -> KernelResult<StoredBase> {
-        let mut reader = Reader::new("the catalog", 0, bytes);
-        let format = reader.u8()?;
-        let flushed = Timestamp(reader.u64()?);
-        let place = match (format, reader.u8()?) {
-            (FORMAT, 0) => Place::Tree(TreeRoot::decode(&mut reader)?),
-            (FORMAT, 1) => {
-                let rows = reader.u64()?;
-                let count = reader.varint()?;
-                let segments = (0..count).map(|_| SegmentMeta::decode(&mut reader));
-                Place::Segments { rows, segments: segments.collect::<KernelResult<_>>()? }
-            }
-            other => return Err(reader.corrupt("a table's base", format!("{other:?}")).into()),
-        };
-        Ok(StoredBase { flushed, place })
-    }
 }
 
 /// The catalog as it was at the last checkpoint.
@@ -232,7 +193,10 @@ pub(crate) fn load(pager: &Arc<Pager>, root: TreeRoot) -> KernelResult<Loaded> {
             Some((b's', id)) => {
                 let id = id.try_into().map_err(|_| bad("a table's number"))?;
                 let id = TableId(u64::from_be_bytes(id).into());
-                loaded.bases.insert(id, StoredBase::decode(&value)?);
+                let base: StoredBase = decode(&value)?;
+                check_format(base.format)?;
+                base.tree.check(0)?;
+                loaded.bases.insert(id, base);
             }
             Some((b'c', &[number])) if usize::from(number) == loaded.codecs.len() + 1 => {
                 loaded.codecs.push(String::from_utf8(value).map_err(|_| bad("a codec's name"))?);

@@ -4,7 +4,6 @@
 //! counts are checked; every large value and segment block is read; every page of the file must be
 //! reached once or be free; the log must parse to its end. Commits wait while the log is read.
 
-use crate::catalog::Place;
 use crate::engine::Kernel;
 use crate::error::{KernelError, KernelResult};
 use crate::page::meta::META_PAGES;
@@ -56,27 +55,14 @@ impl Kernel {
         let mut walk = Walk { pager, report: CheckReport::default(), claimed };
         walk.tree("the catalog", state.meta.catalog);
         for (id, base) in &state.bases {
-            match &base.place {
-                Place::Tree(root) => walk.tree(&format!("table {id}"), *root),
-                Place::Segments { segments, .. } => {
-                    for meta in segments {
-                        let segment = Segment::new(meta.clone(), inner.access.clone());
-                        let pages = segment.pages().unwrap_or_else(|error| {
-                            walk.report.problems.push(error);
-                            Vec::new()
-                        });
-                        pages.iter().for_each(|&(start, len)| walk.claim(start, len));
-                        walk.report.pages += pages.iter().map(|(_, len)| len).sum::<u64>();
-                        walk.report.segments += 1;
-                        walk.report.problems.extend(segment.check().err());
-                    }
-                }
+            walk.tree(&format!("table {id}"), base.tree);
+            for meta in &base.segments {
+                walk.segment(&Segment::new(meta.clone(), inner.access.clone()));
             }
         }
-        if let Some(run) = &state.meta.free_list {
-            walk.claim(run.page, run.pages());
-            walk.report.problems.extend(pager.run(run).err());
-        }
+        let free_list = &state.meta.free_list;
+        walk.claim(free_list.page, free_list.pages());
+        walk.report.problems.extend(pager.run(free_list).err());
         for (start, len) in state.space.extents() {
             walk.claim(start, len);
             walk.report.pages_free += len;
@@ -124,6 +110,17 @@ impl Walk<'_> {
                 None => return self.problem(page, "a page inside the file", "one behind it"),
             }
         }
+    }
+
+    fn segment(&mut self, segment: &Segment) {
+        let pages = segment.pages().unwrap_or_else(|error| {
+            self.report.problems.push(error);
+            Vec::new()
+        });
+        pages.iter().for_each(|&(start, len)| self.claim(start, len));
+        self.report.pages += pages.iter().map(|(_, len)| len).sum::<u64>();
+        self.report.segments += 1;
+        self.report.problems.extend(segment.check().err());
     }
 
     fn tree(&mut self, what: &str, root: TreeRoot) {

@@ -18,7 +18,7 @@
 //! the others flip, and the log is kept from that table's oldest unfolded row on. A failed sync, or a
 //! failed write of the meta page, poisons the database: nobody knows which world is on disk.
 
-use crate::catalog::{CATALOG, Place, StoredBase, TableInfo, base_key};
+use crate::catalog::{CATALOG, StoredBase, TableInfo, base_key};
 use crate::engine::{CheckpointState, Inner};
 use crate::error::{KernelError, KernelResult, PluginFault};
 use crate::kernel_api::{KeyRange, SegmentId, Slice, TableId, Timestamp};
@@ -26,15 +26,16 @@ use crate::limits::CONFLICT_WINDOW_BYTES_MAX;
 use crate::mvcc::memtable::Memtable;
 use crate::mvcc::merge::{Merged, Source};
 use crate::mvcc::version::{Base, SegmentBase, TableVersion, Version};
-use crate::page::meta::Meta;
+use crate::page::meta::{Meta, NO_FREE_LIST};
 use crate::page::space::{PageWriter, RootPin};
 use crate::page::{DATA_FILE, PageRef, Pager};
 use crate::plugin::{RunCursor, RunRow, StorageExtension};
-use crate::segment::{NumberedCodec, Segment, Sink, squeeze};
+use crate::segment::{NumberedCodec, Sealed, Segment, Sink, squeeze};
 use crate::tree::node::{self, Stored};
 use crate::tree::{TreeRoot, write};
 use crate::wal::WalRecord;
 use parking_lot::Mutex;
+use sochdb_encoding::codec::Wire;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -207,7 +208,7 @@ impl Inner {
 impl Drop for Work<'_> {
     /// However it ended: a plugin that kept its sink must not write to pages that others get now.
     fn drop(&mut self) {
-        self.writer.lock().close();
+        self.writer.lock().end_lease();
     }
 }
 
@@ -314,10 +315,12 @@ impl Work<'_> {
         let old = segments[range.clone()].to_vec();
         // Nothing older is left to hide once the oldest segment takes part.
         let bottom = range.start == 0;
+        let pages = old.iter().map(|segment| segment.pages()).collect::<KernelResult<Vec<_>>>()?;
         let run = || segment_run(storage, info, &old, bottom);
         let (merged, _, puts) = self.write_segments(storage, info, &run)?;
         let rows = if bottom && range.end == segments.len() { puts } else { base.rows };
-        old.iter().try_for_each(|segment| self.free_segment(segment))?;
+        let mut writer = self.writer.lock();
+        pages.iter().flatten().for_each(|&(start, len)| writer.free(start, len));
         segments.splice(range, merged);
         Ok(Some(SegmentBase::new(segments, rows)))
     }
@@ -334,43 +337,38 @@ impl Work<'_> {
         let sealed = Arc::new(Mutex::new(Vec::new()));
         let sink = Sink {
             writer: self.writer.clone(),
+            lease: self.writer.lock().lease(),
             codec: self.codec_of(info)?,
             counts: inner.squeezed.clone(),
             next_id: inner.next_segment.clone(),
             sealed: sealed.clone(),
         };
         let result = storage.flush(&info.context(), Box::new(Run(run()?)), Arc::new(sink));
+        let leased = self.writer.lock().end_lease();
         self.writer.lock().flush()?;
-        let written = std::mem::take(&mut *sealed.lock());
-        let written =
-            written.into_iter().map(|meta| Arc::new(Segment::new(meta, inner.access.clone())));
-        let written: Vec<_> = written.collect();
-        let named = result.and_then(|ids| {
-            let find =
-                |id: &SegmentId| written.iter().find(|segment| segment.meta.id == *id).cloned();
-            let foreign = || "it named a segment that it did not write, or one twice".to_owned();
-            let lied = || KernelError::plugin(&storage.info().name, PluginFault::Lied, foreign());
+        let sealed = std::mem::take(&mut *sealed.lock());
+        let kept = result.and_then(|ids| {
+            let find = |id: &SegmentId| sealed.iter().find(|(meta, _)| meta.id == *id);
             let distinct: BTreeSet<_> = ids.iter().collect();
             let all = ids.iter().map(|id| find(id).filter(|_| distinct.len() == ids.len()));
+            let foreign = "it named a segment that it did not write, or one twice";
+            let lied = || KernelError::plugin(&storage.info().name, PluginFault::Lied, foreign);
             let named = all.collect::<Option<Vec<_>>>().ok_or_else(lied)?;
-            verify(storage, info, run()?, segment_run(storage, info, &named, false)?)
-                .map(|(rows, puts)| (named, rows, puts))
+            let open =
+                |(meta, _): &&Sealed| Arc::new(Segment::new(meta.clone(), inner.access.clone()));
+            let segments: Vec<_> = named.iter().map(open).collect();
+            let back = segment_run(storage, info, &segments, false)?;
+            let (rows, puts) = verify(storage, info, run()?, back)?;
+            let extents: BTreeSet<_> = named.iter().flat_map(|(_, extents)| extents).collect();
+            Ok((segments, rows, puts, extents))
         });
-        self.report.segments_written += named.as_ref().map_or(0, |(named, ..)| named.len() as u64);
-        let kept = |segment: &Arc<Segment>| match &named {
-            Ok((named, ..)) => named.iter().any(|named| named.meta.id == segment.meta.id),
-            Err(_) => false,
-        };
-        let unwanted: Vec<_> = written.iter().filter(|segment| !kept(segment)).cloned().collect();
-        unwanted.iter().try_for_each(|segment| self.free_segment(segment))?;
-        named
-    }
-
-    fn free_segment(&mut self, segment: &Segment) -> KernelResult<()> {
-        let pages = segment.pages()?;
+        let wanted =
+            |extent: &&(u64, u64)| kept.as_ref().is_ok_and(|(.., kept)| kept.contains(extent));
         let mut writer = self.writer.lock();
-        pages.iter().for_each(|&(start, len)| writer.free(start, len));
-        Ok(())
+        leased.iter().filter(|extent| !wanted(extent)).for_each(|&(page, n)| writer.free(page, n));
+        let (segments, rows, puts, _) = kept?;
+        self.report.segments_written += segments.len() as u64;
+        Ok((segments, rows, puts))
     }
 
     /// The catalog's new tree, and the checkpoint's state as it is once the flip is done.
@@ -396,12 +394,8 @@ impl Work<'_> {
             }
         }
         for (id, folded) in &self.folded {
-            let place = match &folded.base {
-                Base::Tree(root) => Place::Tree(*root),
-                Base::Segments(base) => Place::Segments { rows: base.rows, segments: base.metas() },
-            };
-            let stored = StoredBase { flushed: freeze, place };
-            ops.insert(base_key(*id), Some(stored.encode().into()));
+            let stored = folded.base.stored(freeze);
+            ops.insert(base_key(*id), Some(stored.to_wire().into()));
             bases.insert(*id, stored);
         }
         let codecs = inner.codecs.rows();
@@ -415,8 +409,8 @@ impl Work<'_> {
         let root = write::apply(&inner.access.pager, &mut writer, state.meta.catalog, ops, plain)?;
         let folded = Folded { base: Base::Tree(root), memtables: catalog.frozen.clone() };
         self.folded.insert(CATALOG, folded);
-        if let Some(old) = state.meta.free_list {
-            writer.free(old.page, old.pages());
+        if state.meta.free_list != NO_FREE_LIST {
+            writer.free(state.meta.free_list.page, state.meta.free_list.pages());
         }
         let sequence = state.meta.sequence + 1;
         let (free_list, space) = writer.finish(sequence)?;
@@ -433,7 +427,7 @@ impl Work<'_> {
             next_table: inner.next_table.load(Ordering::Relaxed),
             next_segment: inner.next_segment.load(Ordering::Relaxed),
             catalog: root,
-            free_list: Some(free_list),
+            free_list,
             database: state.meta.database,
         };
         let pins = state.pins.clone();
@@ -443,15 +437,15 @@ impl Work<'_> {
     /// A dropped table's pages are free once the flip is done.
     fn free_base(&mut self, base: &StoredBase) -> KernelResult<()> {
         let access = &self.inner.access;
-        match &base.place {
-            Place::Segments { segments, .. } => segments.iter().try_for_each(|meta| {
-                self.free_segment(&Segment::new(meta.clone(), access.clone()))
-            }),
-            Place::Tree(root) if root.height == 0 => Ok(()),
-            Place::Tree(root) => {
-                free_tree(&access.pager, &mut self.writer.lock(), root.page, root.height - 1)
-            }
+        let mut writer = self.writer.lock();
+        for meta in &base.segments {
+            let pages = Segment::new(meta.clone(), access.clone()).pages()?;
+            pages.iter().for_each(|&(start, len)| writer.free(start, len));
         }
+        if base.tree.height == 0 {
+            return Ok(());
+        }
+        free_tree(&access.pager, &mut writer, base.tree.page, base.tree.height - 1)
     }
 }
 

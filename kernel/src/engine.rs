@@ -168,7 +168,11 @@ impl Inner {
 
     /// A table without rows, as `info` wants it.
     pub fn empty_table(&self, info: &TableInfo) -> TableVersion {
-        TableVersion::new(Base::empty(info), Timestamp(0), self.memtable_bytes.clone())
+        TableVersion::new(
+            Base::new(info, None, &self.access),
+            Timestamp(0),
+            self.memtable_bytes.clone(),
+        )
     }
 
     /// The five steps of a commit; `transaction.rs` tells why in this order.

@@ -1,5 +1,7 @@
 //! The ids nobody can mix up, and the small types every room shares.
 
+use sochdb_encoding::EncodingResult;
+use sochdb_encoding::codec::{Reader, Wire};
 use std::fmt;
 use std::ops::{Bound, Deref, RangeBounds};
 use std::sync::Arc;
@@ -9,6 +11,16 @@ macro_rules! id {
         $(#[$doc])*
         #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
         pub struct $name(pub u64);
+
+        impl Wire for $name {
+            fn put(&self, out: &mut Vec<u8>) {
+                self.0.put(out);
+            }
+
+            fn take(reader: &mut Reader<'_>) -> EncodingResult<Self> {
+                Wire::take(reader).map($name)
+            }
+        }
 
         impl fmt::Display for $name {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

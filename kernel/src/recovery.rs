@@ -11,17 +11,17 @@
 //! Nothing is changed on disk before step 3 has read everything, and nothing at all when read-only. The
 //! time is proportional to the log since the last checkpoint, not to the data.
 
-use crate::catalog::{self, CATALOG, Codecs, Loaded, Place, TableInfo};
+use crate::catalog::{self, CATALOG, Codecs, Loaded, TableInfo};
 use crate::engine::{CheckpointState, CommitState, Inner, Options};
 use crate::environment::Environment;
 use crate::error::{KernelError, KernelResult};
 use crate::kernel_api::{Slice, TableId, Timestamp, TransactionId};
-use crate::mvcc::version::{Access, Base, SegmentBase, TableVersion, Version};
-use crate::page::meta::{META_PAGES, Meta};
+use crate::mvcc::version::{Access, Base, TableVersion, Version};
+use crate::page::meta::{META_PAGES, Meta, NO_FREE_LIST};
 use crate::page::space::{Pins, Space};
 use crate::page::{BlockCache, DATA_FILE, Pager};
 use crate::plugin::PluginManager;
-use crate::segment::{Segment, SegmentMeta, SqueezeCounts};
+use crate::segment::SqueezeCounts;
 use crate::tree::TreeRoot;
 use crate::vfs::{OpenMode, Vfs, VfsFile, VfsLock};
 use crate::wal::reader::{self, Tail};
@@ -208,7 +208,7 @@ fn create(env: &Environment, options: &Options) -> KernelResult<()> {
         next_table: CATALOG.0 + 1,
         next_segment: 1,
         catalog: TreeRoot::EMPTY,
-        free_list: None,
+        free_list: NO_FREE_LIST,
     };
     [1, 2]
         .into_iter()
@@ -222,10 +222,11 @@ fn create(env: &Environment, options: &Options) -> KernelResult<()> {
 }
 
 fn load_space(pager: &Pager, meta: &Meta) -> KernelResult<Space> {
-    match &meta.free_list {
-        None => Ok(Space::new(meta.pages)),
-        Some(run) => Space::decode(&pager.run(run)?, crate::page::offset(run.page), meta.pages),
+    let run = &meta.free_list;
+    if *run == NO_FREE_LIST {
+        return Ok(Space::new(meta.pages));
     }
+    Space::decode(&pager.run(run)?, crate::page::offset(run.page), meta.pages)
 }
 
 /// Makes the log go on right behind its last whole frame, and everything before it durable.
@@ -252,6 +253,7 @@ type Row = (TableId, Vec<u8>, Option<Slice>);
 struct Replay {
     tables: BTreeMap<TableId, TableVersion>,
     names: BTreeMap<String, Arc<TableInfo>>,
+    access: Access,
     /// The catalog's base holds every commit up to here.
     folded: Timestamp,
     /// Transactions whose COMMIT has not been read yet: LSN of the first frame, and rows.
@@ -276,24 +278,16 @@ impl Replay {
         tables.insert(CATALOG, catalog);
         let mut names = BTreeMap::new();
         for info in loaded.tables {
-            let (base, flushed) =
-                match loaded.bases.get(&info.id).map(|base| (&base.place, base.flushed)) {
-                    Some((Place::Tree(root), flushed)) => (Base::Tree(*root), flushed),
-                    Some((Place::Segments { rows, segments }, flushed)) => {
-                        let open = |meta: &SegmentMeta| {
-                            Arc::new(Segment::new(meta.clone(), access.clone()))
-                        };
-                        let base = SegmentBase::new(segments.iter().map(open).collect(), *rows);
-                        (Base::Segments(Arc::new(base)), flushed)
-                    }
-                    None => (Base::empty(&info), Timestamp(0)),
-                };
+            let stored = loaded.bases.get(&info.id);
+            let flushed = stored.map_or(Timestamp(0), |stored| stored.flushed);
+            let base = Base::new(&info, stored, access);
             tables.insert(info.id, TableVersion::new(base, flushed, memtable_bytes.clone()));
             names.insert(info.name.clone(), Arc::new(info));
         }
         Replay {
             tables,
             names,
+            access: access.clone(),
             folded,
             open: HashMap::new(),
             memtable_bytes,
@@ -308,18 +302,14 @@ impl Replay {
         self.counts.log_records += 1;
         self.next_txn = self.next_txn.max(txn.0 + 1);
         let rows = &mut self.open;
+        let mut row = |table, key: &[u8], value: Option<&[u8]>| {
+            let (_, rows) = rows.entry(txn).or_insert((lsn, Vec::new()));
+            rows.push((table, key.to_vec(), value.map(Slice::from)));
+        };
         match record {
+            WalRecord::Put { table, key, value } => row(table, key, Some(value)),
+            WalRecord::Delete { table, key } => row(table, key, None),
             WalRecord::Begin { .. } => drop(rows.insert(txn, (lsn, Vec::new()))),
-            WalRecord::Put { table, key, value } => {
-                rows.entry(txn).or_insert((lsn, Vec::new())).1.push((
-                    table,
-                    key.to_vec(),
-                    Some(value.into()),
-                ));
-            }
-            WalRecord::Delete { table, key } => {
-                rows.entry(txn).or_insert((lsn, Vec::new())).1.push((table, key.to_vec(), None));
-            }
             WalRecord::Abort => drop(rows.remove(&txn)),
             WalRecord::Checkpoint { .. } => {}
             WalRecord::Commit { timestamp, rows: count } => {
@@ -367,7 +357,7 @@ impl Replay {
         let info = TableInfo::decode(&name, row)?;
         self.next_table = self.next_table.max(info.id.0 + 1);
         let bytes = self.memtable_bytes.clone();
-        let empty = || TableVersion::new(Base::empty(&info), Timestamp(0), bytes);
+        let empty = || TableVersion::new(Base::new(&info, None, &self.access), Timestamp(0), bytes);
         self.tables.entry(info.id).or_insert_with(empty);
         self.names.insert(name, Arc::new(info));
         Ok(())

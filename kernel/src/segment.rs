@@ -13,7 +13,8 @@
 //! |---------|--------|------------------------------------------------------------------------------|
 //! | extents | varint | how many extents follow                                                      |
 //! | extent  | u64, u64 | each: its first page, and how many pages it has                            |
-//! | block   | u64, u32, u32, u8 | each block, to the end: byte offset in the data file, stored length, CRC-32C of the stored bytes, codec number (0: plain) |
+//! | blocks  | varint | how many blocks follow                                                       |
+//! | block   | u64, u32, u32, u8 | each: byte offset in the data file, stored length, CRC-32C of the stored bytes, codec number (0: plain) |
 //!
 //! The catalog keeps, per segment: id u64, raw length u64, the index as a run reference.
 
@@ -22,10 +23,11 @@ use crate::kernel_api::{SegmentId, Slice};
 use crate::limits::{SEGMENT_BLOCK_BYTES, SEGMENT_BYTES_MAX};
 use crate::mvcc::version::Access;
 use crate::page::space::PageWriter;
-use crate::page::{DATA_FILE, RunRef, offset, pages_for};
+use crate::page::{DATA_FILE, RunRef, offset};
 use crate::plugin::{CompressionExtension, SegmentRead, SegmentSink, SegmentWrite};
 use parking_lot::Mutex;
-use sochdb_encoding::codec::{self, Reader};
+use sochdb_encoding::codec::{self, Reader, Wire};
+use sochdb_encoding::wire_structs;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
@@ -75,40 +77,48 @@ pub(crate) fn squeeze(
     (squeezed, number)
 }
 
-/// A sealed segment, as the catalog knows it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct SegmentMeta {
-    pub id: SegmentId,
-    /// Bytes that were appended.
-    pub raw: u64,
-    pub index: RunRef,
-}
-
-impl SegmentMeta {
-    pub fn encode(&self, out: &mut Vec<u8>) {
-        codec::put_u64(out, self.id.0);
-        codec::put_u64(out, self.raw);
-        self.index.encode(out);
+wire_structs! {
+    /// A sealed segment, as the catalog knows it.
+    #[derive(Debug, Clone, PartialEq, Eq)]
+    pub(crate) struct SegmentMeta {
+        pub id: SegmentId,
+        /// Bytes that were appended.
+        pub raw: u64,
+        pub index: RunRef,
     }
 
-    pub fn decode(reader: &mut Reader<'_>) -> KernelResult<SegmentMeta> {
-        let (id, raw) = (SegmentId(reader.u64()?), reader.u64()?);
-        Ok(SegmentMeta { id, raw, index: RunRef::decode(reader)? })
+    /// One block: where its stored bytes are, and what they must be.
+    #[derive(Debug, Clone, Copy)]
+    struct Block {
+        at: u64,
+        stored: u32,
+        crc: u32,
+        codec: u8,
+    }
+
+    struct Index {
+        extents: Vec<(u64, u64)>,
+        blocks: Vec<Block>,
     }
 }
 
 /// Where a storage plugin writes the segments of one flush.
 pub(crate) struct Sink {
     pub writer: Arc<Mutex<PageWriter>>,
+    pub lease: u64,
     pub codec: Option<NumberedCodec>,
     pub counts: Arc<SqueezeCounts>,
     pub next_id: Arc<AtomicU64>,
-    pub sealed: Arc<Mutex<Vec<SegmentMeta>>>,
+    pub sealed: Arc<Mutex<Vec<Sealed>>>,
 }
+
+/// A segment that was sealed, and every extent it occupies.
+pub(crate) type Sealed = (SegmentMeta, Vec<(u64, u64)>);
 
 impl SegmentSink for Sink {
     fn create(&self) -> KernelResult<Box<dyn SegmentWrite>> {
         Ok(Box::new(SegmentWriter {
+            lease: self.lease,
             id: SegmentId(self.next_id.fetch_add(1, Ordering::Relaxed)),
             writer: self.writer.clone(),
             codec: self.codec.clone(),
@@ -120,26 +130,17 @@ impl SegmentSink for Sink {
             extents: Vec::new(),
             blocks: Vec::new(),
             placed: 0,
-            done: false,
         }))
     }
-}
-
-/// One block: where its stored bytes are, and what they must be.
-#[derive(Debug, Clone, Copy)]
-struct Block {
-    at: u64,
-    stored: u32,
-    crc: u32,
-    codec: u8,
 }
 
 struct SegmentWriter {
     id: SegmentId,
     writer: Arc<Mutex<PageWriter>>,
+    lease: u64,
     codec: Option<NumberedCodec>,
     counts: Arc<SqueezeCounts>,
-    sealed: Arc<Mutex<Vec<SegmentMeta>>>,
+    sealed: Arc<Mutex<Vec<Sealed>>>,
     raw: u64,
     block: Vec<u8>,
     /// Stored bytes not yet written; their blocks' `at` still counts from the extent's beginning.
@@ -148,7 +149,6 @@ struct SegmentWriter {
     blocks: Vec<Block>,
     /// How many of `blocks` lie in extents that are written.
     placed: usize,
-    done: bool,
 }
 
 impl SegmentWriter {
@@ -167,11 +167,8 @@ impl SegmentWriter {
         if self.extent.is_empty() {
             return Ok(());
         }
-        let mut writer = self.writer.lock();
-        let page = writer.allocate(pages_for(self.extent.len()))?;
-        self.extents.push((page, pages_for(self.extent.len())));
-        writer.write(page, &self.extent)?;
-        drop(writer);
+        let (page, pages) = self.writer.lock().write_leased(self.lease, &self.extent)?;
+        self.extents.push((page, pages));
         self.blocks[self.placed..].iter_mut().for_each(|block| block.at += offset(page));
         self.placed = self.blocks.len();
         self.extent.clear();
@@ -205,37 +202,15 @@ impl SegmentWrite for SegmentWriter {
             self.end_block()?;
         }
         self.end_extent()?;
-        let mut index = Vec::new();
-        codec::put_varint(&mut index, self.extents.len() as u64);
-        for &(page, pages) in &self.extents {
-            codec::put_u64(&mut index, page);
-            codec::put_u64(&mut index, pages);
-        }
-        for block in &self.blocks {
-            codec::put_u64(&mut index, block.at);
-            codec::put_u32(&mut index, block.stored);
-            codec::put_u32(&mut index, block.crc);
-            index.push(block.codec);
-        }
-        let index = self.writer.lock().write_run(&index, index.len(), 0)?;
-        self.done = true;
-        self.sealed.lock().push(SegmentMeta { id: self.id, raw: self.raw, index });
+        let (extents, blocks) = (self.extents.clone(), std::mem::take(&mut self.blocks));
+        let index = Index { extents, blocks }.to_wire();
+        let (page, pages) = self.writer.lock().write_leased(self.lease, &index)?;
+        self.extents.push((page, pages));
+        let index = RunRef::new(page, &index, index.len(), 0);
+        let meta = SegmentMeta { id: self.id, raw: self.raw, index };
+        self.sealed.lock().push((meta, std::mem::take(&mut self.extents)));
         Ok(self.id)
     }
-}
-
-impl Drop for SegmentWriter {
-    fn drop(&mut self) {
-        if !self.done {
-            let mut writer = self.writer.lock();
-            self.extents.iter().for_each(|&(page, pages)| writer.free(page, pages));
-        }
-    }
-}
-
-struct Index {
-    extents: Vec<(u64, u64)>,
-    blocks: Vec<Block>,
 }
 
 /// A sealed segment, open for reading.
@@ -257,19 +232,13 @@ impl Segment {
         }
         let bytes = self.access.pager.run(&self.meta.index)?;
         let mut reader = Reader::new(DATA_FILE, offset(self.meta.index.page), &bytes);
-        let (mut extents, mut blocks) = (Vec::new(), Vec::new());
-        for _ in 0..reader.varint()? {
-            extents.push((reader.u64()?, reader.u64()?));
-        }
-        while !reader.rest().is_empty() {
-            let (at, stored) = (reader.u64()?, reader.u32()?);
-            blocks.push(Block { at, stored, crc: reader.u32()?, codec: reader.u8()? });
-        }
-        if self.meta.raw.div_ceil(SEGMENT_BLOCK_BYTES as u64) != blocks.len() as u64 {
+        let index = Index::take(&mut reader)?;
+        reader.end()?;
+        if self.meta.raw.div_ceil(SEGMENT_BLOCK_BYTES as u64) != index.blocks.len() as u64 {
             let expected = format!("blocks for {} bytes", self.meta.raw);
-            return Err(reader.corrupt(expected, format!("{} blocks", blocks.len())).into());
+            return Err(reader.corrupt(expected, format!("{}", index.blocks.len())).into());
         }
-        Ok(self.index.get_or_init(|| Index { extents, blocks }))
+        Ok(self.index.get_or_init(|| index))
     }
 
     /// Everything it occupies: first page and length of each extent, the index's own included.

@@ -2,7 +2,7 @@
 
 use super::memtable::{MemCursor, Memtable};
 use super::merge::{Merged, Source};
-use crate::catalog::{Codecs, TableInfo};
+use crate::catalog::{Codecs, FORMAT, StoredBase, TableInfo};
 use crate::error::{KernelError, KernelResult};
 use crate::kernel_api::{KeyRange, Slice, TableId, Timestamp};
 use crate::page::space::RootPin;
@@ -51,12 +51,35 @@ pub(crate) enum Base {
 }
 
 impl Base {
-    /// A base without rows, as `info` wants it.
-    pub fn empty(info: &TableInfo) -> Base {
-        match info.options.storage {
-            None => Base::Tree(TreeRoot::EMPTY),
-            Some(_) => Base::Segments(Arc::new(SegmentBase::new(Vec::new(), 0))),
+    /// The base that the catalog has for `info`, or one without rows.
+    pub fn new(info: &TableInfo, stored: Option<&StoredBase>, access: &Access) -> Base {
+        if info.options.storage.is_none() {
+            return Base::Tree(stored.map_or(TreeRoot::EMPTY, |stored| stored.tree));
         }
+        let open = |meta: &SegmentMeta| Arc::new(Segment::new(meta.clone(), access.clone()));
+        let segments = stored.map(|stored| stored.segments.iter().map(open).collect());
+        let rows = stored.map_or(0, |stored| stored.rows);
+        Base::Segments(Arc::new(SegmentBase::new(segments.unwrap_or_default(), rows)))
+    }
+
+    /// As the catalog keeps it.
+    pub fn stored(&self, flushed: Timestamp) -> StoredBase {
+        let mut stored = StoredBase {
+            format: FORMAT,
+            flushed,
+            tree: TreeRoot::EMPTY,
+            rows: 0,
+            segments: Vec::new(),
+        };
+        match self {
+            Base::Tree(root) => stored.tree = *root,
+            Base::Segments(base) => {
+                stored.rows = base.rows;
+                stored.segments =
+                    base.segments.iter().map(|segment| segment.meta.clone()).collect();
+            }
+        }
+        stored
     }
 
     /// How many segments it has.
@@ -79,10 +102,6 @@ pub(crate) struct SegmentBase {
 impl SegmentBase {
     pub fn new(segments: Vec<Arc<Segment>>, rows: u64) -> SegmentBase {
         SegmentBase { segments, rows, reader: parking_lot::Mutex::new(None) }
-    }
-
-    pub fn metas(&self) -> Vec<SegmentMeta> {
-        self.segments.iter().map(|segment| segment.meta.clone()).collect()
     }
 
     pub fn handles(&self) -> Vec<Arc<dyn SegmentRead>> {

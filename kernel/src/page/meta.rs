@@ -26,43 +26,40 @@ use crate::error::{KernelError, KernelResult};
 use crate::limits::PAGE_BYTES;
 use crate::tree::TreeRoot;
 use crate::vfs::VfsFile;
-use sochdb_encoding::codec::{self, Reader};
+use sochdb_encoding::codec::{self, Reader, Wire};
+use sochdb_encoding::wire_structs;
 
 const MAGIC: &[u8; 8] = b"SOCHDB\r\n";
 const VERSION: u32 = 1;
 /// Pages before the first one that can be allocated.
 pub(crate) const META_PAGES: u64 = 2;
 
-/// One checkpoint's record.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Meta {
-    pub database: u64,
-    pub sequence: u64,
-    pub pages: u64,
-    pub lsn: u64,
-    pub timestamp: u64,
-    pub next_txn: u64,
-    pub next_table: u64,
-    pub next_segment: u64,
-    pub catalog: TreeRoot,
-    pub free_list: Option<RunRef>,
+wire_structs! {
+    /// One checkpoint's record, behind `page_bytes`.
+    #[derive(Debug, Clone, PartialEq, Eq)]
+    pub(crate) struct Meta {
+        pub database: u64,
+        pub sequence: u64,
+        pub pages: u64,
+        pub lsn: u64,
+        pub timestamp: u64,
+        pub next_txn: u64,
+        pub next_table: u64,
+        pub next_segment: u64,
+        pub catalog: TreeRoot,
+        pub free_list: RunRef,
+    }
 }
+
+/// The free list of a file that has no free pages yet.
+pub(crate) const NO_FREE_LIST: RunRef = RunRef { page: 0, stored: 0, raw: 0, crc: 0, codec: 0 };
 
 impl Meta {
     fn encode(&self) -> Vec<u8> {
-        let mut out = Vec::with_capacity(PAGE_BYTES);
-        out.extend_from_slice(MAGIC);
-        codec::put_u32(&mut out, VERSION);
-        codec::put_u32(&mut out, u32::try_from(PAGE_BYTES).expect("4096"));
-        let numbers = [self.database, self.sequence, self.pages, self.lsn, self.timestamp];
-        let nexts = [self.next_txn, self.next_table, self.next_segment];
-        numbers.iter().chain(&nexts).for_each(|&number| codec::put_u64(&mut out, number));
-        self.catalog.encode(&mut out);
-        let none = RunRef { page: 0, stored: 0, raw: 0, crc: 0, codec: 0 };
-        self.free_list.unwrap_or(none).encode(&mut out);
+        let mut out = (*MAGIC, (VERSION, PAGE_BYTES as u32)).to_wire();
+        self.put(&mut out);
         out.resize(PAGE_BYTES - 4, 0);
-        let crc = codec::crc(&out);
-        codec::put_u32(&mut out, crc);
+        codec::crc(&out).put(&mut out);
         out
     }
 
@@ -97,18 +94,8 @@ impl Meta {
                 .corrupt("version 1 and pages of 4096 bytes", format!("{page_bytes}"))
                 .into());
         }
-        let meta = Meta {
-            database: reader.u64()?,
-            sequence: reader.u64()?,
-            pages: reader.u64()?,
-            lsn: reader.u64()?,
-            timestamp: reader.u64()?,
-            next_txn: reader.u64()?,
-            next_table: reader.u64()?,
-            next_segment: reader.u64()?,
-            catalog: TreeRoot::decode(&mut reader)?,
-            free_list: Some(RunRef::decode(&mut reader)?).filter(|run| run.stored != 0),
-        };
+        let meta = Meta::take(&mut reader)?;
+        meta.catalog.check(at)?;
         if meta.pages < META_PAGES || reader.bytes(PAGE_BYTES - 4 - 122)?.iter().any(|&b| b != 0) {
             return Err(reader.corrupt("a meta page that makes sense", format!("{meta:?}")).into());
         }
@@ -156,7 +143,7 @@ mod tests {
 
     fn meta(sequence: u64) -> Meta {
         let catalog = TreeRoot { page: PageRef { page: 9, crc: 0xc0ffee }, height: 2, rows: 77 };
-        let free_list = Some(RunRef { page: 5, stored: 100, raw: 100, crc: 0xbeef, codec: 0 });
+        let free_list = RunRef { page: 5, stored: 100, raw: 100, crc: 0xbeef, codec: 0 };
         let (database, pages, lsn, timestamp) = (0xdb, 40, 128, 6);
         let (next_txn, next_table, next_segment) = (8, 3, 2);
         #[rustfmt::skip]

@@ -27,11 +27,12 @@ pub(crate) mod meta;
 pub(crate) mod space;
 
 use crate::error::{KernelError, KernelResult};
-use crate::limits::{CODECS_MAX, PAGE_BYTES, VALUE_BYTES_MAX};
+use crate::limits::{CODECS_MAX, PAGE_BYTES};
 use crate::vfs::VfsFile;
 use quick_cache::Weighter;
 use quick_cache::sync::Cache;
-use sochdb_encoding::codec::{self, Reader};
+use sochdb_encoding::codec;
+use sochdb_encoding::wire_structs;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -42,33 +43,33 @@ pub(crate) const PAGE_HEADER_BYTES: usize = 24;
 const _: () = assert!(PAGE_HEADER_BYTES == 4 + 1 + 1 + 2 + 8 + 2 + 2 + 4, "the table says 24");
 const _: () = assert!(CODECS_MAX <= u8::MAX as usize, "a run stores its codec in one byte");
 
-/// Points to a tree page and says what is in it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(crate) struct PageRef {
-    pub page: u64,
-    pub crc: u32,
+wire_structs! {
+    /// Points to a tree page and says what is in it.
+    #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+    pub(crate) struct PageRef {
+        pub page: u64,
+        pub crc: u32,
+    }
+
+    /// Points to a run of pages: `stored` bytes from page `page` on, which are `raw` bytes once the codec
+    /// numbered `codec` (0: none) has restored them. `crc` is of the stored bytes.
+    #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+    pub(crate) struct RunRef {
+        pub page: u64,
+        pub stored: u32,
+        pub raw: u32,
+        pub crc: u32,
+        pub codec: u8,
+    }
 }
+
+pub(crate) const RUN_REF_BYTES: usize = 8 + 4 + 4 + 4 + 1;
 
 impl PageRef {
     pub fn cache_key(&self) -> CacheKey {
         CacheKey { at: offset(self.page), crc: self.crc }
     }
 }
-
-/// Points to a run of pages: `stored` bytes from page `page` on, which are `raw` bytes once the codec
-/// numbered `codec` (0: none) has restored them.
-///
-/// On disk: page u64, stored u32, raw u32, crc u32 of the stored bytes, codec u8.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct RunRef {
-    pub page: u64,
-    pub stored: u32,
-    pub raw: u32,
-    pub crc: u32,
-    pub codec: u8,
-}
-
-pub(crate) const RUN_REF_BYTES: usize = 8 + 4 + 4 + 4 + 1;
 
 impl RunRef {
     /// What points to `stored`, written at `page`.
@@ -81,23 +82,6 @@ impl RunRef {
     /// How many pages the run takes.
     pub fn pages(&self) -> u64 {
         pages_for(self.stored as usize)
-    }
-
-    pub fn encode(&self, out: &mut Vec<u8>) {
-        codec::put_u64(out, self.page);
-        codec::put_u32(out, self.stored);
-        codec::put_u32(out, self.raw);
-        codec::put_u32(out, self.crc);
-        out.push(self.codec);
-    }
-
-    pub fn decode(reader: &mut Reader<'_>) -> KernelResult<RunRef> {
-        let (page, stored, raw) = (reader.u64()?, reader.u32()?, reader.u32()?);
-        let run = RunRef { page, stored, raw, crc: reader.u32()?, codec: reader.u8()? };
-        if VALUE_BYTES_MAX < run.stored as usize || VALUE_BYTES_MAX < run.raw as usize {
-            return Err(reader.corrupt("a run within bounds", format!("{run:?}")).into());
-        }
-        Ok(run)
     }
 }
 

@@ -147,26 +147,52 @@ pub(crate) struct PageWriter {
     buffer: Vec<u8>,
     buffer_page: u64,
     pub pages_written: u64,
-    /// The checkpoint is over; a plugin that still holds on to its sink writes nothing any more.
-    closed: bool,
+    /// A write failed: what the buffer held is lost, and with it this checkpoint.
+    failed: bool,
+    /// The number of the present lease, and the extents allocated under it.
+    lease: u64,
+    leased: Vec<(u64, u64)>,
 }
 
 impl PageWriter {
     pub fn new(pager: Arc<Pager>, space: Space) -> PageWriter {
-        let (freed, buffer) = (Vec::new(), Vec::new());
-        let (buffer_page, pages_written, closed) = (0, 0, false);
-        PageWriter { pager, space, freed, buffer, buffer_page, pages_written, closed }
+        PageWriter {
+            pager,
+            space,
+            freed: Vec::new(),
+            buffer: Vec::new(),
+            buffer_page: 0,
+            pages_written: 0,
+            failed: false,
+            lease: 0,
+            leased: Vec::new(),
+        }
     }
 
-    /// Takes `count` consecutive pages, to be written with [`write`](Self::write).
+    /// What a plugin's segments are written under until [`end_lease`](Self::end_lease).
+    pub fn lease(&self) -> u64 {
+        self.lease
+    }
+
+    /// Writes `bytes` to pages of their own, under `lease`. Returns the extent.
     ///
     /// # Errors
-    /// `Closed` when the checkpoint is over.
-    pub fn allocate(&mut self, count: u64) -> KernelResult<u64> {
-        if self.closed {
-            return Err(KernelError::Closed("the checkpoint that this segment was for".to_owned()));
+    /// `Closed` when the lease has ended, `Unavailable` when the disk refuses.
+    pub fn write_leased(&mut self, lease: u64, bytes: &[u8]) -> KernelResult<(u64, u64)> {
+        if lease != self.lease {
+            return Err(KernelError::Closed("the flush that this segment was for".to_owned()));
         }
-        Ok(self.space.allocate(count))
+        let extent = (self.space.allocate(pages_for(bytes.len())), pages_for(bytes.len()));
+        self.leased.push(extent);
+        self.write(extent.0, bytes)?;
+        Ok(extent)
+    }
+
+    /// Ends the lease: whoever still has a segment open under it writes nothing any more. Returns all
+    /// extents that were written under it; those that nobody wants are for [`free`](Self::free).
+    pub fn end_lease(&mut self) -> Vec<(u64, u64)> {
+        self.lease += 1;
+        std::mem::take(&mut self.leased)
     }
 
     /// Writes a tree page whose number and checksum are not yet filled in.
@@ -174,7 +200,7 @@ impl PageWriter {
     /// # Errors
     /// `Unavailable` when the disk refuses.
     pub fn write_page(&mut self, mut bytes: Vec<u8>) -> KernelResult<PageRef> {
-        let page = self.allocate(1)?;
+        let page = self.space.allocate(1);
         let at = seal_page(&mut bytes, page);
         self.write(page, &bytes)?;
         self.pager.cache.insert(at.cache_key(), bytes.into());
@@ -186,7 +212,7 @@ impl PageWriter {
     /// # Errors
     /// `Unavailable` when the disk refuses.
     pub fn write_run(&mut self, stored: &[u8], raw: usize, codec: u8) -> KernelResult<RunRef> {
-        let page = self.allocate(pages_for(stored.len()))?;
+        let page = self.space.allocate(pages_for(stored.len()));
         self.write(page, stored)?;
         Ok(RunRef::new(page, stored, raw, codec))
     }
@@ -200,7 +226,7 @@ impl PageWriter {
     ///
     /// # Errors
     /// `Unavailable` when the disk refuses.
-    pub fn write(&mut self, page: u64, bytes: &[u8]) -> KernelResult<()> {
+    fn write(&mut self, page: u64, bytes: &[u8]) -> KernelResult<()> {
         let follows = self.buffer_page + pages_for(self.buffer.len()) == page;
         if !follows || WRITE_BYTES_MAX < self.buffer.len() + bytes.len() {
             self.flush()?;
@@ -220,14 +246,15 @@ impl PageWriter {
         if !self.buffer.is_empty() {
             let result = self.pager.file().write_at(offset(self.buffer_page), &self.buffer);
             self.buffer.clear();
+            self.failed |= result.is_err();
             result.map_err(|e| KernelError::io(format!("write pages of {DATA_FILE}"), e))?;
         }
+        if self.failed {
+            return Err(KernelError::unavailable(
+                "finish a checkpoint whose pages were not written",
+            ));
+        }
         Ok(())
-    }
-
-    /// Gives out no page any more.
-    pub fn close(&mut self) {
-        self.closed = true;
     }
 
     /// Ends the checkpoint `sequence`: writes the free list and everything pending. Returns the list,
@@ -241,13 +268,12 @@ impl PageWriter {
         // The list describes the space after its own pages were taken. Taking them changes one extent,
         // hence the slack; what is left over is zero.
         let bytes_max = self.space.encode(&freed).len() + 64;
-        let page = self.allocate(pages_for(bytes_max))?;
+        let page = self.space.allocate(pages_for(bytes_max));
         let mut list = self.space.encode(&freed);
         assert!(list.len() <= bytes_max, "{} bytes of free list in {bytes_max}", list.len());
         list.resize(bytes_max, 0);
         self.write(page, &list)?;
         self.flush()?;
-        self.close();
         let mut space = self.space.clone();
         space.release_later(sequence, freed);
         Ok((RunRef::new(page, &list, list.len(), 0), space))

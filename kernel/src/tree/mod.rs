@@ -10,39 +10,36 @@ pub(crate) mod node;
 pub(crate) mod read;
 pub(crate) mod write;
 
-use crate::error::KernelResult;
+use crate::error::{KernelError, KernelResult};
 use crate::limits::TREE_HEIGHT_MAX;
-use crate::page::PageRef;
-use sochdb_encoding::codec::{self, Reader};
+use crate::page::{DATA_FILE, PageRef};
+use sochdb_encoding::wire_structs;
 
-/// One state of a tree. On disk: page u64, crc u32, height u8, rows u64.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct TreeRoot {
-    /// The root page; without meaning while `height` is 0.
-    pub page: PageRef,
-    /// Levels of pages: 0 for an empty tree, 1 for a single leaf.
-    pub height: u8,
-    /// Rows in the leaves.
-    pub rows: u64,
+wire_structs! {
+    /// One state of a tree.
+    #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+    pub(crate) struct TreeRoot {
+        /// The root page; without meaning while `height` is 0.
+        pub page: PageRef,
+        /// Levels of pages: 0 for an empty tree, 1 for a single leaf.
+        pub height: u8,
+        /// Rows in the leaves.
+        pub rows: u64,
+    }
 }
 
 impl TreeRoot {
     /// A tree without rows.
     pub const EMPTY: TreeRoot = TreeRoot { page: PageRef { page: 0, crc: 0 }, height: 0, rows: 0 };
 
-    pub fn encode(&self, out: &mut Vec<u8>) {
-        codec::put_u64(out, self.page.page);
-        codec::put_u32(out, self.page.crc);
-        out.push(self.height);
-        codec::put_u64(out, self.rows);
-    }
-
-    pub fn decode(reader: &mut Reader<'_>) -> KernelResult<TreeRoot> {
-        let page = PageRef { page: reader.u64()?, crc: reader.u32()? };
-        let root = TreeRoot { page, height: reader.u8()?, rows: reader.u64()? };
-        if TREE_HEIGHT_MAX < root.height || (root.height == 0 && root != TreeRoot::EMPTY) {
-            return Err(reader.corrupt("a tree's root", format!("{root:?}")).into());
+    /// Refuses what no checkpoint can have written.
+    ///
+    /// # Errors
+    /// `Corrupt`.
+    pub fn check(self, at: u64) -> KernelResult<TreeRoot> {
+        if TREE_HEIGHT_MAX < self.height || (self.height == 0 && self != TreeRoot::EMPTY) {
+            return Err(KernelError::corrupt(DATA_FILE, at, "a tree's root", format!("{self:?}")));
         }
-        Ok(root)
+        Ok(self)
     }
 }

@@ -15,7 +15,7 @@ use crate::error::KernelResult;
 use crate::kernel_api::Slice;
 use crate::limits::{KEY_BYTES_MAX, PAGE_BYTES};
 use crate::page::{DATA_FILE, PAGE_HEADER_BYTES, PageRef, RUN_REF_BYTES, RunRef};
-use sochdb_encoding::codec::Reader;
+use sochdb_encoding::codec::{Reader, Wire};
 use std::cmp::Ordering;
 use std::sync::Arc;
 
@@ -126,7 +126,7 @@ pub(crate) fn stored(page: &Arc<[u8]>, index: usize) -> KernelResult<Stored> {
         return Ok(Stored::Inline(Slice::part(page.clone(), start, len as usize)));
     }
     let mut reader = Reader::new(DATA_FILE, 0, &page[start..start + RUN_REF_BYTES]);
-    Ok(Stored::Run(RunRef::decode(&mut reader)?))
+    Ok(Stored::Run(RunRef::take(&mut reader)?))
 }
 
 /// Whether every offset of the page stays inside it; else what is wrong.
@@ -229,7 +229,7 @@ pub(crate) fn build(level: u8, entries: &[Entry]) -> Vec<u8> {
             Entry::Row(_, Stored::Run(run)) => {
                 cell.extend_from_slice(&RUN_FLAG.to_le_bytes());
                 cell.extend_from_slice(suffix);
-                run.encode(&mut cell);
+                run.put(&mut cell);
             }
             Entry::Child(_, child) => {
                 cell.extend_from_slice(&child.page.to_le_bytes());

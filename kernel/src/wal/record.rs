@@ -51,7 +51,8 @@
 use crate::error::{KernelError, KernelResult};
 use crate::kernel_api::{TableId, Timestamp, TransactionId};
 use crate::limits::{FRAME_PAYLOAD_BYTES_MAX, KEY_BYTES_MAX, VALUE_BYTES_MAX};
-use sochdb_encoding::codec::{self, Reader};
+use sochdb_encoding::codec::{self, Reader, Wire};
+use sochdb_encoding::wire_structs;
 
 /// Bytes of a segment's header.
 pub(crate) const SEGMENT_HEADER_BYTES: usize = 64;
@@ -227,25 +228,34 @@ pub(crate) fn decode_frame(bytes: &[u8], lsn: u64) -> Result<Frame<'_>, &'static
     Ok(Frame { synced: u64_at(16), txn, records: &bytes[32..end], bytes: total })
 }
 
+wire_structs! {
+    /// A segment's header, without its checksum.
+    #[derive(Debug, PartialEq, Eq)]
+    struct SegmentHeader {
+        magic: [u8; 8],
+        version: u32,
+        zero: u32,
+        database: u64,
+        start: u64,
+        synced: u64,
+        padding: [u8; 20],
+    }
+}
+
 /// The header of a segment that begins at `start`.
 pub(crate) fn encode_segment_header(database: u64, start: u64, synced: u64) -> Vec<u8> {
-    let mut out = Vec::with_capacity(SEGMENT_HEADER_BYTES);
-    out.extend_from_slice(MAGIC);
-    codec::put_u32(&mut out, VERSION);
-    codec::put_u32(&mut out, 0);
-    codec::put_u64(&mut out, database);
-    codec::put_u64(&mut out, start);
-    codec::put_u64(&mut out, synced);
-    out.resize(SEGMENT_HEADER_BYTES - 4, 0);
-    let crc = codec::crc(&out);
-    codec::put_u32(&mut out, crc);
+    let (magic, version, zero, padding) = (*MAGIC, VERSION, 0, [0; 20]);
+    let mut out =
+        SegmentHeader { magic, version, zero, database, start, synced, padding }.to_wire();
+    codec::crc(&out).put(&mut out);
+    assert_eq!(out.len(), SEGMENT_HEADER_BYTES, "the table above adds up");
     out
 }
 
 /// Checks a segment's header and returns its `synced` mark.
 ///
 /// # Errors
-/// `Corrupt` naming `file` and the field; `Unavailable` when a newer version wrote it.
+/// `Corrupt` naming `file` and what is wrong; `Unavailable` when a newer version wrote it.
 pub(crate) fn decode_segment_header(
     file: &str,
     bytes: &[u8],
@@ -253,32 +263,25 @@ pub(crate) fn decode_segment_header(
     start: u64,
 ) -> KernelResult<u64> {
     let mut reader = Reader::new(file, 0, bytes);
-    let magic = reader.bytes(8)?;
-    if magic != MAGIC {
-        return Err(KernelError::corrupt(file, 0, "a log segment's magic", "other bytes"));
+    let header = SegmentHeader::take(&mut reader)?;
+    let wrong =
+        |expected: String| Err(KernelError::corrupt(file, 0, expected, format!("{header:?}")));
+    if header.magic != *MAGIC {
+        return wrong("a log segment's magic".to_owned());
     }
-    let version = reader.u32()?;
-    let zero = reader.u32()?;
-    let (found_database, found_start, synced) = (reader.u64()?, reader.u64()?, reader.u64()?);
-    let padding = reader.bytes(20)?;
-    let crc = reader.u32()?;
-    if crc != codec::crc(&bytes[..SEGMENT_HEADER_BYTES - 4]) {
-        return Err(KernelError::corrupt(file, 60, "the header's checksum", format!("{crc:#x}")));
+    if reader.u32()? != codec::crc(&bytes[..SEGMENT_HEADER_BYTES - 4]) {
+        return wrong("a header whose checksum holds".to_owned());
     }
-    if version > VERSION {
+    if VERSION < header.version {
         return Err(KernelError::unavailable(format!(
-            "open {file}: log format {version} is newer than this program's {VERSION}; use a newer sochdb"
+            "open {file}: log format {} is newer than this program's {VERSION}; use a newer sochdb",
+            header.version
         )));
     }
-    if version != VERSION || zero != 0 || padding.iter().any(|&byte| byte != 0) {
-        return Err(KernelError::corrupt(file, 8, "version 1 and zeroes", format!("{version}")));
-    }
-    if found_database != database {
-        let found = format!("a log of database {found_database:016x}");
-        return Err(KernelError::corrupt(file, 16, format!("database {database:016x}"), found));
-    }
-    if found_start != start || synced > start {
-        return Err(KernelError::corrupt(file, 24, format!("{start}"), format!("{found_start}")));
+    let synced = header.synced;
+    let expected = encode_segment_header(database, start, synced);
+    if expected[..SEGMENT_HEADER_BYTES - 4] != header.to_wire() || start < synced {
+        return wrong(format!("version 1, database {database:#x}, start {start}"));
     }
     Ok(synced)
 }
