@@ -1001,8 +1001,8 @@ mod tests {
             prop_assume!(!has_nan(&row[..keys]));
             let (key, value) = (schema.encode_key(&row).unwrap(), schema.encode_row(&row).unwrap());
             prop_assert_eq!(&schema.decode(&key, &value).unwrap(), &row);
-            for position in keys..row.len() {
-                prop_assert_eq!(&schema.column(&value, position).unwrap(), &row[position]);
+            for (position, cell) in row.iter().enumerate().skip(keys) {
+                prop_assert_eq!(&schema.column(&value, position).unwrap(), cell);
             }
             let prefix = schema.encode_key_values(&row[..1]).unwrap();
             prop_assert!(key.starts_with(&prefix));

@@ -12,7 +12,7 @@
 //!
 //! `t` rows are written by transactions, `s` and `c` rows by checkpoints alone.
 
-use crate::error::{KernelError, KernelResult};
+use crate::error::{KernelError, KernelResult, bound};
 use crate::kernel_api::{KeyRange, TableId, Timestamp};
 use crate::limits::{CODECS_MAX, TABLE_NAME_BYTES_MAX};
 use crate::page::{DATA_FILE, Pager};
@@ -154,10 +154,6 @@ pub(crate) fn check_name(name: &str) -> KernelResult<()> {
 pub(crate) fn check_options(options: &TableOptions) -> KernelResult<()> {
     let texts = options.settings.iter().flat_map(|(name, value)| [name, value]);
     let longest = texts.chain(&options.storage).chain(&options.codec).map(String::len).max();
-    let bound = |what, got: usize, bound: usize| {
-        let (got, bound) = (got as u64, bound as u64);
-        if got <= bound { Ok(()) } else { Err(KernelError::Limit { what, got, bound }) }
-    };
     bound("settings of a table", options.settings.len(), SETTINGS_MAX)?;
     bound("bytes of a table's setting", longest.unwrap_or(0), TEXT_BYTES_MAX)
 }
@@ -192,7 +188,7 @@ pub(crate) fn load(pager: &Arc<Pager>, root: TreeRoot) -> KernelResult<Loaded> {
             }
             Some((b's', id)) => {
                 let id = id.try_into().map_err(|_| bad("a table's number"))?;
-                let id = TableId(u64::from_be_bytes(id).into());
+                let id = TableId(u64::from_be_bytes(id));
                 let base: StoredBase = decode(&value)?;
                 check_format(base.format)?;
                 base.tree.check(0)?;
@@ -225,10 +221,7 @@ impl Codecs {
     pub fn number(&self, name: &str) -> KernelResult<u8> {
         let mut names = self.names.write();
         let index = names.iter().position(|known| known == name).unwrap_or(names.len());
-        if CODECS_MAX <= index {
-            let (got, bound) = (index as u64 + 1, CODECS_MAX as u64);
-            return Err(KernelError::Limit { what: "codecs of a database", got, bound });
-        }
+        bound("codecs of a database", index + 1, CODECS_MAX)?;
         if index == names.len() {
             names.push(name.to_owned());
         }
@@ -240,9 +233,7 @@ impl Codecs {
         let names = self.names.read();
         (1u8..=u8::MAX).zip(names.iter()).map(|(n, name)| (vec![b'c', n], name.clone())).collect()
     }
-}
 
-impl Codecs {
     /// The codec numbered `number`.
     ///
     /// # Errors

@@ -24,7 +24,7 @@ use crate::error::{KernelError, KernelResult, PluginFault};
 use crate::kernel_api::{KeyRange, SegmentId, Slice, TableId, Timestamp};
 use crate::limits::CONFLICT_WINDOW_BYTES_MAX;
 use crate::mvcc::memtable::Memtable;
-use crate::mvcc::merge::{Merged, Source};
+use crate::mvcc::merge::{Merged, Row, Source};
 use crate::mvcc::version::{Base, SegmentBase, TableVersion, Version};
 use crate::page::meta::{Meta, NO_FREE_LIST};
 use crate::page::space::{PageWriter, RootPin};
@@ -252,7 +252,7 @@ impl Work<'_> {
             Ok(codec) => Ok(Some((number, codec))),
             Err(error) => {
                 tracing::warn!(table = info.name, %error, "blocks are stored plain");
-                self.inner.squeezed.refused.fetch_add(1, Ordering::Relaxed);
+                self.inner.counts.codec_refusals.add(1);
                 Ok(None)
             }
         }
@@ -266,7 +266,7 @@ impl Work<'_> {
     ) -> KernelResult<Base> {
         let inner = self.inner;
         let codec = self.codec_of(info)?;
-        let mut squeeze_value = |value: &Slice| squeeze(codec.as_ref(), value, &inner.squeezed);
+        let mut squeeze_value = |value: &Slice| squeeze(codec.as_ref(), value, &inner.counts);
         let rows = &mut self.report.rows;
         let mut run = table.frozen_run();
         let ops = std::iter::from_fn(|| run.next().transpose().inspect(|_| *rows += 1));
@@ -339,7 +339,7 @@ impl Work<'_> {
             writer: self.writer.clone(),
             lease: self.writer.lock().lease(),
             codec: self.codec_of(info)?,
-            counts: inner.squeezed.clone(),
+            counts: inner.counts.clone(),
             next_id: inner.next_segment.clone(),
             sealed: sealed.clone(),
         };
@@ -479,9 +479,8 @@ fn segment_run(
     let live = Box::new(move || {
         loop {
             match merged.next()? {
-                Some((key, Some(value))) => return Ok(Some((key, value))),
                 Some((_, None)) => {}
-                None => return Ok(None),
+                row => return Ok(row),
             }
         }
     });
@@ -499,7 +498,7 @@ fn verify(
     loop {
         let (wrote, read) = (wrote.next()?, read.next()?);
         if wrote != read {
-            let show = |row: &Option<(Vec<u8>, Option<Slice>)>| match row {
+            let show = |row: &Option<Row>| match row {
                 None => "no row".to_owned(),
                 Some((key, None)) => format!("{} (deleted)", key.escape_ascii()),
                 Some((key, Some(value))) => {

@@ -21,7 +21,6 @@ use crate::page::meta::Meta;
 use crate::page::space::{Pins, Space};
 use crate::plugin::PluginManager;
 use crate::recovery::RecoveryReport;
-use crate::segment::SqueezeCounts;
 use crate::stats::Counts;
 use crate::transaction::{Transaction, TransactionOptions};
 use crate::vfs::VfsLock;
@@ -113,8 +112,7 @@ pub(crate) struct Inner {
     pub sync_deadline: AtomicU64,
     /// Why the last checkpoint failed, if it did.
     pub stalled: RwLock<Option<Arc<str>>>,
-    pub counts: Counts,
-    pub squeezed: Arc<SqueezeCounts>,
+    pub counts: Arc<Counts>,
     pub recovery: RecoveryReport,
     pub closed: AtomicBool,
     pub lock: Mutex<Option<Box<dyn VfsLock>>>,
@@ -296,11 +294,6 @@ impl Inner {
         Ok(next)
     }
 
-    /// Whether so many rows wait for a checkpoint that one should run now.
-    pub fn checkpoint_due(&self) -> bool {
-        self.options.memtable_bytes_max <= self.active_bytes.load(Ordering::Relaxed)
-    }
-
     /// Runs the checkpoint that a commit made due, if this is the one to do it.
     pub fn checkpoint_after_commit(&self) {
         let active = self.active_bytes.load(Ordering::Relaxed);
@@ -405,7 +398,7 @@ impl Kernel {
 
     /// Whether enough rows wait that a checkpoint should run.
     pub fn checkpoint_due(&self) -> bool {
-        self.inner.checkpoint_due()
+        self.inner.options.memtable_bytes_max <= self.inner.active_bytes.load(Ordering::Relaxed)
     }
 
     /// Syncs commits made with [`Durability::FsyncDelayed`] whose time has come. The kernel has no thread:

@@ -1,10 +1,9 @@
 //! What the kernel needs from the world: files, a clock, and a seed. All three come in as arguments,
 //! so that a simulator can own every crash and every minute.
 
-use crate::vfs::{DiskVfs, MemoryVfs, Vfs};
+use crate::vfs::{DiskVfs, Vfs};
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 /// Tells the time.
@@ -37,27 +36,6 @@ impl Clock for SystemClock {
     }
 }
 
-/// A clock that moves only when it is told to.
-#[derive(Default)]
-pub struct ManualClock(AtomicU64);
-
-impl ManualClock {
-    /// Moves the clock forward by `us` microseconds.
-    pub fn advance(&self, us: u64) {
-        self.0.fetch_add(us, Ordering::Relaxed);
-    }
-}
-
-impl Clock for ManualClock {
-    fn monotonic_us(&self) -> u64 {
-        self.0.load(Ordering::Relaxed)
-    }
-
-    fn unix_us(&self) -> u64 {
-        self.0.load(Ordering::Relaxed)
-    }
-}
-
 /// Where a database lives, and by which clock.
 #[derive(Clone)]
 pub struct Environment {
@@ -73,11 +51,6 @@ impl Environment {
     /// A directory on disk, with the machine's clock.
     pub fn disk(path: impl AsRef<Path>) -> Environment {
         Environment::with_vfs(Arc::new(DiskVfs::new(path)))
-    }
-
-    /// A directory in memory, gone with the database.
-    pub fn memory() -> Environment {
-        Environment::with_vfs(Arc::new(MemoryVfs::new()))
     }
 
     /// Any directory, with the machine's clock.

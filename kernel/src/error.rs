@@ -14,7 +14,6 @@
 //! An error is logged where it is handled, never where it passes by.
 
 use sochdb_encoding::EncodingError;
-use std::fmt;
 use std::io;
 
 /// What every fallible call of the kernel returns.
@@ -86,33 +85,26 @@ pub enum KernelError {
 }
 
 /// Whose failure a [`KernelError::Plugin`] is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, thiserror::Error)]
 pub enum PluginFault {
     /// The guest answered with an error of its own.
+    #[error("refused")]
     Refused,
     /// The guest trapped; its instance was thrown away.
+    #[error("trapped")]
     Trapped,
     /// The guest ran out of fuel, time or memory.
+    #[error("exhausted its limits")]
     Exhausted,
     /// The host denied what the guest asked for.
+    #[error("was denied")]
     Denied,
     /// The guest's answer failed the host's check.
+    #[error("gave an answer that failed its check")]
     Lied,
     /// The plugin is missing, or is not of the kind that was asked for.
+    #[error("is missing")]
     Missing,
-}
-
-impl fmt::Display for PluginFault {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            PluginFault::Refused => "refused",
-            PluginFault::Trapped => "trapped",
-            PluginFault::Exhausted => "exhausted its limits",
-            PluginFault::Denied => "was denied",
-            PluginFault::Lied => "gave an answer that failed its check",
-            PluginFault::Missing => "is missing",
-        })
-    }
 }
 
 /// The kinds of [`KernelError`], without their words.
@@ -195,4 +187,15 @@ impl KernelError {
     pub fn plugin(plugin: &str, fault: PluginFault, message: impl Into<String>) -> Self {
         KernelError::Plugin { plugin: plugin.to_owned(), fault, message: message.into() }
     }
+}
+
+/// Refuses what passes a bound.
+///
+/// # Errors
+/// `Limit`.
+pub(crate) fn bound(what: &'static str, got: usize, bound: usize) -> KernelResult<()> {
+    if got <= bound {
+        return Ok(());
+    }
+    Err(KernelError::Limit { what, got: got as u64, bound: bound as u64 })
 }

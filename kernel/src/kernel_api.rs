@@ -31,10 +31,6 @@ macro_rules! id {
 }
 
 id! {
-    /// A position in the write-ahead log, in bytes over the log's whole life. Only ever grows.
-    LogSequenceNumber
-}
-id! {
     /// The number of one transaction that wrote something, unique over the database's whole life.
     TransactionId
 }
@@ -111,25 +107,13 @@ impl From<&[u8]> for Slice {
     }
 }
 
-impl PartialEq for Slice {
-    fn eq(&self, other: &Slice) -> bool {
-        **self == **other
+impl<B: AsRef<[u8]> + ?Sized> PartialEq<B> for Slice {
+    fn eq(&self, other: &B) -> bool {
+        **self == *other.as_ref()
     }
 }
 
 impl Eq for Slice {}
-
-impl<const N: usize> PartialEq<&[u8; N]> for Slice {
-    fn eq(&self, other: &&[u8; N]) -> bool {
-        **self == other[..]
-    }
-}
-
-impl PartialEq<Vec<u8>> for Slice {
-    fn eq(&self, other: &Vec<u8>) -> bool {
-        **self == other[..]
-    }
-}
 
 impl fmt::Debug for Slice {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -31,7 +31,9 @@
 //! use sochdb_kernel::{Environment, Kernel, Options, TableOptions};
 //!
 //! # fn main() -> sochdb_kernel::KernelResult<()> {
-//! let kernel = Kernel::open(Environment::memory(), Options::default())?;
+//! # let dir = tempfile::tempdir().unwrap();
+//! # let path = dir.path().join("db");
+//! let kernel = Kernel::open(Environment::disk(path), Options::default())?;
 //! kernel.create_table("users", TableOptions::default())?;
 //! kernel.run(|tx| tx.put("users", b"ada", b"countess"))?;
 //!
@@ -66,11 +68,10 @@ pub use catalog::{TableInfo, TableOptions};
 pub use check::CheckReport;
 pub use checkpoint::CheckpointReport;
 pub use engine::{Kernel, Options};
-pub use environment::{Clock, Environment, ManualClock, SystemClock};
+pub use environment::{Clock, Environment, SystemClock};
 pub use error::{ErrorKind, KernelError, KernelResult, PluginFault};
 pub use kernel_api::{
-    IsolationLevel, KeyRange, LogSequenceNumber, SegmentId, Slice, TableId, Timestamp,
-    TransactionId,
+    IsolationLevel, KeyRange, SegmentId, Slice, TableId, Timestamp, TransactionId,
 };
 pub use recovery::RecoveryReport;
 pub use sochdb_encoding::row::{self, Column, ColumnType, Schema, Value};

@@ -19,7 +19,7 @@ pub const WAL_SEGMENT_BYTES_MIN: usize = 16 << 10;
 /// Raw bytes of one segment block: what one decompression yields and one cache entry holds.
 pub const SEGMENT_BLOCK_BYTES: usize = 64 << 10;
 /// Raw bytes of one segment: block numbers stay far below 2^32.
-pub const SEGMENT_BYTES_MAX: u64 = 1 << 40;
+pub const SEGMENT_BYTES_MAX: usize = 1 << 40;
 /// The levels of a tree: with at least three children a page, more than 2^64 rows.
 pub const TREE_HEIGHT_MAX: u8 = 42;
 /// Rows a cursor takes out of a memtable at once.

@@ -16,6 +16,7 @@
 use crate::error::{KernelError, KernelResult, PluginFault};
 use crate::kernel_api::{KeyRange, SegmentId, Slice, TableId};
 use parking_lot::RwLock;
+pub use sochdb_telemetry::{LogLevel, LogLine, Metric, MetricValue, TelemetryBatch};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -96,70 +97,6 @@ pub trait ObservabilityExtension: Extension {
     /// # Errors
     /// When the observer cannot answer.
     fn render(&self) -> KernelResult<String>;
-}
-
-/// One batch of telemetry.
-#[derive(Debug, Clone, Default, PartialEq)]
-pub struct TelemetryBatch {
-    /// Every metric's present value. Counters and histograms are totals since opening.
-    pub metrics: Vec<Metric>,
-    /// Log lines since the last batch, oldest first.
-    pub logs: Vec<LogLine>,
-}
-
-/// One metric with its present value.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Metric {
-    /// Prometheus style: `sochdb_commits_total`.
-    pub name: String,
-    /// One sentence for people.
-    pub help: String,
-    /// Pairs of label name and value.
-    pub labels: Vec<(String, String)>,
-    /// The value, and with it the metric's type.
-    pub value: MetricValue,
-}
-
-/// The value of a [`Metric`].
-#[derive(Debug, Clone, PartialEq)]
-pub enum MetricValue {
-    /// Only grows.
-    Counter(u64),
-    /// Goes up and down.
-    Gauge(f64),
-    /// How many observations fell at or below each bound.
-    Histogram {
-        /// Upper bounds, growing, without the infinite one.
-        bounds: Vec<f64>,
-        /// Cumulative counts, one per bound and a last one for infinity.
-        counts: Vec<u64>,
-        /// The sum of all observations.
-        sum: f64,
-    },
-}
-
-/// How loud a [`LogLine`] is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-#[allow(missing_docs, reason = "the usual five")]
-pub enum LogLevel {
-    Trace,
-    Debug,
-    Info,
-    Warn,
-    Error,
-}
-
-/// One structured log line.
-#[derive(Debug, Clone, PartialEq)]
-pub struct LogLine {
-    /// Microseconds since 1970 by the database's clock.
-    pub unix_us: u64,
-    /// How loud.
-    pub level: LogLevel,
-    /// Which part of the database, or which plugin, speaks.
-    pub target: String,
-    /// The sentence.
-    pub message: String,
 }
 
 /// What a storage or index extension is told of its table.
@@ -286,30 +223,45 @@ pub trait StorageReader: Send + Sync {
 /// flight end on the one they began with.
 #[derive(Default)]
 pub struct PluginManager {
-    inner: RwLock<Registry>,
+    registered: RwLock<BTreeMap<String, Registered>>,
 }
 
-#[derive(Default)]
-struct Registry {
-    codecs: BTreeMap<String, Arc<dyn CompressionExtension>>,
-    observers: BTreeMap<String, Arc<dyn ObservabilityExtension>>,
-    storages: BTreeMap<String, Arc<dyn StorageExtension>>,
+#[derive(Clone)]
+enum Registered {
+    Compression(Arc<dyn CompressionExtension>),
+    Observability(Arc<dyn ObservabilityExtension>),
+    Storage(Arc<dyn StorageExtension>),
+}
+
+impl Registered {
+    fn extension(&self) -> &dyn Extension {
+        match self {
+            Registered::Compression(codec) => &**codec,
+            Registered::Observability(observer) => &**observer,
+            Registered::Storage(storage) => &**storage,
+        }
+    }
 }
 
 impl PluginManager {
     /// Adds or replaces a codec.
     pub fn register_compression(&self, codec: Arc<dyn CompressionExtension>) {
-        self.inner.write().codecs.insert(codec.info().name, codec);
+        self.register(Registered::Compression(codec));
     }
 
     /// Adds or replaces an observer.
     pub fn register_observability(&self, observer: Arc<dyn ObservabilityExtension>) {
-        self.inner.write().observers.insert(observer.info().name, observer);
+        self.register(Registered::Observability(observer));
     }
 
     /// Adds or replaces a storage engine.
     pub fn register_storage(&self, storage: Arc<dyn StorageExtension>) {
-        self.inner.write().storages.insert(storage.info().name, storage);
+        self.register(Registered::Storage(storage));
+    }
+
+    fn register(&self, extension: Registered) {
+        let name = extension.extension().info().name;
+        self.registered.write().insert(name, extension);
     }
 
     /// The codec called `name`.
@@ -317,7 +269,10 @@ impl PluginManager {
     /// # Errors
     /// `Plugin` with [`PluginFault::Missing`], naming the codec.
     pub fn compression(&self, name: &str) -> KernelResult<Arc<dyn CompressionExtension>> {
-        self.inner.read().codecs.get(name).cloned().ok_or_else(|| missing(name, "codec"))
+        match self.registered.read().get(name) {
+            Some(Registered::Compression(codec)) => Ok(codec.clone()),
+            _ => Err(missing(name, "codec")),
+        }
     }
 
     /// The storage engine called `name`.
@@ -325,32 +280,30 @@ impl PluginManager {
     /// # Errors
     /// `Plugin` with [`PluginFault::Missing`], naming the engine.
     pub fn storage(&self, name: &str) -> KernelResult<Arc<dyn StorageExtension>> {
-        self.inner.read().storages.get(name).cloned().ok_or_else(|| missing(name, "storage engine"))
+        match self.registered.read().get(name) {
+            Some(Registered::Storage(storage)) => Ok(storage.clone()),
+            _ => Err(missing(name, "storage engine")),
+        }
     }
 
     /// Every observer.
     pub fn observers(&self) -> Vec<Arc<dyn ObservabilityExtension>> {
-        self.inner.read().observers.values().cloned().collect()
+        let observer = |extension: &Registered| match extension {
+            Registered::Observability(observer) => Some(observer.clone()),
+            _ => None,
+        };
+        self.registered.read().values().filter_map(observer).collect()
     }
 
     /// Who is registered, sorted by name.
     pub fn list(&self) -> Vec<ExtensionInfo> {
-        let inner = self.inner.read();
-        let mut all: Vec<_> = inner.codecs.values().map(|e| e.info()).collect();
-        all.extend(inner.observers.values().map(|e| e.info()));
-        all.extend(inner.storages.values().map(|e| e.info()));
-        all.sort_by(|a, b| a.name.cmp(&b.name));
-        all
+        self.registered.read().values().map(|extension| extension.extension().info()).collect()
     }
 
     /// Shuts every extension down; failures are logged.
     pub(crate) fn shutdown(&self) {
-        let inner = std::mem::take(&mut *self.inner.write());
-        let codecs = inner.codecs.into_values().map(|e| (e.info().name, e.shutdown()));
-        let observers = inner.observers.into_values().map(|e| (e.info().name, e.shutdown()));
-        let storages = inner.storages.into_values().map(|e| (e.info().name, e.shutdown()));
-        for (name, ended) in codecs.chain(observers).chain(storages) {
-            if let Err(error) = ended {
+        for (name, extension) in std::mem::take(&mut *self.registered.write()) {
+            if let Err(error) = extension.extension().shutdown() {
                 tracing::warn!(plugin = name, %error, "extension did not shut down well");
             }
         }

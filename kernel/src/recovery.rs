@@ -21,7 +21,6 @@ use crate::page::meta::{META_PAGES, Meta, NO_FREE_LIST};
 use crate::page::space::{Pins, Space};
 use crate::page::{BlockCache, DATA_FILE, Pager};
 use crate::plugin::PluginManager;
-use crate::segment::SqueezeCounts;
 use crate::tree::TreeRoot;
 use crate::vfs::{OpenMode, Vfs, VfsFile, VfsLock};
 use crate::wal::reader::{self, Tail};
@@ -62,10 +61,9 @@ pub struct RecoveryReport {
 pub(crate) fn open(env: Environment, options: Options) -> KernelResult<Inner> {
     let started = env.clock.monotonic_us();
     let vfs = env.vfs.clone();
-    let mut report =
-        RecoveryReport { created: must_create(&*vfs, &options)?, ..Default::default() };
+    let created = must_create(&*vfs, &options)?;
     let lock = take_lock(&*vfs, &options)?;
-    if report.created {
+    if created {
         create(&env, &options)?;
     }
     let mode = if options.read_only { OpenMode::Read } else { OpenMode::Write };
@@ -89,7 +87,8 @@ pub(crate) fn open(env: Environment, options: Options) -> KernelResult<Inner> {
     let tail = reader::read(&*vfs, meta.database, meta.lsn, mode, &mut |lsn, txn, record| {
         replay.record(lsn, txn, record)
     })?;
-    replay.finish(&mut report);
+    let mut report = replay.report;
+    report.unfinished = replay.open.len() as u64;
     report.cut_bytes = tail.cut_bytes;
     if !options.read_only {
         mend_log(&*vfs, &tail)?;
@@ -103,6 +102,7 @@ pub(crate) fn open(env: Environment, options: Options) -> KernelResult<Inner> {
         names: Arc::new(replay.names),
         pin: pins.pin(meta.sequence),
     };
+    report.created = created;
     report.micros = env.clock.monotonic_us() - started;
     let active_bytes = AtomicUsize::new(memtable_bytes.load(std::sync::atomic::Ordering::Relaxed));
     Ok(Inner {
@@ -124,7 +124,6 @@ pub(crate) fn open(env: Environment, options: Options) -> KernelResult<Inner> {
         sync_deadline: AtomicU64::new(u64::MAX),
         stalled: RwLock::new(None),
         counts: Default::default(),
-        squeezed: Arc::new(SqueezeCounts::default()),
         recovery: report,
         closed: AtomicBool::new(false),
         lock: Mutex::new(lock),
@@ -262,7 +261,7 @@ struct Replay {
     last: Timestamp,
     next_txn: u64,
     next_table: u64,
-    counts: RecoveryReport,
+    report: RecoveryReport,
 }
 
 impl Replay {
@@ -294,12 +293,12 @@ impl Replay {
             last: folded,
             next_txn: meta.next_txn,
             next_table: meta.next_table,
-            counts: RecoveryReport::default(),
+            report: RecoveryReport::default(),
         }
     }
 
     fn record(&mut self, lsn: u64, txn: TransactionId, record: WalRecord<'_>) -> KernelResult<()> {
-        self.counts.log_records += 1;
+        self.report.log_records += 1;
         self.next_txn = self.next_txn.max(txn.0 + 1);
         let rows = &mut self.open;
         let mut row = |table, key: &[u8], value: Option<&[u8]>| {
@@ -326,7 +325,7 @@ impl Replay {
     }
 
     fn commit(&mut self, lsn: u64, timestamp: Timestamp, rows: Vec<Row>) -> KernelResult<()> {
-        self.counts.transactions += 1;
+        self.report.transactions += 1;
         self.last = self.last.max(timestamp);
         // Tables first, so that rows of a table made by the same transaction find it. The catalog's
         // number is the smallest, so its rows come first in the log as well.
@@ -339,7 +338,7 @@ impl Replay {
                 continue;
             };
             table.active.insert(&key, timestamp, value, lsn);
-            self.counts.rows += 1;
+            self.report.rows += 1;
         }
         if catalog_rows {
             let live: BTreeSet<TableId> = self.names.values().map(|info| info.id).collect();
@@ -361,11 +360,5 @@ impl Replay {
         self.tables.entry(info.id).or_insert_with(empty);
         self.names.insert(name, Arc::new(info));
         Ok(())
-    }
-
-    fn finish(&mut self, report: &mut RecoveryReport) {
-        let RecoveryReport { log_records, transactions, rows, .. } = self.counts;
-        (report.log_records, report.transactions, report.rows) = (log_records, transactions, rows);
-        report.unfinished = self.open.len() as u64;
     }
 }

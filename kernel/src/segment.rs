@@ -18,13 +18,14 @@
 //!
 //! The catalog keeps, per segment: id u64, raw length u64, the index as a run reference.
 
-use crate::error::{KernelError, KernelResult};
+use crate::error::{KernelError, KernelResult, bound};
 use crate::kernel_api::{SegmentId, Slice};
 use crate::limits::{SEGMENT_BLOCK_BYTES, SEGMENT_BYTES_MAX};
 use crate::mvcc::version::Access;
 use crate::page::space::PageWriter;
 use crate::page::{DATA_FILE, RunRef, offset};
 use crate::plugin::{CompressionExtension, SegmentRead, SegmentSink, SegmentWrite};
+use crate::stats::Counts;
 use parking_lot::Mutex;
 use sochdb_encoding::codec::{self, Reader, Wire};
 use sochdb_encoding::wire_structs;
@@ -34,15 +35,6 @@ use std::sync::{Arc, OnceLock};
 /// Stored bytes that make an extent worth writing.
 const EXTENT_BYTES: usize = 1 << 20;
 
-/// What compression did, since opening.
-#[derive(Debug, Default)]
-pub(crate) struct SqueezeCounts {
-    pub raw: AtomicU64,
-    pub stored: AtomicU64,
-    /// Blocks stored plain because the codec failed or did not give back what it was given.
-    pub refused: AtomicU64,
-}
-
 /// A codec with its number, as a table uses it.
 pub(crate) type NumberedCodec = (u8, Arc<dyn CompressionExtension>);
 
@@ -51,7 +43,7 @@ pub(crate) type NumberedCodec = (u8, Arc<dyn CompressionExtension>);
 pub(crate) fn squeeze(
     codec: Option<&NumberedCodec>,
     raw: &[u8],
-    counts: &SqueezeCounts,
+    counts: &Counts,
 ) -> (Option<Vec<u8>>, u8) {
     let Some((number, codec)) = codec else { return (None, 0) };
     let round_trip = || {
@@ -66,13 +58,13 @@ pub(crate) fn squeeze(
         Err(KernelError::invalid("the block did not come back as it was given"))
     };
     let squeezed = round_trip().unwrap_or_else(|error: KernelError| {
-        counts.refused.fetch_add(1, Ordering::Relaxed);
+        counts.codec_refusals.add(1);
         tracing::warn!(codec = codec.info().name, %error, "codec refused, block stored plain");
         None
     });
     let stored = squeezed.as_ref().map_or(raw.len(), Vec::len);
-    counts.raw.fetch_add(raw.len() as u64, Ordering::Relaxed);
-    counts.stored.fetch_add(stored as u64, Ordering::Relaxed);
+    counts.codec_raw.add(raw.len() as u64);
+    counts.codec_stored.add(stored as u64);
     let number = if squeezed.is_some() { *number } else { 0 };
     (squeezed, number)
 }
@@ -107,7 +99,7 @@ pub(crate) struct Sink {
     pub writer: Arc<Mutex<PageWriter>>,
     pub lease: u64,
     pub codec: Option<NumberedCodec>,
-    pub counts: Arc<SqueezeCounts>,
+    pub counts: Arc<Counts>,
     pub next_id: Arc<AtomicU64>,
     pub sealed: Arc<Mutex<Vec<Sealed>>>,
 }
@@ -139,7 +131,7 @@ struct SegmentWriter {
     writer: Arc<Mutex<PageWriter>>,
     lease: u64,
     codec: Option<NumberedCodec>,
-    counts: Arc<SqueezeCounts>,
+    counts: Arc<Counts>,
     sealed: Arc<Mutex<Vec<Sealed>>>,
     raw: u64,
     block: Vec<u8>,
@@ -180,10 +172,7 @@ impl SegmentWrite for SegmentWriter {
     fn append(&mut self, mut bytes: &[u8]) -> KernelResult<u64> {
         let start = self.raw;
         let end = start + bytes.len() as u64;
-        if SEGMENT_BYTES_MAX < end {
-            let (what, bound) = ("bytes of a segment", SEGMENT_BYTES_MAX);
-            return Err(KernelError::Limit { what, got: end, bound });
-        }
+        bound("bytes of a segment", end as usize, SEGMENT_BYTES_MAX)?;
         while !bytes.is_empty() {
             let room = SEGMENT_BLOCK_BYTES - self.block.len();
             let (now, later) = bytes.split_at(bytes.len().min(room));

@@ -1,22 +1,8 @@
 //! What the database counts about itself, as numbers and as metrics.
 
 use crate::engine::{Inner, Kernel};
-use crate::plugin::{Metric, MetricValue};
-use std::sync::atomic::{AtomicU64, Ordering};
-
-/// A number that only grows.
-#[derive(Debug, Default)]
-pub(crate) struct Counter(AtomicU64);
-
-impl Counter {
-    pub fn add(&self, count: u64) {
-        self.0.fetch_add(count, Ordering::Relaxed);
-    }
-
-    fn get(&self) -> u64 {
-        self.0.load(Ordering::Relaxed)
-    }
-}
+use sochdb_telemetry::Counter;
+use std::sync::atomic::Ordering;
 
 /// The counters that the rooms of the kernel add to.
 #[derive(Debug, Default)]
@@ -28,33 +14,15 @@ pub(crate) struct Counts {
     pub rows_deleted: Counter,
     pub checkpoints: Counter,
     pub pages_written: Counter,
+    pub codec_raw: Counter,
+    pub codec_stored: Counter,
+    /// Blocks stored plain because the codec failed or did not give back what it was given.
+    pub codec_refusals: Counter,
 }
 
-macro_rules! stats {
-    ($($(#[$doc:meta])* $kind:ident $name:ident = $metric:literal $help:literal,)*) => {
-        /// The database's counters (totals since it was opened) and gauges (as they are now).
-        #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-        pub struct KernelStats {
-            $(#[doc = $help] pub $name: u64,)*
-        }
-
-        impl KernelStats {
-            /// The same numbers as metrics, with Prometheus names.
-            pub fn metrics(&self) -> Vec<Metric> {
-                vec![$(Metric {
-                    name: $metric.to_owned(),
-                    help: $help.to_owned(),
-                    labels: Vec::new(),
-                    value: stats!(@$kind self.$name),
-                },)*]
-            }
-        }
-    };
-    (@counter $value:expr) => { MetricValue::Counter($value) };
-    (@gauge $value:expr) => { MetricValue::Gauge($value as f64) };
-}
-
-stats! {
+sochdb_telemetry::stats! {
+    /// The database's counters (totals since it was opened) and gauges (as they are now).
+    pub struct KernelStats {
     counter commits = "sochdb_commits_total" "Transactions committed.",
     counter conflicts = "sochdb_conflicts_total" "Commits refused because another transaction was first.",
     counter rollbacks = "sochdb_rollbacks_total" "Transactions that ended without a commit.",
@@ -77,6 +45,7 @@ stats! {
     counter codec_refusals = "sochdb_codec_refusals_total" "Blocks stored plain because a codec failed its check.",
     gauge tables = "sochdb_tables" "Tables.",
     gauge timestamp = "sochdb_commit_timestamp" "The newest commit that snapshots see.",
+    }
 }
 
 impl Kernel {
@@ -89,7 +58,6 @@ impl Kernel {
         let state = inner.checkpoint.lock();
         let (free, waiting) = state.space.free_pages();
         let counts = &inner.counts;
-        let squeezed = &inner.squeezed;
         KernelStats {
             commits: counts.commits.get(),
             conflicts: counts.conflicts.get(),
@@ -108,16 +76,11 @@ impl Kernel {
             cache_bytes,
             cache_hits,
             cache_misses,
-            codec_bytes_raw: squeezed.raw.load(Ordering::Relaxed),
-            codec_bytes_stored: squeezed.stored.load(Ordering::Relaxed),
-            codec_refusals: squeezed.refused.load(Ordering::Relaxed),
+            codec_bytes_raw: counts.codec_raw.get(),
+            codec_bytes_stored: counts.codec_stored.get(),
+            codec_refusals: counts.codec_refusals.get(),
             tables: version.names.len() as u64,
             timestamp: visible.0,
         }
-    }
-
-    /// [`stats`](Self::stats) as metrics.
-    pub fn metrics(&self) -> Vec<Metric> {
-        self.stats().metrics()
     }
 }

@@ -23,7 +23,7 @@
 
 use crate::catalog::{self, CATALOG, TableInfo, TableOptions};
 use crate::engine::Inner;
-use crate::error::{KernelError, KernelResult};
+use crate::error::{KernelError, KernelResult, bound};
 use crate::kernel_api::{IsolationLevel, KeyRange, Slice, TableId, Timestamp, TransactionId};
 use crate::limits::{FRAME_PAYLOAD_BYTES_TARGET, KEY_BYTES_MAX, VALUE_BYTES_MAX};
 use crate::mvcc::merge::{Merged, Source};
@@ -77,6 +77,8 @@ pub struct Transaction {
     writes: Writes,
     write_bytes: usize,
     undo: Vec<Undo>,
+    /// Tables it made; they are in no version yet.
+    created: BTreeSet<TableId>,
     reads: Mutex<Reads>,
     /// Registered as a writer whose snapshot the conflict window must cover.
     registered: bool,
@@ -125,6 +127,7 @@ impl Transaction {
             writes: Writes::new(),
             write_bytes: 0,
             undo: Vec::new(),
+            created: BTreeSet::new(),
             reads: Mutex::default(),
             registered,
             finished: false,
@@ -319,14 +322,14 @@ impl Transaction {
         }
         self.refuse_taken(name)?;
         let info = TableInfo { id: self.inner.next_table_id(), name: name.to_owned(), options };
+        self.created.insert(info.id);
         self.write(CATALOG, catalog::table_key(name), Some(info.encode().into()))
     }
 
     fn refuse_taken(&self, name: &str) -> KernelResult<()> {
         match self.table(name) {
             Ok(_) => Err(KernelError::Invalid(format!("a table named '{name}' exists already"))),
-            Err(KernelError::NotFound { .. }) => Ok(()),
-            Err(error) => Err(error),
+            Err(_) => Ok(()),
         }
     }
 
@@ -424,11 +427,10 @@ impl Transaction {
     /// Step 1 of a commit: nothing it depends on has changed. Called under the commit lock.
     pub(crate) fn validate(&self, current: &Version, window_start: Timestamp) -> KernelResult<()> {
         let conflict = |text: String| Err(KernelError::Conflict(text));
-        for table in self.writes.keys().filter(|&&table| table != CATALOG) {
-            let created = || self.creates(*table);
-            if !current.tables.contains_key(table) && !created() {
-                return conflict(format!("table {table} was dropped"));
-            }
+        let is_gone =
+            |id: &&TableId| !current.tables.contains_key(id) && !self.created.contains(id);
+        if let Some(table) = self.writes.keys().find(is_gone) {
+            return conflict(format!("table {table} was dropped"));
         }
         let read_committed = self.options.isolation == IsolationLevel::ReadCommitted;
         if read_committed && !self.writes.contains_key(&CATALOG) {
@@ -470,13 +472,6 @@ impl Transaction {
         Ok(())
     }
 
-    /// Whether this transaction itself makes the table `id`.
-    fn creates(&self, id: TableId) -> bool {
-        let rows = self.writes.get(&CATALOG).into_iter().flatten();
-        let infos = rows.filter_map(|(_, row)| TableInfo::decode("", row.as_ref()?).ok());
-        infos.into_iter().any(|info| info.id == id)
-    }
-
     /// Step 2 of a commit: its records, as payloads of log frames.
     pub(crate) fn payloads(&self, timestamp: Timestamp) -> Vec<Vec<u8>> {
         let begin = || self.id.0.to_le_bytes().to_vec();
@@ -512,11 +507,4 @@ impl Drop for Transaction {
             self.inner.counts.rollbacks.add(1);
         }
     }
-}
-
-fn bound(what: &'static str, got: usize, bound: usize) -> KernelResult<()> {
-    if got <= bound {
-        return Ok(());
-    }
-    Err(KernelError::Limit { what, got: got as u64, bound: bound as u64 })
 }

@@ -4,6 +4,7 @@
 //! insert one at a time under the commit lock; readers need no lock. A row is inserted *before* its
 //! timestamp is published, so readers must ask with a timestamp and never for "the newest".
 
+use super::merge::Row;
 use crate::kernel_api::{KeyRange, Slice, Timestamp};
 use crate::limits::MEMTABLE_CHUNK_ROWS;
 use crossbeam_skiplist::SkipMap;
@@ -209,7 +210,7 @@ pub(crate) struct MemCursor {
     low: OwnedBound,
     high: OwnedBound,
     reverse: bool,
-    chunk: VecDeque<(Vec<u8>, Option<Slice>)>,
+    chunk: VecDeque<Row>,
     done: bool,
 }
 
@@ -225,7 +226,7 @@ impl MemCursor {
         MemCursor { memtable, at, low, high, reverse, chunk: VecDeque::new(), done }
     }
 
-    pub fn next(&mut self) -> Option<(Vec<u8>, Option<Slice>)> {
+    pub fn next(&mut self) -> Option<Row> {
         if self.chunk.is_empty() && !self.done {
             self.fill();
         }

@@ -7,12 +7,18 @@ use crate::limits::{RUN_BATCH_BYTES, RUN_BATCH_ROWS};
 use crate::plugin::{RunCursor, RunRow};
 use std::collections::VecDeque;
 
-/// One sorted source of rows; `None` as a value is a tombstone.
+/// A key and its value; `None` is a tombstone.
+pub(crate) type Row = (Vec<u8>, Option<Slice>);
+
+/// Gives the next row, if there is one.
+type Next = Box<dyn FnMut() -> KernelResult<Option<Row>> + Send>;
+
+/// One sorted source of rows.
 pub(crate) enum Source {
     Memory(MemCursor),
     /// A transaction's own writes.
-    Writes(std::vec::IntoIter<(Vec<u8>, Option<Slice>)>),
-    Tree(Box<dyn FnMut() -> KernelResult<Option<(Vec<u8>, Slice)>> + Send>),
+    Writes(std::vec::IntoIter<Row>),
+    Tree(Next),
     Plugin {
         cursor: Box<dyn RunCursor>,
         batch: VecDeque<RunRow>,
@@ -21,11 +27,11 @@ pub(crate) enum Source {
 }
 
 impl Source {
-    fn next(&mut self) -> KernelResult<Option<(Vec<u8>, Option<Slice>)>> {
+    fn next(&mut self) -> KernelResult<Option<Row>> {
         Ok(match self {
             Source::Memory(cursor) => cursor.next(),
             Source::Writes(rows) => rows.next(),
-            Source::Tree(next) => next()?.map(|(key, value)| (key, Some(value))),
+            Source::Tree(next) => next()?,
             Source::Plugin { cursor, batch, done } => {
                 if batch.is_empty() && !*done {
                     batch.extend(cursor.next_batch(RUN_BATCH_ROWS, RUN_BATCH_BYTES)?);
@@ -39,7 +45,7 @@ impl Source {
 
 /// Merges sources, given from newest to oldest.
 pub(crate) struct Merged {
-    sources: Vec<(Source, Option<(Vec<u8>, Option<Slice>)>)>,
+    sources: Vec<(Source, Option<Row>)>,
     reverse: bool,
     started: bool,
 }
@@ -54,7 +60,7 @@ impl Merged {
     ///
     /// # Errors
     /// Whatever a source returns.
-    pub fn next(&mut self) -> KernelResult<Option<(Vec<u8>, Option<Slice>)>> {
+    pub fn next(&mut self) -> KernelResult<Option<Row>> {
         if !self.started {
             self.started = true;
             for (source, head) in &mut self.sources {

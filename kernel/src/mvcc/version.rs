@@ -234,7 +234,7 @@ impl TableVersion {
                     TreeCursor::new(access.pager.clone(), *root, range.clone(), reverse);
                 Source::Tree(Box::new(move || {
                     let row = cursor.next()?;
-                    row.map(|(key, stored)| Ok((key, access.value(stored)?))).transpose()
+                    row.map(|(key, stored)| Ok((key, Some(access.value(stored)?)))).transpose()
                 }))
             }
             Base::Segments(base) if base.segments.is_empty() => {

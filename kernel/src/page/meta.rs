@@ -138,7 +138,7 @@ impl Meta {
 mod tests {
     use super::*;
     use crate::page::PageRef;
-    use crate::vfs::{MemoryVfs, OpenMode, Vfs};
+    use crate::vfs::{DiskVfs, OpenMode, Vfs};
     use expect_test::expect;
 
     fn meta(sequence: u64) -> Meta {
@@ -174,7 +174,8 @@ mod tests {
 
     #[test]
     fn the_newest_valid_page_counts() {
-        let vfs = MemoryVfs::new();
+        let dir = tempfile::tempdir().unwrap();
+        let vfs = DiskVfs::new(dir.path());
         let file = vfs.open("data", OpenMode::Create).unwrap();
         meta(4).write(&*file).unwrap();
         meta(5).write(&*file).unwrap();
@@ -195,7 +196,8 @@ mod tests {
 
     #[test]
     fn a_newer_format_is_refused_by_name() {
-        let vfs = MemoryVfs::new();
+        let dir = tempfile::tempdir().unwrap();
+        let vfs = DiskVfs::new(dir.path());
         let file = vfs.open("data", OpenMode::Create).unwrap();
         let mut bytes = meta(4).encode();
         bytes[8] = 2;

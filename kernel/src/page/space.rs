@@ -63,10 +63,9 @@ impl Space {
 
     /// The free list as it must be on disk, with `freed` and everything that waits.
     pub fn encode(&self, freed: &[(u64, u64)]) -> Vec<u8> {
-        let mut all = self.clone();
-        let waiting = std::mem::take(&mut all.waiting);
-        let extents = waiting.iter().flat_map(|(_, extents)| extents).chain(freed);
-        extents.for_each(|&(start, len)| all.release(start, len));
+        let mut all = Space::new(self.pages);
+        let extents = self.extents().chain(freed.iter().copied());
+        extents.for_each(|(start, len)| all.release(start, len));
         let (mut out, mut page) = (Vec::new(), 0);
         for (&start, &len) in &all.free {
             codec::put_varint(&mut out, start - page);

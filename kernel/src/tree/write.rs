@@ -330,7 +330,7 @@ mod tests {
     use crate::page::BlockCache;
     use crate::page::meta::META_PAGES;
     use crate::page::space::Space;
-    use crate::vfs::{MemoryVfs, OpenMode, Vfs};
+    use crate::vfs::{DiskVfs, OpenMode, Vfs};
     use proptest::collection::{btree_map, vec};
     use proptest::prelude::*;
     use std::collections::BTreeMap;
@@ -369,7 +369,8 @@ mod tests {
 
         #[test]
         fn merging_runs_is_inserting_their_rows(runs in runs()) {
-            let file = MemoryVfs::new().open("data", OpenMode::Create).unwrap();
+            let dir = tempfile::tempdir().unwrap();
+            let file = DiskVfs::new(dir.path()).open("data", OpenMode::Create).unwrap();
             let pager = Arc::new(Pager::new(file, Arc::new(BlockCache::new(1 << 20))));
             let mut writer = PageWriter::new(pager.clone(), Space::new(META_PAGES));
             let (mut root, mut model) = (TreeRoot::EMPTY, BTreeMap::new());

@@ -1,4 +1,4 @@
-//! The only code that opens a file: real disk, memory, and (in tests) memory that fails on purpose.
+//! The only code that opens a file. The crate `sochdb-sim` has directories in memory.
 //!
 //! A [`Vfs`] is one directory, the database's own. Names are relative, use `/`, and never contain
 //! `..`; nothing outside the directory can be named. Three promises the rest of the kernel builds on:
@@ -9,10 +9,8 @@
 //! 3. After a failed `sync` nobody knows what is on disk; the caller must not try again.
 
 mod disk;
-mod memory;
 
 pub use disk::DiskVfs;
-pub use memory::MemoryVfs;
 
 use std::io;
 use std::sync::Arc;
@@ -79,6 +77,7 @@ pub trait Vfs: Send + Sync {
 }
 
 /// One open file.
+#[allow(clippy::len_without_is_empty, reason = "files are no collections")]
 pub trait VfsFile: Send + Sync {
     /// Reads from `offset` on into `buf`; returns fewer bytes than asked for only at the file's end.
     ///

@@ -74,6 +74,7 @@ struct Segment {
     file: Arc<dyn VfsFile>,
 }
 
+#[derive(Default)]
 struct State {
     /// Oldest first; the last one is being written.
     segments: VecDeque<Segment>,
@@ -93,15 +94,10 @@ struct State {
 
 impl State {
     fn check(&self) {
-        assert!(self.synced <= self.written, "synced {} > written {}", self.synced, self.written);
-        assert!(self.written <= self.end, "written {} > end {}", self.written, self.end);
-        assert!(
-            self.busy || self.end - self.written == self.pending.len() as u64,
-            "{} bytes pending between {} and {}",
-            self.pending.len(),
-            self.written,
-            self.end
-        );
+        let State { synced, written, end, .. } = *self;
+        assert!(synced <= written && written <= end, "{synced} <= {written} <= {end} must hold");
+        let pending = self.pending.len() as u64;
+        assert!(self.busy || end - written == pending, "{pending} bytes from {written} to {end}");
     }
 
     /// Whether the newest segment has room for `bytes` more.
@@ -149,18 +145,8 @@ impl WalManager {
             let bytes = file.len().map_err(|e| KernelError::io("measure a log segment", e))?;
             open.push_back(Segment { start, bytes, file });
         }
-        let state = State {
-            segments: open,
-            spares,
-            dirty: Vec::new(),
-            pending: Vec::new(),
-            reserve: Vec::new(),
-            end,
-            written: end,
-            synced: end,
-            busy: false,
-            failed: None,
-        };
+        let (written, synced) = (end, end);
+        let state = State { segments: open, spares, end, written, synced, ..State::default() };
         let segment_bytes = segment_bytes.max(WAL_SEGMENT_BYTES_MIN).next_multiple_of(FRAME_ALIGN);
         Ok(WalManager {
             vfs,

@@ -64,7 +64,8 @@ const MAGIC: &[u8; 8] = b"SOCHWAL\0";
 const VERSION: u32 = 1;
 const PAYLOAD_BYTES_MIN: usize = 8 + 1;
 const _: () = assert!(FRAME_HEADER_BYTES == 24, "the table above says 24");
-const _: () = assert!(SEGMENT_HEADER_BYTES % FRAME_ALIGN == 0, "frames stay aligned in the file");
+const _: () =
+    assert!(SEGMENT_HEADER_BYTES.is_multiple_of(FRAME_ALIGN), "frames stay aligned in the file");
 
 /// The kinds of records, by their tags on disk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -180,7 +181,7 @@ pub(crate) fn encode_frame(out: &mut Vec<u8>, lsn: u64, synced: u64, payload: &[
     assert!(synced <= lsn, "a frame at {lsn} cannot know that {synced} is on disk");
     let start = out.len();
     codec::put_u32(out, 0);
-    codec::put_u32(out, u32::try_from(payload.len()).expect("bounded by the assert above").into());
+    codec::put_u32(out, u32::try_from(payload.len()).expect("bounded by the assert above"));
     codec::put_u64(out, lsn);
     codec::put_u64(out, synced);
     out.extend_from_slice(payload);

@@ -5,8 +5,8 @@ mod engine;
 
 use engine::{Engine, Fault, Shrink};
 use sochdb_kernel::plugin::{CompressionExtension, StorageExtension};
-use sochdb_kernel::vfs::MemoryVfs;
 use sochdb_kernel::{Environment, ErrorKind, Kernel, Options, TableOptions};
+use sochdb_sim::MemoryVfs;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 

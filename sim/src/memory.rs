@@ -1,7 +1,7 @@
 //! A directory in memory: for tests, and for databases that need not outlive their process.
 
-use super::{OpenMode, Vfs, VfsFile, VfsLock};
 use parking_lot::{Mutex, RwLock};
+use sochdb_kernel::vfs::{OpenMode, Vfs, VfsFile, VfsLock};
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::sync::Arc;

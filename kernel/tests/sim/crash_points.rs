@@ -1,0 +1,205 @@
+//! Every crash point: recorded workloads cut after every call that changes the disk.
+//!
+//! A workload runs once; its calls are recorded with marks where commits begin and return. Then a
+//! second disk repeats the calls one by one, and after each the power goes: with few unsynced
+//! operations every subset of them survives, with many a sample, and single writes tear. Each image is
+//! opened. What was acknowledged is there; the commit in flight is wholly there or wholly gone;
+//! `check()` finds nothing; a new commit is taken and survives the next power cut. For a part of the
+//! images the power goes a second time, during recovery. And at every point the process alone dies: the
+//! database opens from what the operating system still has in memory, shows it, and what it has shown
+//! survives a power cut right after.
+
+use crate::sim_disk::{Call, Disk, Fate, Mark, random_fates};
+use crate::sim_vfs::SimVfs;
+use crate::workload::{self, Shape, State};
+use crate::{either, is_release_proof, replay, seed, size};
+use fastrand::Rng;
+
+/// Above this many unsynced operations their subsets are sampled.
+fn exhaustive_max() -> usize {
+    if is_release_proof() { 10 } else { 4 }
+}
+
+struct Tally {
+    images: u64,
+    in_recovery: u64,
+    restarts: u64,
+    points: u64,
+}
+
+/// The ways in which the last operations may survive. Subsets without the newest operation were seen
+/// one call earlier, so `fresh` asks for all of them and otherwise only those with it are drawn.
+fn choices(count: usize, newest: Option<usize>, rng: &mut Rng) -> Vec<Vec<Fate>> {
+    let mut all = Vec::new();
+    if count <= exhaustive_max() {
+        for bits in 0..1u32 << count {
+            let kept = |i: usize| bits & (1 << i) != 0;
+            if newest.is_none_or(kept) {
+                let fate = |i| if kept(i) { Fate::Kept } else { Fate::Lost };
+                all.push((0..count).map(fate).collect::<Vec<_>>());
+            }
+        }
+    } else {
+        all.extend((0..either(8, 200)).map(|_| random_fates(count, rng)));
+    }
+    for _ in 0..if count == 0 { 0 } else { either(2, 20) } {
+        let mut fates: Vec<Fate> = random_fates(count, rng);
+        let torn = newest.unwrap_or_else(|| rng.usize(0..count));
+        fates[torn] = Fate::Torn(rng.u64(..));
+        all.push(fates);
+    }
+    all
+}
+
+/// The power goes `during` the opening of `image`: anywhere, any part kept; then it opens for good.
+fn crash_in_recovery(image: &Disk, rng: &mut Rng) -> Option<Disk> {
+    let vfs = SimVfs::new(image.clone(), rng.u64(..));
+    vfs.record();
+    drop(workload::open(&vfs));
+    let calls: Vec<Call> = vfs.take_trace();
+    if calls.is_empty() {
+        return None;
+    }
+    let mut disk = image.clone();
+    calls[..=rng.usize(0..calls.len())].iter().for_each(|call| disk.apply(call));
+    Some(disk.crash_randomly(rng))
+}
+
+/// Opens `image` and judges it; `deep` adds a commit and a second power cut.
+fn judge(
+    image: &Disk,
+    states: &[State],
+    least: usize,
+    most: usize,
+    deep: bool,
+) -> Result<(), String> {
+    let vfs = SimVfs::new(image.clone(), 0);
+    let kernel = workload::open(&vfs).map_err(|error| format!("does not open: {error}"))?;
+    let count = workload::judge_prefix(&kernel, states, least, most)?;
+    if !deep {
+        return Ok(());
+    }
+    workload::commit_probe(&kernel).map_err(|error| format!("takes no new commit: {error}"))?;
+    let cut = vfs.disk();
+    drop(kernel);
+    let cut = cut.crash(&vec![Fate::Lost; cut.pending_count()]);
+    let kernel = workload::open(&SimVfs::new(cut, 0))
+        .map_err(|error| format!("does not open after the second power cut: {error}"))?;
+    let mut found =
+        workload::contents(&kernel).map_err(|error| format!("second reading: {error}"))?;
+    if !workload::take_probe(&mut found) {
+        return Err("the commit after recovery was lost".to_owned());
+    }
+    match workload::difference(&found, &states[count]) {
+        Some(difference) => Err(format!("after the second power cut: {difference}")),
+        None => workload::check(&kernel),
+    }
+}
+
+fn every_cut(seed: u64, shape: Shape, tally: &mut Tally) {
+    let mut rng = Rng::with_seed(seed);
+    let txns = workload::generate(&mut rng, shape);
+    let states = workload::states(&txns);
+    let vfs = SimVfs::new(Disk::default(), seed);
+    vfs.record();
+    let kernel = workload::run(&vfs, &txns);
+    kernel.close().expect("a healthy disk closes");
+    let calls = vfs.take_trace();
+
+    let mut disk = Disk::default();
+    let (mut started, mut acked, mut durable) = (0, 0, 0);
+    for (point, call) in calls.iter().enumerate() {
+        let before = disk.pending_count();
+        disk.apply(call);
+        match call {
+            Call::Mark(Mark::Started(txn)) => started = txn + 1,
+            Call::Mark(Mark::Acked { txn, durable: promised }) => {
+                acked = txn + 1;
+                durable = if *promised { acked } else { durable };
+            }
+            _ => {}
+        }
+        if matches!(call, Call::Mark(Mark::Started(_) | Mark::Acked { durable: false, .. })) {
+            continue;
+        }
+        tally.points += 1;
+        tally.restarts += 1;
+        if let Err(problem) = judge(&disk.restart(), &states, acked, started, true) {
+            panic!(
+                "seed {seed}, {shape:?}, call {point} of {}, the process died there: {problem}\n{}",
+                calls.len(),
+                replay("crash_points", crate::seed())
+            );
+        }
+        let count = disk.pending_count();
+        // The newest operation's place in the list is only known when it is a name (they come last).
+        let name = matches!(call, Call::Create { .. } | Call::Remove { .. } | Call::Rename { .. });
+        let newest = (name && before < count).then(|| count - 1);
+        for fates in choices(count, newest, &mut rng) {
+            let image = disk.crash(&fates);
+            tally.images += 1;
+            let deep = tally.images.is_multiple_of(either(4, 1));
+            let verdict = judge(&image, &states, durable, started, deep);
+            if let Err(problem) = verdict {
+                panic!(
+                    "seed {seed}, {shape:?}, call {point} of {}, kept {fates:?}: {problem}\n{}",
+                    calls.len(),
+                    replay("crash_points", crate::seed())
+                );
+            }
+            if !tally.images.is_multiple_of(either(6, 2)) {
+                continue;
+            }
+            let Some(image) = crash_in_recovery(&image, &mut rng) else { continue };
+            tally.images += 1;
+            tally.in_recovery += 1;
+            if let Err(problem) = judge(&image, &states, durable, started, false) {
+                panic!(
+                    "seed {seed}, {shape:?}, call {point}, kept {fates:?}, \
+                     crashed again in recovery: {problem}\n{}",
+                    replay("crash_points", crate::seed())
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn crash_points_keep_every_acknowledged_commit() {
+    let seed = seed();
+    let mut tally = Tally { images: 0, in_recovery: 0, restarts: 0, points: 0 };
+    let runs = size(24, 240);
+    for run in 0..runs {
+        let shape =
+            Shape { txns: 24, big_values: run % 3 == 1, lazy: run % 3 == 2, reopens: run % 2 == 1 };
+        every_cut(seed + run, shape, &mut tally);
+    }
+    let Tally { images, in_recovery, restarts, points } = tally;
+    println!(
+        "crash points: {images} images of {points} points in {runs} workloads, \
+         {in_recovery} of them cut again in recovery, {restarts} restarts of the process before the cut, \
+         none wrong; seed {seed}"
+    );
+}
+
+/// The log's first segment is empty, too small for the frame, and followed by one of the same start.
+#[test]
+fn crash_points_after_a_first_commit_larger_than_a_log_segment() {
+    let vfs = SimVfs::new(Disk::default(), 0);
+    let kernel = workload::open(&vfs).expect("a healthy disk opens");
+    let mut tx = kernel.begin().unwrap();
+    tx.create_table("t", Default::default()).unwrap();
+    tx.put("t", b"huge", &vec![7; 200_000]).unwrap();
+    tx.commit().unwrap();
+    kernel.checkpoint().unwrap();
+    for number in 0..20u8 {
+        let mut tx = kernel.begin().unwrap();
+        tx.put("t", &[number], &[number; 3000]).unwrap();
+        tx.commit().unwrap();
+        let cut = vfs.disk();
+        let cut = SimVfs::new(cut.crash(&vec![Fate::Lost; cut.pending_count()]), 0);
+        let again = workload::open(&cut).expect("opens after a power cut");
+        let rows = again.begin_read().unwrap().scan("t", ..).unwrap().count();
+        assert_eq!(rows, 2 + usize::from(number), "rows after commit {number} and a power cut");
+    }
+}

@@ -1,0 +1,330 @@
+//! The command line, as clap reads it. Each doc comment below is the help text a user sees.
+
+use super::failure::EXIT_CODES_HELP;
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use std::path::PathBuf;
+
+/// An embedded ACID database with sandboxed WebAssembly plugins.
+#[derive(Debug, Parser)]
+#[command(
+    name = "sochdb",
+    version,
+    max_term_width = 100,
+    subcommand_required = true,
+    arg_required_else_help = true,
+    after_help = "Start with `sochdb demo`, or:\n  \
+        sochdb import words.jsonl --table words --key id\n  \
+        sochdb get words 42\n  \
+        sochdb scan words --limit 10",
+    after_long_help = EXIT_CODES_HELP,
+)]
+pub struct Cli {
+    #[command(flatten)]
+    pub common: Common,
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What every command takes.
+#[derive(Debug, Clone, Args)]
+pub struct Common {
+    /// The database's directory.
+    #[arg(
+        short,
+        long = "db",
+        value_name = "DIR",
+        env = "SOCHDB_DB",
+        default_value = "sochdb-data",
+        global = true
+    )]
+    pub directory: PathBuf,
+    /// Print what a program would read: JSON objects, one a line for rows.
+    #[arg(long, global = true)]
+    pub json: bool,
+    /// A folder of plugin manifests (TOML) to load besides the bundled plugins; may be given again.
+    #[arg(long = "plugin-dir", value_name = "DIR", global = true)]
+    pub plugin_dirs: Vec<PathBuf>,
+    /// When a commit counts as done: after its own sync, after the next one (10 ms at most), or at once.
+    #[arg(long, value_enum, default_value_t = Sync::Fsync, global = true)]
+    pub sync: Sync,
+}
+
+/// How durable a commit is when it returns.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Sync {
+    /// On disk before the commit returns.
+    Fsync,
+    /// With the operating system at once, on disk within 10 ms: a killed process loses nothing.
+    Delayed,
+    /// With the operating system at once, on disk when it likes.
+    None,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Show what the database does, on real data, with a crash in the middle.
+    ///
+    /// Imports some thousand rows of WordNet with their sentence embeddings, queries them, kills a
+    /// writing process, recovers, verifies every acknowledged row and prints what it measured. Exits
+    /// with 1 when any verification fails.
+    Demo(Demo),
+    /// Create, list and drop tables.
+    #[command(subcommand)]
+    Table(Table),
+    /// Write one row.
+    #[command(after_help = "Examples:\n  \
+        sochdb put settings colour blue             an untyped table: key and value\n  \
+        sochdb put words id=7 text='a word'         a typed table: column=value\n  \
+        sochdb put words '{\"id\": 7, \"text\": \"hi\"}'  a typed table: a JSON object")]
+    Put(Put),
+    /// Print one row; exits with 3 when it is not there.
+    #[command(
+        after_help = "Examples:\n  sochdb get settings colour\n  sochdb get words noun.food n07891726"
+    )]
+    Get(Get),
+    /// Remove one row; exits with 3 when it is not there.
+    Delete(Delete),
+    /// Print rows in the order of their keys.
+    #[command(after_help = "Examples:\n  \
+        sochdb scan settings --prefix user/ --limit 20\n  \
+        sochdb scan words --from 100 --to 200 --reverse\n  \
+        sochdb scan words --prefix noun.food --columns synset,text   every key with this first column")]
+    Scan(Scan),
+    /// Load a JSONL or CSV file into a table.
+    ///
+    /// A table that does not exist is created. Its columns are taken from the first rows of the file;
+    /// --column says otherwise. Without --key the column `id` is the key.
+    ///
+    /// Rows are committed in batches. A bad row ends the import with its file, line and column; nothing
+    /// of its batch is applied, and the message says how many rows were committed before.
+    #[command(after_help = "Examples:\n  \
+        sochdb import words.jsonl --table words --key id\n  \
+        sochdb import trips.csv --table trips --key city --key day --column day:timestamp\n  \
+        generate | sochdb import - --format jsonl --table events")]
+    Import(Import),
+    /// Write a table as JSONL or CSV; `import` reads both back.
+    Export(Export),
+    /// Walk every page, segment and log record and say what is wrong; exits with 5 if anything is.
+    Check,
+    /// Print sizes and counters.
+    Stats(Stats),
+    /// Look at plugins.
+    #[command(subcommand)]
+    Plugin(Plugin),
+    /// Print the completion script for a shell.
+    #[command(
+        after_help = "Example:\n  sochdb completions bash > ~/.local/share/bash-completion/completions/sochdb"
+    )]
+    Completions {
+        /// Which shell.
+        shell: clap_complete::Shell,
+    },
+    /// The process that the demo and the tests kill: writes batches and acknowledges each.
+    #[command(hide = true)]
+    CrashWriter(CrashWriter),
+}
+
+#[derive(Debug, Args)]
+pub struct Demo {
+    /// Where to create the demo's database, to look at it afterwards; must be empty or missing.
+    /// Without it a temporary directory is used and removed.
+    #[arg(long, value_name = "DIR")]
+    pub dir: Option<PathBuf>,
+    /// How many rows of the data set to import.
+    #[arg(long, value_name = "N", default_value_t = 4000, value_parser = clap::value_parser!(u32).range(100..=4000))]
+    pub rows: u32,
+    /// The codec plugin of the demo's tables; `none` for none.
+    #[arg(long, value_name = "NAME", default_value = "lz4")]
+    pub codec: String,
+    /// The storage engine of the demo's tables; the kernel's own tree unless named.
+    #[arg(long, value_name = "NAME")]
+    pub storage: Option<String>,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Table {
+    /// Create a table, and the database with it if there is none.
+    #[command(after_help = "Examples:\n  \
+        sochdb table create settings                                      untyped: bytes to bytes\n  \
+        sochdb table create words --column id:int64 --column text:string? --key id --codec lz4\n  \
+        sochdb table create docs --column id:string --column v:'vector(384)' --key id\n\n\
+        Types: bool, int64, float64, string, bytes, timestamp, vector(N); a trailing ? allows null.")]
+    Create(TableCreate),
+    /// List tables.
+    List,
+    /// Remove a table with all its rows.
+    Drop {
+        /// The table's name.
+        name: String,
+    },
+}
+
+#[derive(Debug, Args)]
+pub struct TableCreate {
+    /// The table's name.
+    pub name: String,
+    #[command(flatten)]
+    pub shape: Shape,
+}
+
+/// What a new table is like.
+#[derive(Debug, Default, Args)]
+pub struct Shape {
+    /// A column as NAME:TYPE; may be given again.
+    #[arg(long = "column", value_name = "NAME:TYPE")]
+    pub columns: Vec<String>,
+    /// A column of the key; given again, the next one.
+    #[arg(long = "key", value_name = "COLUMN")]
+    pub key: Vec<String>,
+    /// The storage engine, a plugin's name; the kernel's own tree unless named.
+    #[arg(long, value_name = "NAME")]
+    pub storage: Option<String>,
+    /// The codec, a plugin's name; blocks and large values of the table are compressed with it.
+    #[arg(long, value_name = "NAME")]
+    pub codec: Option<String>,
+    /// A setting of the storage engine; may be given again.
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    pub settings: Vec<String>,
+}
+
+#[derive(Debug, Args)]
+pub struct Put {
+    /// The table's name.
+    pub table: String,
+    /// KEY VALUE, or for a typed table COLUMN=VALUE ... or one JSON object.
+    #[arg(required = true, value_name = "ROW", allow_negative_numbers = true)]
+    pub row: Vec<String>,
+    /// Key and value are written as hexadecimal digits.
+    #[arg(long)]
+    pub hex: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct Get {
+    /// The table's name.
+    pub table: String,
+    /// The key; for a typed table the values of its key columns.
+    #[arg(required = true, allow_negative_numbers = true)]
+    pub key: Vec<String>,
+    /// Keys and values are hexadecimal digits.
+    #[arg(long)]
+    pub hex: bool,
+    /// Print the value's bytes as they are and nothing else.
+    #[arg(long, conflicts_with_all = ["hex", "json"])]
+    pub raw: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct Delete {
+    /// The table's name.
+    pub table: String,
+    /// The key; for a typed table the values of its key columns.
+    #[arg(required = true, allow_negative_numbers = true)]
+    pub key: Vec<String>,
+    /// The key is written as hexadecimal digits.
+    #[arg(long)]
+    pub hex: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct Scan {
+    /// The table's name.
+    pub table: String,
+    /// Only keys that begin with this; for a typed table the value of the first key column, given
+    /// again the second and so on.
+    #[arg(long, value_name = "KEY", conflicts_with_all = ["from", "to"], allow_negative_numbers = true)]
+    pub prefix: Vec<String>,
+    /// Only keys from here on, this one included.
+    #[arg(long, value_name = "KEY", allow_negative_numbers = true)]
+    pub from: Vec<String>,
+    /// Only keys before this one.
+    #[arg(long, value_name = "KEY", allow_negative_numbers = true)]
+    pub to: Vec<String>,
+    /// At most so many rows.
+    #[arg(long, value_name = "N")]
+    pub limit: Option<usize>,
+    /// The greatest key first.
+    #[arg(long)]
+    pub reverse: bool,
+    /// Only these columns of a typed table, in this order.
+    #[arg(long, value_name = "COLUMN,...", value_delimiter = ',')]
+    pub columns: Vec<String>,
+    /// Keys and values are hexadecimal digits.
+    #[arg(long)]
+    pub hex: bool,
+}
+
+/// A format of rows in a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// One JSON object a line.
+    Jsonl,
+    /// Comma-separated values; the first line names the columns.
+    Csv,
+}
+
+#[derive(Debug, Args)]
+pub struct Import {
+    /// The file to read; `-` is standard input.
+    pub file: PathBuf,
+    /// The table to write to; without it the file's name says.
+    #[arg(long, value_name = "NAME")]
+    pub table: Option<String>,
+    #[command(flatten)]
+    pub shape: Shape,
+    /// The file's format; without it the file's name says.
+    #[arg(long, value_enum)]
+    pub format: Option<Format>,
+    /// How many rows one transaction holds.
+    #[arg(long, value_name = "N", default_value_t = 1000, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    pub batch_rows: u32,
+}
+
+#[derive(Debug, Args)]
+pub struct Export {
+    /// The table's name.
+    pub table: String,
+    /// The file to write, which must not exist; standard output without it.
+    #[arg(short, long, value_name = "FILE")]
+    pub output: Option<PathBuf>,
+    /// The format; without it the file's name says, and JSONL on standard output.
+    #[arg(long, value_enum)]
+    pub format: Option<Format>,
+}
+
+#[derive(Debug, Args)]
+pub struct Stats {
+    /// The metrics as the Prometheus plugin renders them.
+    #[arg(long, conflicts_with = "json")]
+    pub prometheus: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Plugin {
+    /// List the plugins that would be loaded with a database.
+    List,
+    /// Say everything about one plugin without running it.
+    Inspect {
+        /// The name of a plugin, or the path of a manifest (`.toml`).
+        plugin: String,
+    },
+}
+
+#[derive(Debug, Args)]
+pub struct CrashWriter {
+    /// Rows in one transaction.
+    #[arg(long, default_value_t = 50)]
+    pub batch_rows: u32,
+    /// Bytes of memtable at which a checkpoint runs, so that it runs often.
+    #[arg(long, default_value_t = 1 << 20)]
+    pub memtable_bytes: usize,
+    /// Ends after so many batches if nobody kills it.
+    #[arg(long, default_value_t = 100_000)]
+    pub batches: u32,
+    /// The codec of the table.
+    #[arg(long)]
+    pub codec: Option<String>,
+    /// The storage engine of the table.
+    #[arg(long)]
+    pub storage: Option<String>,
+}

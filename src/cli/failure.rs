@@ -1,0 +1,150 @@
+//! How the command fails: one line that says what happened, one that says the way out, and an exit
+//! code for scripts.
+//!
+//! | code | name       | meaning                                                             |
+//! |-----:|------------|---------------------------------------------------------------------|
+//! |    0 |            | done                                                                |
+//! |    1 | `Failed`   | the disk, the system or a verification failed                       |
+//! |    2 | `Invalid`  | the command line, a directory, a row or an input makes no sense     |
+//! |    3 | `NotFound` | the database, table, row or plugin named is not there               |
+//! |    4 | `Busy`     | another process has the database, or another transaction came first |
+//! |    5 | `Corrupt`  | bytes are not what was written, or a newer version wrote them       |
+//! |    6 | `Plugin`   | a plugin is missing, was denied something, or failed                |
+
+use sochdb::{EncodingError, ErrorKind, KernelError};
+use std::fmt::Display;
+use std::io;
+
+/// The exit codes, zero aside.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Exit {
+    /// See the table of this module.
+    Failed = 1,
+    /// See the table of this module.
+    Invalid = 2,
+    /// See the table of this module.
+    NotFound = 3,
+    /// See the table of this module.
+    Busy = 4,
+    /// See the table of this module.
+    Corrupt = 5,
+    /// See the table of this module.
+    Plugin = 6,
+}
+
+/// The table above, for `--help`.
+pub const EXIT_CODES_HELP: &str = "\
+Exit codes:
+  0  done
+  1  the disk, the system or a verification failed
+  2  the command line, a directory, a row or an input makes no sense
+  3  the database, table, row or plugin named is not there
+  4  another process has the database, or another transaction came first
+  5  bytes are not what was written, or a newer version wrote them
+  6  a plugin is missing, was denied something, or failed";
+
+/// Why the command ends early.
+#[derive(Debug)]
+pub struct Failure {
+    /// What the process exits with.
+    pub exit: Exit,
+    /// What happened to which thing.
+    pub message: String,
+    /// The way out.
+    pub help: Option<String>,
+    /// The reader of our output went away; nothing is wrong and nobody is there to be told.
+    pub is_broken_pipe: bool,
+}
+
+/// What every step of the command returns.
+pub type Outcome<T = ()> = Result<T, Failure>;
+
+impl Failure {
+    /// A failure without a way out to show.
+    pub fn new(exit: Exit, message: impl Into<String>) -> Failure {
+        Failure { exit, message: message.into(), help: None, is_broken_pipe: false }
+    }
+
+    /// The command line or an input makes no sense.
+    pub fn invalid(message: impl Into<String>) -> Failure {
+        Failure::new(Exit::Invalid, message)
+    }
+
+    /// The same failure with a way out.
+    pub fn help(mut self, help: impl Into<String>) -> Failure {
+        self.help = Some(help.into());
+        self
+    }
+
+    /// The operating system failed while we tried to do `what`.
+    pub fn io(what: impl Display, error: &io::Error) -> Failure {
+        let exit = match error.kind() {
+            io::ErrorKind::NotFound => Exit::NotFound,
+            _ => Exit::Failed,
+        };
+        Failure::new(exit, format!("{what}: {error}"))
+    }
+}
+
+/// Writing to standard output failed.
+impl From<io::Error> for Failure {
+    fn from(error: io::Error) -> Failure {
+        let is_broken_pipe = error.kind() == io::ErrorKind::BrokenPipe;
+        Failure {
+            is_broken_pipe,
+            ..Failure::new(Exit::Failed, format!("standard output: {error}"))
+        }
+    }
+}
+
+impl From<serde_json::Error> for Failure {
+    fn from(error: serde_json::Error) -> Failure {
+        Failure::from(io::Error::from(error))
+    }
+}
+
+impl From<EncodingError> for Failure {
+    fn from(error: EncodingError) -> Failure {
+        Failure::from(KernelError::from(error))
+    }
+}
+
+impl From<KernelError> for Failure {
+    fn from(error: KernelError) -> Failure {
+        let text = error.to_string();
+        let (exit, help) = match error.kind() {
+            ErrorKind::Conflict => (Exit::Busy, Some("run the command again")),
+            ErrorKind::Invalid | ErrorKind::Limit => (Exit::Invalid, None),
+            ErrorKind::NotFound => {
+                (Exit::NotFound, Some("`sochdb table list` shows what is there"))
+            }
+            ErrorKind::Corrupt => (
+                Exit::Corrupt,
+                Some("`sochdb check` lists everything that is damaged; restore a backup"),
+            ),
+            // The kernel has one kind for what another attempt or another program may mend; a script
+            // wants to know which. A test holds these words and the kernel's together.
+            ErrorKind::Unavailable if text.contains("another process or handle has it open") => (
+                Exit::Busy,
+                Some("wait for the other process to end, or name another directory with --db"),
+            ),
+            ErrorKind::Unavailable if text.contains("is newer than this program's") => {
+                (Exit::Corrupt, Some("`sochdb --version` shows which version this is"))
+            }
+            ErrorKind::Unavailable | ErrorKind::Closed => (Exit::Failed, None),
+            ErrorKind::Plugin => (
+                Exit::Plugin,
+                Some("`sochdb plugin list` shows what is loaded; --plugin-dir adds a folder"),
+            ),
+        };
+        // The exit code and `error:` say that already.
+        let message =
+            text.strip_prefix("invalid: ").or(text.strip_prefix("unavailable: ")).unwrap_or(&text);
+        let failure = Failure::new(exit, message);
+        match help {
+            Some(help) => failure.help(help),
+            None => failure,
+        }
+    }
+}

@@ -1,0 +1,154 @@
+//! The command line program: arguments in, one room per group of commands, an exit code out.
+//!
+//! ```text
+//!   args     what can be said           failure  exit codes, `error:` and `help:` lines
+//!   text     values and rows as text    screen   where results go, tables, numbers for people
+//!   tables   table create, list, drop   rows     put, get, delete, scan
+//!   import   files in                   export   files out
+//!   inspect  check, stats               plugins  plugin list, inspect
+//!   demo     the whole path, alive      dataset  the demo's rows    crash  writer to be killed
+//! ```
+
+mod args;
+mod crash;
+mod dataset;
+mod demo;
+mod export;
+mod failure;
+mod import;
+mod inspect;
+mod plugins;
+mod rows;
+mod screen;
+mod tables;
+mod text;
+
+use args::{Cli, Command, Common, Sync};
+use clap::{CommandFactory, Parser};
+use failure::{Exit, Failure, Outcome};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use screen::Screen;
+use sochdb::{Database, DatabaseBuilder, Durability, Options};
+use std::process::ExitCode;
+
+/// Reads the command line, does what it says, and returns what the process exits with.
+pub fn main() -> ExitCode {
+    let Cli { common, command } = Cli::parse();
+    let mut session = Session { screen: Screen::new(common.json), common };
+    let done = run(&mut session, command).and_then(|()| session.screen.flush());
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) if failure.is_broken_pipe => ExitCode::SUCCESS,
+        Err(failure) => {
+            // Results that were already there come first, also where both go to one terminal.
+            let _ = session.screen.flush();
+            report(&failure);
+            ExitCode::from(failure.exit as u8)
+        }
+    }
+}
+
+fn run(session: &mut Session, command: Command) -> Outcome {
+    match command {
+        Command::Demo(args) => demo::demo(session, &args),
+        Command::Table(command) => tables::table(session, command),
+        Command::Put(args) => rows::put(session, &args),
+        Command::Get(args) => rows::get(session, &args),
+        Command::Delete(args) => rows::delete(session, &args),
+        Command::Scan(args) => rows::scan(session, &args),
+        Command::Import(args) => import::import(session, &args),
+        Command::Export(args) => export::export(session, &args),
+        Command::Check => inspect::check(session),
+        Command::Stats(args) => inspect::stats(session, &args),
+        Command::Plugin(command) => plugins::plugin(session, command),
+        Command::Completions { shell } => {
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Cli::command(), "sochdb", &mut script);
+            session.screen.bytes(&script)
+        }
+        Command::CrashWriter(args) => crash::write_until_killed(session, &args),
+    }
+}
+
+fn report(failure: &Failure) {
+    let error = console::style("error:").red().bold().for_stderr();
+    eprintln!("{error} {}", failure.message);
+    if let Some(help) = &failure.help {
+        let label = console::style("help:").cyan().for_stderr();
+        eprintln!("{label} {help}");
+    }
+}
+
+/// How a command opens its database.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Access {
+    /// The database exists; nothing on disk changes.
+    Read,
+    /// The database exists.
+    Write,
+    /// The database is created if the directory is missing or empty.
+    Create,
+}
+
+/// One run of the command: where it writes and what all commands were told.
+struct Session {
+    screen: Screen,
+    common: Common,
+}
+
+impl Session {
+    /// Opens the database that the command line names.
+    fn open(&self, access: Access) -> Outcome<Database> {
+        self.common.open(access)
+    }
+}
+
+impl Common {
+    /// Opens the database that the command line names.
+    fn open(&self, access: Access) -> Outcome<Database> {
+        let opened = self.builder(access).open(&self.directory);
+        opened.map_err(|error| match Failure::from(error) {
+            missing if missing.exit == Exit::NotFound => missing.help(
+                "`sochdb table create` and `sochdb import` make a database; --db says where it is",
+            ),
+            other => other,
+        })
+    }
+
+    /// What the command line says of every database it opens.
+    fn builder(&self, access: Access) -> DatabaseBuilder {
+        let builder = Database::builder()
+            .options(self.options())
+            .create(access == Access::Create)
+            .read_only(access == Access::Read);
+        self.plugin_dirs.iter().fold(builder, DatabaseBuilder::plugin_dir)
+    }
+
+    /// What the command line says of the kernel.
+    fn options(&self) -> Options {
+        let durability = match self.sync {
+            Sync::Fsync => Durability::Fsync,
+            Sync::Delayed => Durability::FsyncDelayed(10_000),
+            Sync::None => Durability::None,
+        };
+        Options { durability, ..Options::default() }
+    }
+
+    /// The word for the sync mode, as the command line takes it.
+    fn sync_name(&self) -> &'static str {
+        match self.sync {
+            Sync::Fsync => "fsync",
+            Sync::Delayed => "delayed",
+            Sync::None => "none",
+        }
+    }
+}
+
+/// A progress bar on standard error; it draws only where that is a terminal.
+fn progress_bar(length: Option<u64>, template: &str) -> ProgressBar {
+    let bar = length.map_or_else(ProgressBar::no_length, ProgressBar::new);
+    bar.set_draw_target(ProgressDrawTarget::stderr());
+    bar.with_style(
+        ProgressStyle::with_template(template).expect("templates are ours and well formed"),
+    )
+}

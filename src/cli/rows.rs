@@ -1,0 +1,312 @@
+//! `put`, `get`, `delete` and `scan`: rows by their keys, typed or as plain bytes.
+
+use super::args::{Delete, Get, Put, Scan};
+use super::failure::{Exit, Failure, Outcome};
+use super::screen::{Screen, grid, lines};
+use super::tables::key_names;
+use super::text::{
+    CELL_CHARS, JsonPair, JsonRow, absent, cell_text, hex, parse_hex, row_from_json, shorten,
+    value_from_text,
+};
+use super::{Access, Session};
+use serde_json::json;
+use sochdb::{KeyRange, Schema, Transaction, Value};
+use std::ops::Bound;
+
+/// Rows of a human-readable scan that are laid out together: a table's columns need to see each other.
+const SCAN_TABLE_ROWS: usize = 500;
+
+/// Writes one row.
+pub fn put(session: &mut Session, args: &Put) -> Outcome {
+    let db = session.open(Access::Write)?;
+    let schema = db.begin_read()?.table(&args.table)?.options.schema;
+    let (key, value) = match &schema {
+        None => untyped_row(args)?,
+        Some(schema) => {
+            let row = typed_row(args, schema)?;
+            (schema.encode_key(&row)?, schema.encode_row(&row)?)
+        }
+    };
+    db.run(|tx| tx.put(&args.table, &key, &value))?;
+    db.close()?;
+    match session.screen.json {
+        true => session.screen.object(&json!({ "table": args.table, "rows_put": 1 })),
+        false => Ok(()),
+    }
+}
+
+fn untyped_row(args: &Put) -> Outcome<(Vec<u8>, Vec<u8>)> {
+    match args.row.as_slice() {
+        [key, value] => Ok((bytes(key, args.hex)?, bytes(value, args.hex)?)),
+        other => Err(Failure::invalid(format!(
+            "table '{}' is untyped and takes a key and a value, not {} words",
+            args.table,
+            other.len()
+        ))
+        .help(format!("sochdb put {} KEY VALUE; quote what holds blanks", args.table))),
+    }
+}
+
+fn typed_row(args: &Put, schema: &Schema) -> Outcome<Vec<Value>> {
+    let at = |(column, what): (Option<String>, String)| match column {
+        Some(column) => Failure::invalid(format!("column '{column}': {what}")),
+        None => Failure::invalid(what),
+    };
+    if let [object] = args.row.as_slice()
+        && object.starts_with('{')
+    {
+        let object = serde_json::from_str(object)
+            .map_err(|error| Failure::invalid(format!("the row is not a JSON object: {error}")))?;
+        return row_from_json(&object, schema).map_err(at);
+    }
+    let mut row: Vec<Option<Value>> = vec![None; schema.columns.len()];
+    for word in &args.row {
+        let (name, text) = word.split_once('=').ok_or_else(|| {
+            Failure::invalid(format!("'{word}' is not COLUMN=VALUE")).help(format!(
+                "table '{}' is typed; give COLUMN=VALUE for each column, or one JSON object",
+                args.table
+            ))
+        })?;
+        let position = column_position(schema, name, &args.table)?;
+        let column = &schema.columns[position];
+        let value =
+            value_from_text(text, column).map_err(|what| at((Some(column.name.clone()), what)))?;
+        row[position] = Some(value);
+    }
+    let filled = row.into_iter().zip(&schema.columns);
+    filled
+        .map(|(value, column)| value.map_or_else(|| absent(column), Ok))
+        .collect::<Result<_, _>>()
+        .map_err(at)
+}
+
+fn column_position(schema: &Schema, name: &str, table: &str) -> Outcome<usize> {
+    schema.columns.iter().position(|column| column.name == name).ok_or_else(|| {
+        let names: Vec<_> = schema.columns.iter().map(|column| column.name.as_str()).collect();
+        Failure::invalid(format!("table '{table}' has no column '{name}'"))
+            .help(format!("its columns are {}", names.join(", ")))
+    })
+}
+
+/// Prints one row.
+pub fn get(session: &mut Session, args: &Get) -> Outcome {
+    let db = session.open(Access::Read)?;
+    let tx = db.begin_read()?;
+    let schema = tx.table(&args.table)?.options.schema;
+    let key = whole_key(schema.as_ref(), &args.key, args.hex, &args.table)?;
+    let value = tx.get(&args.table, &key)?.ok_or_else(|| no_row(&args.table, &args.key))?;
+    let screen = &mut session.screen;
+    if args.raw {
+        return screen.bytes(&value);
+    }
+    match schema {
+        None if screen.json => screen.object(&JsonPair { key: &key, value: &value, hex: args.hex }),
+        None => screen.line(bytes_text(&value, args.hex)),
+        Some(schema) => {
+            let row = schema.decode(&key, &value)?;
+            let columns: Vec<usize> = (0..row.len()).collect();
+            if screen.json {
+                return screen.object(&JsonRow { schema: &schema, row: &row, columns: &columns });
+            }
+            let name = |position: &usize| schema.columns[*position].name.clone();
+            screen
+                .pairs(columns.iter().map(|position| (name(position), cell_text(&row[*position]))))
+        }
+    }
+}
+
+/// Removes one row.
+pub fn delete(session: &mut Session, args: &Delete) -> Outcome {
+    let db = session.open(Access::Write)?;
+    let schema = db.begin_read()?.table(&args.table)?.options.schema;
+    let key = whole_key(schema.as_ref(), &args.key, args.hex, &args.table)?;
+    let was_there = db.run(|tx| {
+        let was_there = tx.get(&args.table, &key)?.is_some();
+        if was_there {
+            tx.delete(&args.table, &key)?;
+        }
+        Ok(was_there)
+    })?;
+    db.close()?;
+    match (was_there, session.screen.json) {
+        (false, _) => Err(no_row(&args.table, &args.key)),
+        (true, true) => session.screen.object(&json!({ "table": args.table, "rows_deleted": 1 })),
+        (true, false) => Ok(()),
+    }
+}
+
+fn no_row(table: &str, key: &[String]) -> Failure {
+    Failure::new(
+        Exit::NotFound,
+        format!("table '{table}' has no row with the key {}", key.join(" ")),
+    )
+}
+
+/// Prints rows in key order.
+pub fn scan(session: &mut Session, args: &Scan) -> Outcome {
+    let db = session.open(Access::Read)?;
+    let tx = db.begin_read()?;
+    let schema = tx.table(&args.table)?.options.schema;
+    let columns = match &schema {
+        None if args.columns.is_empty() => Vec::new(),
+        None => {
+            let help = "leave --columns out: an untyped table has a key and a value";
+            return Err(
+                Failure::invalid(format!("table '{}' has no columns", args.table)).help(help)
+            );
+        }
+        Some(schema) if args.columns.is_empty() => (0..schema.columns.len()).collect(),
+        Some(schema) => {
+            let position = |name: &String| column_position(schema, name, &args.table);
+            args.columns.iter().map(position).collect::<Outcome<Vec<_>>>()?
+        }
+    };
+    let show = Show { schema: schema.as_ref(), columns: &columns, hex: args.hex };
+    let mut chunk = Vec::new();
+    for row in rows_of(&tx, args, schema.as_ref())? {
+        let (key, value) = row?;
+        if session.screen.json {
+            show.object(&mut session.screen, &key, &value)?;
+            continue;
+        }
+        chunk.push(show.cells(&key, &value)?);
+        if chunk.len() == SCAN_TABLE_ROWS {
+            show.table(&mut session.screen, &mut chunk)?;
+        }
+    }
+    if chunk.is_empty() { Ok(()) } else { show.table(&mut session.screen, &mut chunk) }
+}
+
+type ScannedRow = sochdb::KernelResult<(Vec<u8>, sochdb::Slice)>;
+
+fn rows_of<'a>(
+    tx: &'a Transaction,
+    args: &Scan,
+    schema: Option<&Schema>,
+) -> Outcome<Box<dyn Iterator<Item = ScannedRow> + 'a>> {
+    let range = key_range(args, schema)?;
+    let rows = match args.reverse {
+        true => tx.scan_reverse(&args.table, range)?,
+        false => tx.scan(&args.table, range)?,
+    };
+    Ok(Box::new(rows.take(args.limit.unwrap_or(usize::MAX))))
+}
+
+fn key_range(args: &Scan, schema: Option<&Schema>) -> Outcome<KeyRange> {
+    let part = |words: &[String]| match (schema, words) {
+        (Some(schema), words) => typed_key(schema, words, &args.table),
+        (None, [word]) => bytes(word, args.hex),
+        (None, _) => {
+            Err(Failure::invalid(format!("the keys of table '{}' have one part", args.table))
+                .help("give --prefix, --from and --to once"))
+        }
+    };
+    if !args.prefix.is_empty() {
+        return Ok(KeyRange::prefix(&part(&args.prefix)?));
+    }
+    let start =
+        if args.from.is_empty() { Bound::Unbounded } else { Bound::Included(part(&args.from)?) };
+    let end = if args.to.is_empty() { Bound::Unbounded } else { Bound::Excluded(part(&args.to)?) };
+    Ok(KeyRange { start, end })
+}
+
+/// How a scan shows its rows.
+struct Show<'a> {
+    schema: Option<&'a Schema>,
+    columns: &'a [usize],
+    hex: bool,
+}
+
+impl Show<'_> {
+    fn object(&self, screen: &mut Screen, key: &[u8], value: &[u8]) -> Outcome {
+        match self.schema {
+            None => screen.object(&JsonPair { key, value, hex: self.hex }),
+            Some(schema) => {
+                let row = schema.decode(key, value)?;
+                screen.object(&JsonRow { schema, row: &row, columns: self.columns })
+            }
+        }
+    }
+
+    fn cells(&self, key: &[u8], value: &[u8]) -> Outcome<Vec<String>> {
+        Ok(match self.schema {
+            None => {
+                let cell = |bytes| shorten(&bytes_text(bytes, self.hex), CELL_CHARS);
+                vec![cell(key), cell(value)]
+            }
+            Some(schema) => {
+                let row = schema.decode(key, value)?;
+                self.columns.iter().map(|&position| cell_text(&row[position])).collect()
+            }
+        })
+    }
+
+    fn table(&self, screen: &mut Screen, rows: &mut Vec<Vec<String>>) -> Outcome {
+        let mut table = grid();
+        table.set_header(match self.schema {
+            None => vec!["key".to_owned(), "value".to_owned()],
+            Some(schema) => self.columns.iter().map(|&c| schema.columns[c].name.clone()).collect(),
+        });
+        table.add_rows(rows.drain(..));
+        screen.line(lines(&table))
+    }
+}
+
+fn bytes(text: &str, is_hex: bool) -> Outcome<Vec<u8>> {
+    match is_hex {
+        true => parse_hex(text).map_err(Failure::invalid),
+        false => Ok(text.as_bytes().to_vec()),
+    }
+}
+
+/// Bytes for people: as they are where they are text, otherwise escaped.
+fn bytes_text(bytes: &[u8], is_hex: bool) -> String {
+    match std::str::from_utf8(bytes) {
+        _ if is_hex => hex(bytes),
+        Ok(text) if !text.chars().any(|c| c.is_control() && c != '\n' && c != '\t') => {
+            text.to_owned()
+        }
+        _ => bytes.escape_ascii().to_string(),
+    }
+}
+
+fn whole_key(
+    schema: Option<&Schema>,
+    words: &[String],
+    is_hex: bool,
+    table: &str,
+) -> Outcome<Vec<u8>> {
+    match (schema, words) {
+        (None, [word]) => bytes(word, is_hex),
+        (None, _) => Err(Failure::invalid(format!(
+            "the keys of table '{table}' have one part, not {}",
+            words.len()
+        ))
+        .help("quote a key that holds blanks")),
+        (Some(schema), words) if words.len() == schema.key.len() => typed_key(schema, words, table),
+        (Some(schema), words) => Err(Failure::invalid(format!(
+            "the keys of table '{table}' have {} parts, not {}",
+            schema.key.len(),
+            words.len()
+        ))
+        .help(format!("give the values of: {}", key_names(schema).join(", ")))),
+    }
+}
+
+/// The bytes of the key whose first columns have these values.
+fn typed_key(schema: &Schema, words: &[String], table: &str) -> Outcome<Vec<u8>> {
+    if words.len() > schema.key.len() {
+        return Err(Failure::invalid(format!(
+            "the keys of table '{table}' have only {} parts",
+            schema.key.len()
+        ))
+        .help(format!("they are: {}", key_names(schema).join(", "))));
+    }
+    let value = |(word, &position): (&String, &usize)| {
+        let column = &schema.columns[position];
+        value_from_text(word, column)
+            .map_err(|what| Failure::invalid(format!("column '{}': {what}", column.name)))
+    };
+    let values = words.iter().zip(&schema.key).map(value).collect::<Outcome<Vec<_>>>()?;
+    Ok(schema.encode_key_values(&values)?)
+}

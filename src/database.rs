@@ -1,0 +1,238 @@
+//! A database with its plugins and its background thread: what an embedder opens.
+//!
+//! ```text
+//!   Database ── derefs to ──▶ Kernel        transactions, checkpoints, statistics
+//!      ├─ PluginHost                        components, run under limits, registered with the kernel
+//!      └─ background thread                 delayed syncs, checkpoints, telemetry to the observers
+//! ```
+//!
+//! Plugins are loaded before the directory is touched: a bad manifest or component changes nothing on
+//! disk.
+
+use crate::background::Background;
+use crate::telemetry::Telemetry;
+use sochdb_host_abi::{PluginHost, PluginInfo};
+use sochdb_kernel::plugin::{ExtensionCapability, Metric, PluginManager};
+use sochdb_kernel::{Durability, Environment, Kernel, KernelError, KernelResult, Options};
+use std::ops::Deref;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// An open database. Everything a [`Kernel`] can do, a `Database` can.
+///
+/// Share it between threads in an [`Arc`]. Dropping it closes the database; [`close`](Self::close) does
+/// the same and says how it went.
+pub struct Database {
+    kernel: Kernel,
+    host: Option<Arc<PluginHost>>,
+    telemetry: Arc<Telemetry>,
+    background: Option<Background>,
+}
+
+impl Database {
+    /// Opens the database in the directory `path` with the bundled plugins, and makes a new one if the
+    /// directory is empty or missing.
+    ///
+    /// # Errors
+    /// As [`Kernel::open`], and `Unavailable` when this machine cannot run WebAssembly.
+    pub fn open(path: impl AsRef<Path>) -> KernelResult<Database> {
+        Database::builder().open(path)
+    }
+
+    /// Says how to open a database before opening it.
+    pub fn builder() -> DatabaseBuilder {
+        DatabaseBuilder {
+            options: Options::default(),
+            bundled_plugins: true,
+            plugin_dirs: Vec::new(),
+            background: true,
+            telemetry_interval: Duration::from_secs(10),
+        }
+    }
+
+    /// Removes the table `name` with all its rows, in a transaction of its own.
+    ///
+    /// # Errors
+    /// `NotFound` when there is none, otherwise as a commit.
+    pub fn drop_table(&self, name: &str) -> KernelResult<()> {
+        self.run(|tx| tx.drop_table(name))
+    }
+
+    /// What runs the plugins; `None` where the builder asked for none.
+    pub fn plugin_host(&self) -> Option<&PluginHost> {
+        self.host.as_deref()
+    }
+
+    /// Who the loaded plugins are, what they may use and what they have used, sorted by name.
+    pub fn plugins_loaded(&self) -> Vec<PluginInfo> {
+        self.host.iter().flat_map(|host| host.list()).collect()
+    }
+
+    /// Every metric as it is now: the kernel's, the plugins' own, and those of telemetry itself.
+    pub fn metrics(&self) -> Vec<Metric> {
+        self.telemetry.metrics()
+    }
+
+    /// The metrics as the `prometheus` plugin renders them, in the Prometheus text format.
+    ///
+    /// # Errors
+    /// `Plugin` when it is not loaded or fails.
+    pub fn metrics_text(&self) -> KernelResult<String> {
+        self.telemetry.render()
+    }
+
+    /// Closes the database: ends the background thread, folds the log into the data file, shuts the
+    /// plugins down and gives the directory's lock back.
+    ///
+    /// # Errors
+    /// As [`Kernel::close`]. Commits that returned are safe in any case: the next opening replays them.
+    pub fn close(mut self) -> KernelResult<()> {
+        self.background = None;
+        self.kernel.close()
+    }
+}
+
+impl Deref for Database {
+    type Target = Kernel;
+
+    fn deref(&self) -> &Kernel {
+        &self.kernel
+    }
+}
+
+impl Drop for Database {
+    fn drop(&mut self) {
+        self.background = None;
+        match self.kernel.close() {
+            Ok(()) | Err(KernelError::Closed(_)) => {}
+            Err(error) => tracing::error!(%error, "the database did not close well"),
+        }
+    }
+}
+
+/// How a [`Database`] is opened.
+#[derive(Debug, Clone)]
+pub struct DatabaseBuilder {
+    options: Options,
+    bundled_plugins: bool,
+    plugin_dirs: Vec<PathBuf>,
+    background: bool,
+    telemetry_interval: Duration,
+}
+
+impl DatabaseBuilder {
+    /// All options of the kernel at once.
+    pub fn options(mut self, options: Options) -> DatabaseBuilder {
+        self.options = options;
+        self
+    }
+
+    /// Whether to make a new database where there is none. On by default.
+    pub fn create(mut self, create: bool) -> DatabaseBuilder {
+        self.options.create = create;
+        self
+    }
+
+    /// Whether to refuse every change, and change nothing on disk. Off by default.
+    pub fn read_only(mut self, read_only: bool) -> DatabaseBuilder {
+        self.options.read_only = read_only;
+        self
+    }
+
+    /// When a commit counts as done, unless its transaction says otherwise. [`Durability::Fsync`] by
+    /// default.
+    pub fn durability(mut self, durability: Durability) -> DatabaseBuilder {
+        self.options.durability = durability;
+        self
+    }
+
+    /// Whether to load the plugins that are part of this program. On by default; without them and
+    /// without [`plugin_dir`](Self::plugin_dir) no WebAssembly engine is started.
+    pub fn bundled_plugins(mut self, bundled_plugins: bool) -> DatabaseBuilder {
+        self.bundled_plugins = bundled_plugins;
+        self
+    }
+
+    /// Loads every manifest (`*.toml`) in `dir`, after the bundled plugins and in the order of their
+    /// names. A plugin with the name of one before replaces it.
+    pub fn plugin_dir(mut self, dir: impl Into<PathBuf>) -> DatabaseBuilder {
+        self.plugin_dirs.push(dir.into());
+        self
+    }
+
+    /// Whether to run a background thread. On by default. Without it a checkpoint runs inside the commit
+    /// that makes it due, delayed syncs happen at later commits, and observers get metrics only when
+    /// [`metrics_text`](Database::metrics_text) is called.
+    pub fn background(mut self, background: bool) -> DatabaseBuilder {
+        self.background = background;
+        self
+    }
+
+    /// How often the observers get metrics; zero for never by itself. Ten seconds by default.
+    pub fn telemetry_interval(mut self, interval: Duration) -> DatabaseBuilder {
+        self.telemetry_interval = interval;
+        self
+    }
+
+    /// Opens the database in the directory `path`.
+    ///
+    /// # Errors
+    /// As [`Kernel::open`]; `Invalid` for a bad manifest or component, with file and place; `Plugin`
+    /// when a plugin fails its own test.
+    pub fn open(self, path: impl AsRef<Path>) -> KernelResult<Database> {
+        self.open_in(Environment::disk(path))
+    }
+
+    /// Opens the database in `env`, such as [`Environment::disk`].
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    pub fn open_in(self, env: Environment) -> KernelResult<Database> {
+        let plugins = PluginManager::default();
+        let host = self.load_plugins(&plugins)?;
+        let writes = !self.options.read_only;
+        let background_checkpoints = self.background && writes;
+        let kernel = Kernel::open(env, Options { background_checkpoints, ..self.options })?;
+        hand_over(&plugins, kernel.plugins())?;
+        let telemetry = Arc::new(Telemetry::new(kernel.clone(), host.clone()));
+        let mut database = Database { kernel, host, telemetry, background: None };
+        if self.background {
+            let (kernel, telemetry) = (database.kernel.clone(), database.telemetry.clone());
+            let started = Background::start(kernel, telemetry, self.telemetry_interval, writes);
+            let started =
+                started.map_err(|error| KernelError::io("start the background thread", error))?;
+            database.background = Some(started);
+        }
+        Ok(database)
+    }
+
+    fn load_plugins(&self, plugins: &PluginManager) -> KernelResult<Option<Arc<PluginHost>>> {
+        if !self.bundled_plugins && self.plugin_dirs.is_empty() {
+            return Ok(None);
+        }
+        let host = PluginHost::new()?;
+        if self.bundled_plugins {
+            host.load_bundled(plugins)?;
+        }
+        self.plugin_dirs.iter().try_for_each(|dir| host.load_dir(dir, plugins).map(drop))?;
+        Ok(Some(Arc::new(host)))
+    }
+}
+
+/// Registers with `to` all that `from` has: plugins are loaded before there is a kernel to take them.
+fn hand_over(from: &PluginManager, to: &PluginManager) -> KernelResult<()> {
+    for extension in from.list() {
+        for capability in &extension.capabilities {
+            match capability {
+                ExtensionCapability::Compression => {
+                    to.register_compression(from.compression(&extension.name)?)
+                }
+                ExtensionCapability::Storage => to.register_storage(from.storage(&extension.name)?),
+                _ => {}
+            }
+        }
+    }
+    from.observers().into_iter().for_each(|observer| to.register_observability(observer));
+    Ok(())
+}

@@ -1,0 +1,54 @@
+//! SochDB: an embedded database. A small ACID kernel that one person can audit, and everything else
+//! (codecs, metrics, and later column stores and indexes) as WebAssembly plugins that run under fuel,
+//! memory and time limits and see only what they were granted.
+//!
+//! ```
+//! use sochdb::{Database, KeyRange, TableOptions};
+//!
+//! # fn main() -> sochdb::KernelResult<()> {
+//! # let directory = tempfile::tempdir().unwrap();
+//! # std::env::set_current_dir(&directory).unwrap();
+//! let db = Database::open("my-data")?; // with the bundled plugins; every commit is synced
+//! db.create_table("users", TableOptions { codec: Some("lz4".into()), ..Default::default() })?;
+//! db.run(|tx| {
+//!     tx.put("users", b"ada", b"countess")?; // all of this or nothing; again after a conflict
+//!     tx.put("users", b"alan", b"decoder")
+//! })?;
+//! for row in db.begin_read()?.scan("users", KeyRange::prefix(b"a"))? {
+//!     let (key, value) = row?;
+//!     println!("{} {}", key.escape_ascii(), value.escape_ascii());
+//! }
+//! println!("{}", db.metrics_text()?); // by the `prometheus` plugin, inside its sandbox
+//! # assert!(db.metrics_text()?.contains("sochdb_commits_total 2"));
+//! # db.close()
+//! # }
+//! ```
+//!
+//! | what                                    | where                                              |
+//! |-----------------------------------------|----------------------------------------------------|
+//! | open, with plugins and a thread         | [`Database`], [`DatabaseBuilder`]                  |
+//! | transactions                            | [`Kernel::begin`], [`Kernel::run`], [`Transaction`] |
+//! | typed rows and keys                     | [`Schema`], [`Value`]                              |
+//! | what can go wrong                       | [`KernelError`], sorted by [`ErrorKind`]           |
+//! | extensions in Rust, for those who trust | [`plugin`], [`Kernel::plugins`]                    |
+//! | the host of WebAssembly plugins         | [`PluginHost`]                                     |
+//!
+//! The command line program of the same name is behind the feature `cli`, on by default; an embedder
+//! turns it off with `default-features = false`.
+
+mod background;
+mod database;
+mod telemetry;
+
+pub use database::{Database, DatabaseBuilder};
+pub use sochdb_encoding::{EncodingError, EncodingResult};
+/// The host of WebAssembly plugins in full: manifests, capabilities, limits.
+pub use sochdb_host_abi as host;
+pub use sochdb_host_abi::{PluginHost, PluginInfo};
+pub use sochdb_kernel::{
+    CheckReport, CheckpointReport, Clock, Column, ColumnType, Durability, Environment, ErrorKind,
+    IsolationLevel, KERNEL_VERSION, Kernel, KernelError, KernelResult, KernelStats, KeyRange,
+    Options, PluginFault, RecoveryReport, Savepoint, Scan, Schema, Slice, SystemClock,
+    TableId, TableInfo, TableOptions, Timestamp, Transaction, TransactionOptions, Value, limits,
+    plugin, vfs,
+};
