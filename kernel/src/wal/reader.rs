@@ -30,7 +30,8 @@ pub(crate) struct Tail {
     pub torn_bytes: u64,
     /// The same, with those in `strays`.
     pub cut_bytes: u64,
-    /// Segments behind the one that holds `end`; nothing in them counts.
+    /// Segments wholly below the LSN to begin at, or behind the one that holds `end`: nothing in them
+    /// counts.
     pub strays: Vec<String>,
 }
 
@@ -50,7 +51,7 @@ pub(crate) fn read(
     let mut starts: Vec<u64> = starts.filter_map(|hex| u64::from_str_radix(hex, 16).ok()).collect();
     starts.sort_unstable();
     let older = starts.partition_point(|&start| start <= from).saturating_sub(1);
-    starts.drain(..older);
+    let mut strays: Vec<String> = starts.drain(..older).map(segment_name).collect();
     if starts.first().is_none_or(|&start| from < start) {
         let found = starts.first().map_or("no log".to_owned(), |s| format!("a log from {s} on"));
         return Err(KernelError::corrupt(
@@ -79,7 +80,7 @@ pub(crate) fn read(
     let torn = log[kept - 1].torn_bytes(end);
     let stray_bytes: u64 =
         log[kept..].iter().map(|segment| segment.torn_bytes(segment.start)).sum();
-    let strays = log[kept..].iter().map(|segment| segment_name(segment.start)).collect();
+    strays.extend(log[kept..].iter().map(|segment| segment_name(segment.start)));
     log.truncate(kept);
     let segments = log.into_iter().map(|segment| (segment.start, segment.file)).collect();
     Ok(Tail { segments, end, torn_bytes: torn, cut_bytes: torn + stray_bytes, strays })
