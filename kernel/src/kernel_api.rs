@@ -153,12 +153,16 @@ impl KeyRange {
 
     /// Whether `key` lies in the range.
     pub fn contains(&self, key: &[u8]) -> bool {
-        let after_start = match &self.start {
+        self.is_behind_start(key) && self.is_before_end(key)
+    }
+
+    /// Whether `key` does not lie before the start of the range.
+    pub(crate) fn is_behind_start(&self, key: &[u8]) -> bool {
+        match &self.start {
             Bound::Included(start) => start.as_slice() <= key,
             Bound::Excluded(start) => start.as_slice() < key,
             Bound::Unbounded => true,
-        };
-        after_start && self.is_before_end(key)
+        }
     }
 
     /// Whether `key` does not lie behind the end of the range.

@@ -66,6 +66,7 @@ impl Merged {
             for (source, head) in &mut self.sources {
                 *head = source.next()?;
             }
+            self.sources.retain(|(_, head)| head.is_some());
         }
         let mut best: Option<usize> = None;
         for index in 0..self.sources.len() {

@@ -13,8 +13,8 @@ use crate::tree::TreeRoot;
 use crate::tree::node::Stored;
 use crate::tree::read::{TreeCursor, get};
 use std::collections::{BTreeMap, VecDeque};
-use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
+use std::sync::{Arc, OnceLock};
 
 /// Everything a reader needs. Replaced, never changed.
 #[derive(Clone)]
@@ -96,12 +96,12 @@ pub(crate) struct SegmentBase {
     pub segments: Vec<Arc<Segment>>,
     /// Rows as the kernel counted them while flushing: an upper bound, as overwritten rows count twice.
     pub rows: u64,
-    pub reader: parking_lot::Mutex<Option<Arc<dyn StorageReader>>>,
+    pub reader: OnceLock<Arc<dyn StorageReader>>,
 }
 
 impl SegmentBase {
     pub fn new(segments: Vec<Arc<Segment>>, rows: u64) -> SegmentBase {
-        SegmentBase { segments, rows, reader: parking_lot::Mutex::new(None) }
+        SegmentBase { segments, rows, reader: OnceLock::new() }
     }
 
     pub fn handles(&self) -> Vec<Arc<dyn SegmentRead>> {
@@ -124,13 +124,12 @@ impl Access {
         table: &TableInfo,
         base: &SegmentBase,
     ) -> KernelResult<Arc<dyn StorageReader>> {
-        let mut reader = base.reader.lock();
-        if let Some(reader) = &*reader {
+        if let Some(reader) = base.reader.get() {
             return Ok(reader.clone());
         }
         let name = table.options.storage.as_deref().unwrap_or_default();
         let opened = self.plugins.storage(name)?.open(&table.context(), &base.handles())?;
-        Ok(reader.insert(opened).clone())
+        Ok(base.reader.get_or_init(|| opened).clone())
     }
 
     /// A row's value as the user wrote it.

@@ -50,30 +50,27 @@ impl TreeCursor {
             self.started = true;
             self.seek()?;
         }
-        while let Some((page, index)) = self.path.last() {
-            let (page, index) = (page.clone(), *index);
-            if node::count(&page) <= index {
+        while let Some((page, index)) = self.path.last_mut() {
+            if node::count(page) <= *index {
                 self.path.pop();
                 self.step();
                 continue;
             }
             if page[5] != 0 {
-                let child = self.load(node::child(&page, index), page[5] - 1)?;
+                let (child, level) = (node::child(page, *index), page[5] - 1);
+                let child = self.load(child, level)?;
                 let first = if self.reverse { node::count(&child) - 1 } else { 0 };
                 self.path.push((child, first));
                 continue;
             }
-            let key = node::key(&page, index);
-            let inside = if self.reverse {
-                self.is_behind_start(&key)
-            } else {
-                self.range.is_before_end(&key)
-            };
-            if !inside {
+            let key = node::key(page, *index);
+            let range = &self.range;
+            if !(if self.reverse { range.is_behind_start(&key) } else { range.is_before_end(&key) })
+            {
                 self.path.clear();
                 break;
             }
-            let stored = node::stored(&page, index)?;
+            let stored = node::stored(page, *index)?;
             self.step();
             return Ok(Some((key, stored)));
         }
@@ -82,14 +79,6 @@ impl TreeCursor {
 
     fn load(&self, at: PageRef, level: u8) -> KernelResult<Arc<[u8]>> {
         self.pager.page(at, level)
-    }
-
-    fn is_behind_start(&self, key: &[u8]) -> bool {
-        match &self.range.start {
-            Bound::Included(start) => start.as_slice() <= key,
-            Bound::Excluded(start) => start.as_slice() < key,
-            Bound::Unbounded => true,
-        }
     }
 
     /// Moves the innermost position on; below the first entry it becomes `usize::MAX`, which is none.
