@@ -89,9 +89,9 @@ fn bits(name: &str, content: &Content, sample: Sample, rng: &mut Rng) -> Vec<usi
     let mut bits = Vec::new();
     for byte in 0..end {
         let one_in = match (near_data(byte), is_log) {
-            (false, _) => 400,
+            (false, _) => 800,
             (true, true) if sample == Sample::Closed => 50,
-            (true, true) => 8,
+            (true, true) => 4,
             (true, false) if byte < META_BYTES => {
                 if sample == Sample::Meta {
                     4
@@ -99,7 +99,7 @@ fn bits(name: &str, content: &Content, sample: Sample, rng: &mut Rng) -> Vec<usi
                     2
                 }
             }
-            (true, false) => 4,
+            (true, false) => 2,
         };
         if rng.u16(0..one_in) == 0 {
             match byte < META_BYTES && !is_log {
@@ -147,8 +147,8 @@ fn bit_flips_are_detected_or_harmless() {
         // The last one lives long enough to have overwritten what the older meta page refers to.
         let long = sample == Sample::Meta;
         let shape = Shape {
-            txns: if long { 120 } else { 16 },
-            big_values: long,
+            txns: if long { 80 } else { 16 },
+            big_values: false,
             lazy: false,
             reopens: long,
         };

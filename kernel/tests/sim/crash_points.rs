@@ -14,6 +14,7 @@ use crate::sim_vfs::SimVfs;
 use crate::workload::{self, Shape, State};
 use crate::{either, is_release_proof, replay, seed, size};
 use fastrand::Rng;
+use sochdb_kernel::Kernel;
 
 /// Above this many unsynced operations their subsets are sampled.
 fn exhaustive_max() -> usize {
@@ -168,7 +169,7 @@ fn every_cut(seed: u64, shape: Shape, tally: &mut Tally) {
 fn crash_points_keep_every_acknowledged_commit() {
     let seed = seed();
     let mut tally = Tally { images: 0, in_recovery: 0, restarts: 0, points: 0 };
-    let runs = size(24, 240);
+    let runs = size(100, 1000);
     for run in 0..runs {
         let shape =
             Shape { txns: 24, big_values: run % 3 == 1, lazy: run % 3 == 2, reopens: run % 2 == 1 };
@@ -202,4 +203,67 @@ fn crash_points_after_a_first_commit_larger_than_a_log_segment() {
         let rows = again.begin_read().unwrap().scan("t", ..).unwrap().count();
         assert_eq!(rows, 2 + usize::from(number), "rows after commit {number} and a power cut");
     }
+}
+
+/// A power cut at any moment of many lives: what is no longer needed goes at the latest with the next
+/// checkpoints, so that neither log files nor pages pile up over the years.
+#[test]
+fn crash_points_leave_no_files_behind() {
+    let seed = seed();
+    let mut rng = Rng::with_seed(seed);
+    let mut disk = Disk::default();
+    let lives = size(200, 10_000);
+    let (mut most_files, mut most_bytes) = (0, 0);
+    for life in 0..lives {
+        let vfs = SimVfs::new(disk, life);
+        let kernel = workload::open(&vfs).expect("opens after a power cut");
+        if life == 0 {
+            kernel.create_table("t", Default::default()).unwrap();
+        }
+        vfs.set_crash_at(Some(vfs.calls() + rng.u64(20..400)));
+        while !vfs.is_crashed() {
+            let mut commit = || {
+                let mut tx = kernel.begin()?;
+                for _ in 0..4 {
+                    let value = workload::bytes(&mut rng, 2000);
+                    tx.put("t", &[rng.u8(0..40)], &value)?;
+                }
+                tx.commit().map(drop)
+            };
+            let _ = commit();
+            if rng.u8(0..20) == 0 {
+                let _ = kernel.checkpoint();
+            }
+        }
+        drop(kernel);
+        disk = vfs.disk().crash_randomly(&mut rng);
+        let vfs = SimVfs::new(disk.clone(), life);
+        let kernel = workload::open(&vfs).expect("opens after a power cut");
+        for _ in 0..2 {
+            commit_some(&kernel, &mut rng);
+            kernel.checkpoint().unwrap();
+        }
+        workload::check(&kernel)
+            .unwrap_or_else(|problem| panic!("life {life} of seed {seed}: {problem}"));
+        most_files = most_files.max(vfs.disk().names().len());
+        most_bytes = most_bytes.max(vfs.disk().bytes());
+        let names = vfs.disk().names();
+        assert!(
+            names.len() < 12,
+            "life {life}: {names:?} pile up\n{}",
+            replay("crash_points_leave", seed)
+        );
+        // 40 rows of 2 KB: some versions of all of them, and the log's files, and not more with every life.
+        assert!(vfs.disk().bytes() < 1 << 20, "life {life}: {} bytes", vfs.disk().bytes());
+    }
+    println!(
+        "crash points: {lives} lives ended by a power cut, never more than {most_files} files and \
+         {most_bytes} bytes after two checkpoints; seed {seed}"
+    );
+}
+
+fn commit_some(kernel: &Kernel, rng: &mut Rng) {
+    let mut tx = kernel.begin().unwrap();
+    tx.put("t", &[rng.u8(0..40)], &workload::bytes(rng, 2000)).unwrap();
+    tx.commit().unwrap();
 }

@@ -88,7 +88,7 @@ fn one_run(seed: u64, txns: u64) -> u64 {
 fn differential_with_redb() {
     let seed = seed();
     let mut ops = 0;
-    for run in 0..size(10, 500) {
+    for run in 0..size(50, 500) {
         match std::panic::catch_unwind(|| one_run(seed + run, either(300, 3000))) {
             Ok(count) => ops += count,
             Err(panic) => {

@@ -38,7 +38,7 @@ fn full_at(txns: &[Txn], at: u64, full_for: usize, seed: u64) -> Result<Option<K
 fn disk_full_at_every_allocation_loses_nothing() {
     let seed = seed();
     let (mut runs, mut failures, mut went_on) = (0, 0, 0);
-    for workload in 0..size(9, 300) {
+    for workload in 0..size(20, 300) {
         let shape = Shape {
             txns: 20,
             big_values: workload % 2 == 0,

@@ -76,7 +76,7 @@ fn lie_at(txns: &[Txn], nth: u64, lie: Lie, seed: u64) -> Result<Option<bool>, S
 fn disk_lies_are_detected_or_harmless() {
     let seed = seed();
     let (mut lies, mut noticed) = (0, 0);
-    for workload in 0..size(4, 400) {
+    for workload in 0..size(12, 400) {
         let shape = Shape { txns: 24, big_values: workload % 2 == 0, lazy: false, reopens: false };
         let txns = workload::generate(&mut Rng::with_seed(seed + workload), shape);
         let healthy = SimVfs::new(Disk::default(), 0);

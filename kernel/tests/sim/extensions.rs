@@ -249,7 +249,7 @@ fn extensions_that_lie_are_caught() {
     let mut rng = Rng::with_seed(seed);
     let (mut caught, mut cases) = (0, 0);
     let lies = ENGINE_LIES.map(|lie| (lie, HONEST)).chain(CODEC_LIES.map(|lie| (HONEST, lie)));
-    for (engine_lie, codec_lie) in lies.cycle().take(12 * size(3, 200) as usize) {
+    for (engine_lie, codec_lie) in lies.cycle().take(12 * size(10, 200) as usize) {
         cases += 1;
         let (engine, codec) = (Arc::new(AtomicU8::new(HONEST)), Arc::new(AtomicU8::new(HONEST)));
         let env = Environment { seed, ..sochdb_sim::memory() };

@@ -23,7 +23,7 @@ fn open(env: Environment) -> Kernel {
 fn group_commit_acknowledges_only_what_everybody_can_read() {
     let dir = tempfile::tempdir().unwrap();
     let kernel = open(Environment::disk(dir.path()));
-    let each = size(150, 5000);
+    let each = size(500, 5000);
     let acked: Mutex<Vec<[u8; 16]>> = Mutex::new(Vec::new());
     let (newest, done) = (AtomicU64::new(0), AtomicBool::new(false));
     std::thread::scope(|scope| {
@@ -96,7 +96,7 @@ fn group_commit_counters_add_up() {
     for isolation in [IsolationLevel::SnapshotIsolation, IsolationLevel::Serializable] {
         let env = Environment { seed: seed(), ..sochdb_sim::memory() };
         let kernel = Arc::new(open(env));
-        let each = size(100, 5000);
+        let each = size(1000, 5000);
         std::thread::scope(|scope| {
             for _ in 0..THREADS {
                 scope.spawn(|| {

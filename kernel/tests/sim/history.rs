@@ -424,7 +424,7 @@ fn history_has_no_forbidden_cycle() {
         (IsolationLevel::SnapshotIsolation, Judge::SnapshotIsolation, "strong-snapshot-isolation"),
         (IsolationLevel::Serializable, Judge::Serializable, "strict-serializable"),
     ];
-    for run in 0..size(6, 500) {
+    for run in 0..size(12, 500) {
         for (isolation, level, model) in levels {
             for (kind, history) in [("interleaved", true), ("threaded", false)] {
                 let count = either(1500, 10_000) as usize;

@@ -177,7 +177,7 @@ fn interleavings_of_small_transactions_are_serializable() {
     let kernel = Kernel::open(env, workload::small_options()).unwrap();
     kernel.create_table("t", TableOptions::default()).unwrap();
     let (mut cases, mut refused, mut needless) = (0u32, 0, 0);
-    for _ in 0..size(1500, 500) {
+    for _ in 0..size(5000, 500) {
         let program = draw(&mut rng);
         let mut order: [usize; STEPS] = std::array::from_fn(|step| step / (OPS + 1));
         for _ in 0..either(40, u64::MAX) {

@@ -183,7 +183,7 @@ fn fail_at(txns: &[Txn], fault: Fault, seed: u64) -> Result<Option<Known>, Strin
 fn io_errors_at_every_call_lose_and_invent_nothing() {
     let seed = seed();
     let (mut runs, mut failures, mut went_on, mut calls) = (0, 0, 0, 0);
-    for workload in 0..size(6, 200) {
+    for workload in 0..size(15, 200) {
         let shape = Shape { txns: 14, big_values: workload % 2 == 1, lazy: false, reopens: true };
         let txns = workload::generate(&mut Rng::with_seed(seed + workload), shape);
         let healthy = SimVfs::new(Disk::default(), 0);

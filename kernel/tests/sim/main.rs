@@ -20,12 +20,14 @@
 //! | `kill`         | kill -9 under eight threads                                                 |
 //! | `group_commit` | real threads: acknowledged means readable, snapshots only grow              |
 //! | `hermitage`    | which anomaly each isolation level prevents, step by step                   |
+//! | `ddl`          | tables coming, going and changing names beside open transactions            |
 //! | `history`      | random concurrent histories judged by two checkers                          |
 //! | `interleavings`| three small transactions in every order, by brute force                     |
 //! | `differential` | the same operations on redb                                                 |
 
 mod bit_flips;
 mod crash_points;
+mod ddl;
 mod differential;
 mod disk_full;
 mod disk_lies;

@@ -236,7 +236,7 @@ fn one_run(seed: u64, ops: u64) -> u64 {
 #[test]
 fn model_of_one_client_is_a_btree_map() {
     let seed = seed();
-    let (runs, mut ops) = (size(60, 2000), 0);
+    let (runs, mut ops) = (size(200, 2000), 0);
     for run in 0..runs {
         let result = std::panic::catch_unwind(|| one_run(seed + run, either(10_000, 100_000)));
         match result {

@@ -519,7 +519,7 @@ impl World {
 #[test]
 fn simulation_of_many_clients_agrees_with_the_model() {
     let seed = seed();
-    let (runs, mut tally) = (size(2000, 1_000_000), Tally::default());
+    let (runs, mut tally) = (size(5000, 1_000_000), Tally::default());
     for run in 0..runs {
         let life = std::panic::AssertUnwindSafe(|| World::new(seed + run).live(400, &mut tally));
         if let Err(panic) = std::panic::catch_unwind(life) {
