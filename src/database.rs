@@ -6,10 +6,11 @@
 //!      └─ background thread                 delayed syncs, checkpoints, telemetry to the observers
 //! ```
 //!
-//! Plugins are loaded before the directory is touched: a bad manifest or component changes nothing on
-//! disk.
+//! The bundled plugins are compiled at their first use; plugins from elsewhere are loaded before the
+//! directory is touched, so a bad manifest or component changes nothing on disk.
 
 use crate::background::Background;
+use crate::on_demand::{Bundled, Plugins};
 use crate::telemetry::Telemetry;
 use sochdb_host_abi::{PluginHost, PluginInfo};
 use sochdb_kernel::plugin::{ExtensionCapability, Metric, PluginManager};
@@ -25,7 +26,7 @@ use std::time::Duration;
 /// the same and says how it went.
 pub struct Database {
     kernel: Kernel,
-    host: Option<Arc<PluginHost>>,
+    plugins: Arc<Plugins>,
     telemetry: Arc<Telemetry>,
     background: Option<Background>,
 }
@@ -35,7 +36,7 @@ impl Database {
     /// directory is empty or missing.
     ///
     /// # Errors
-    /// As [`Kernel::open`], and `Unavailable` when this machine cannot run WebAssembly.
+    /// As [`Kernel::open`].
     pub fn open(path: impl AsRef<Path>) -> KernelResult<Database> {
         Database::builder().open(path)
     }
@@ -59,14 +60,19 @@ impl Database {
         self.run(|tx| tx.drop_table(name))
     }
 
-    /// What runs the plugins; `None` where the builder asked for none.
-    pub fn plugin_host(&self) -> Option<&PluginHost> {
-        self.host.as_deref()
+    /// What runs the plugins; `None` where the builder asked for none. The bundled plugins are compiled
+    /// now if nothing needed them before.
+    ///
+    /// # Errors
+    /// `Unavailable` when this machine cannot run WebAssembly.
+    pub fn plugin_host(&self) -> KernelResult<Option<&PluginHost>> {
+        self.plugins.load()
     }
 
-    /// Who the loaded plugins are, what they may use and what they have used, sorted by name.
+    /// The plugins that were needed so far: who they are, what they may use and what they have used,
+    /// sorted by name.
     pub fn plugins_loaded(&self) -> Vec<PluginInfo> {
-        self.host.iter().flat_map(|host| host.list()).collect()
+        self.plugins.host().into_iter().flat_map(PluginHost::list).collect()
     }
 
     /// Every metric as it is now: the kernel's, the plugins' own, and those of telemetry itself.
@@ -147,8 +153,8 @@ impl DatabaseBuilder {
         self
     }
 
-    /// Whether to load the plugins that are part of this program. On by default; without them and
-    /// without [`plugin_dir`](Self::plugin_dir) no WebAssembly engine is started.
+    /// Whether there are the plugins that are part of this program. On by default; they cost nothing
+    /// before the first of them is used.
     pub fn bundled_plugins(mut self, bundled_plugins: bool) -> DatabaseBuilder {
         self.bundled_plugins = bundled_plugins;
         self
@@ -189,14 +195,14 @@ impl DatabaseBuilder {
     /// # Errors
     /// As [`open`](Self::open).
     pub fn open_in(self, env: Environment) -> KernelResult<Database> {
-        let plugins = PluginManager::default();
-        let host = self.load_plugins(&plugins)?;
+        let registered = PluginManager::default();
+        let plugins = Arc::new(self.plugins(&registered)?);
         let writes = !self.options.read_only;
         let background_checkpoints = self.background && writes;
         let kernel = Kernel::open(env, Options { background_checkpoints, ..self.options })?;
-        hand_over(&plugins, kernel.plugins())?;
-        let telemetry = Arc::new(Telemetry::new(kernel.clone(), host.clone()));
-        let mut database = Database { kernel, host, telemetry, background: None };
+        hand_over(&registered, kernel.plugins())?;
+        let telemetry = Arc::new(Telemetry::new(kernel.clone(), plugins.clone()));
+        let mut database = Database { kernel, plugins, telemetry, background: None };
         if self.background {
             let (kernel, telemetry) = (database.kernel.clone(), database.telemetry.clone());
             let started = Background::start(kernel, telemetry, self.telemetry_interval, writes);
@@ -207,16 +213,21 @@ impl DatabaseBuilder {
         Ok(database)
     }
 
-    fn load_plugins(&self, plugins: &PluginManager) -> KernelResult<Option<Arc<PluginHost>>> {
-        if !self.bundled_plugins && self.plugin_dirs.is_empty() {
-            return Ok(None);
+    fn plugins(&self, registered: &PluginManager) -> KernelResult<Plugins> {
+        if self.plugin_dirs.is_empty() {
+            if !self.bundled_plugins {
+                return Ok(Plugins::None);
+            }
+            let bundled = Arc::new(Bundled::default());
+            bundled.register(registered)?;
+            return Ok(Plugins::OnDemand(bundled));
         }
         let host = PluginHost::new()?;
         if self.bundled_plugins {
-            host.load_bundled(plugins)?;
+            host.load_bundled(registered)?;
         }
-        self.plugin_dirs.iter().try_for_each(|dir| host.load_dir(dir, plugins).map(drop))?;
-        Ok(Some(Arc::new(host)))
+        self.plugin_dirs.iter().try_for_each(|dir| host.load_dir(dir, registered).map(drop))?;
+        Ok(Plugins::Loaded(host))
     }
 }
 

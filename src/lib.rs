@@ -38,6 +38,7 @@
 
 mod background;
 mod database;
+mod on_demand;
 mod telemetry;
 
 pub use database::{Database, DatabaseBuilder};
@@ -48,7 +49,7 @@ pub use sochdb_host_abi::{PluginHost, PluginInfo};
 pub use sochdb_kernel::{
     CheckReport, CheckpointReport, Clock, Column, ColumnType, Durability, Environment, ErrorKind,
     IsolationLevel, KERNEL_VERSION, Kernel, KernelError, KernelResult, KernelStats, KeyRange,
-    Options, PluginFault, RecoveryReport, Savepoint, Scan, Schema, Slice, SystemClock,
-    TableId, TableInfo, TableOptions, Timestamp, Transaction, TransactionOptions, Value, limits,
-    plugin, vfs,
+    Options, PluginFault, RecoveryReport, Savepoint, Scan, Schema, Slice, SystemClock, TableId,
+    TableInfo, TableOptions, Timestamp, Transaction, TransactionOptions, Value, limits, plugin,
+    vfs,
 };

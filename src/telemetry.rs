@@ -3,6 +3,7 @@
 //! Nothing here is ever called by a commit. A batch that an observer does not take is dropped and
 //! counted, and `sochdb_telemetry_dropped_total` tells the next one.
 
+use crate::on_demand::Plugins;
 use parking_lot::Mutex;
 use sochdb_host_abi::PluginHost;
 use sochdb_kernel::plugin::{Metric, MetricValue, TelemetryBatch};
@@ -16,7 +17,7 @@ const RENDERER: &str = "prometheus";
 /// Collects batches and delivers them to every observer.
 pub(crate) struct Telemetry {
     kernel: Kernel,
-    host: Option<Arc<PluginHost>>,
+    plugins: Arc<Plugins>,
     delivered: AtomicU64,
     dropped: AtomicU64,
     /// Batches reach an observer in the order they were collected.
@@ -24,9 +25,9 @@ pub(crate) struct Telemetry {
 }
 
 impl Telemetry {
-    pub(crate) fn new(kernel: Kernel, host: Option<Arc<PluginHost>>) -> Telemetry {
+    pub(crate) fn new(kernel: Kernel, plugins: Arc<Plugins>) -> Telemetry {
         let (delivered, dropped) = Default::default();
-        Telemetry { kernel, host, delivered, dropped, turn: Mutex::new(()) }
+        Telemetry { kernel, plugins, delivered, dropped, turn: Mutex::new(()) }
     }
 
     /// Every metric of kernel, plugins and telemetry itself.
@@ -38,7 +39,7 @@ impl Telemetry {
             value: MetricValue::Counter(count.load(Ordering::Relaxed)),
         };
         let mut metrics = self.kernel.stats().metrics();
-        metrics.extend(self.host.iter().flat_map(|host| host.metrics()));
+        metrics.extend(self.plugins.host().into_iter().flat_map(PluginHost::metrics));
         metrics.push(own(
             "sochdb_telemetry_delivered_total",
             "Batches that an observer has taken.",
@@ -59,7 +60,7 @@ impl Telemetry {
         if observers.is_empty() {
             return;
         }
-        let logs = self.host.iter().flat_map(|host| host.drain_logs()).collect();
+        let logs = self.plugins.host().into_iter().flat_map(PluginHost::drain_logs).collect();
         let batch = TelemetryBatch { metrics: self.metrics(), logs };
         for observer in observers {
             match observer.ingest(&batch) {
@@ -74,6 +75,8 @@ impl Telemetry {
 
     /// The present metrics, as the Prometheus plugin writes them.
     pub(crate) fn render(&self) -> KernelResult<String> {
+        // First, so that their own metrics are among those of this batch.
+        self.plugins.load()?;
         self.deliver();
         let observers = self.kernel.plugins().observers();
         let renderer = observers.iter().find(|observer| observer.info().name == RENDERER);

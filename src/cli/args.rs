@@ -136,9 +136,9 @@ pub struct Demo {
     /// The codec plugin of the demo's tables; `none` for none.
     #[arg(long, value_name = "NAME", default_value = "lz4")]
     pub codec: String,
-    /// The storage engine of the demo's tables; the kernel's own tree unless named.
-    #[arg(long, value_name = "NAME")]
-    pub storage: Option<String>,
+    /// The storage plugin of the demo's typed tables; `kernel` for the kernel's own tree.
+    #[arg(long, value_name = "NAME", default_value = "lscs")]
+    pub storage: String,
 }
 
 #[derive(Debug, Subcommand)]

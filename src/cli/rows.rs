@@ -5,8 +5,8 @@ use super::failure::{Exit, Failure, Outcome};
 use super::screen::{Screen, grid, lines};
 use super::tables::key_names;
 use super::text::{
-    CELL_CHARS, JsonPair, JsonRow, absent, cell_text, hex, parse_hex, row_from_json, shorten,
-    value_from_text,
+    CELL_CHARS, JsonPair, JsonRow, Wrong, absent, cell_text, hex, parse_hex, row_from_json,
+    shorten, value_from_text,
 };
 use super::{Access, Session};
 use serde_json::json;
@@ -48,7 +48,7 @@ fn untyped_row(args: &Put) -> Outcome<(Vec<u8>, Vec<u8>)> {
 }
 
 fn typed_row(args: &Put, schema: &Schema) -> Outcome<Vec<Value>> {
-    let at = |(column, what): (Option<String>, String)| match column {
+    let at = |(column, what): Wrong| match column {
         Some(column) => Failure::invalid(format!("column '{column}': {what}")),
         None => Failure::invalid(what),
     };

@@ -18,6 +18,11 @@ use serde_json::Value as Json;
 use sochdb::{Column, ColumnType, EncodingError, Schema, Value};
 use std::fmt::Write as _;
 
+/// What is wrong with a row: the column at fault, if one is, and what about it.
+pub type Wrong = (Option<String>, String);
+/// A row as the kernel takes it: its key and its value.
+pub type KeyValue = (Vec<u8>, Vec<u8>);
+
 /// A column as `NAME:TYPE` or `NAME:TYPE?`.
 pub fn parse_column(text: &str) -> Result<Column, String> {
     let (name, kind) = text.rsplit_once(':').ok_or(format!("column '{text}' is not NAME:TYPE"))?;
@@ -30,7 +35,7 @@ pub fn parse_column(text: &str) -> Result<Column, String> {
 pub fn parse_hex(text: &str) -> Result<Vec<u8>, String> {
     let bad = || format!("'{}' is not an even number of hexadecimal digits", shorten(text, 40));
     let digits = text.as_bytes();
-    if digits.len() % 2 != 0 {
+    if !digits.len().is_multiple_of(2) {
         return Err(bad());
     }
     let digit = |c: u8| char::from(c).to_digit(16).ok_or_else(bad);
@@ -111,7 +116,7 @@ pub fn value_from_json(json: &Json, column: &Column) -> Result<Value, String> {
 pub fn row_from_json(
     object: &serde_json::Map<String, Json>,
     schema: &Schema,
-) -> Result<Vec<Value>, (Option<String>, String)> {
+) -> Result<Vec<Value>, Wrong> {
     if let Some(name) = object.keys().find(|name| !schema.columns.iter().any(|c| &c.name == *name))
     {
         return Err((Some(name.clone()), "the table has no such column".into()));
@@ -126,7 +131,7 @@ pub fn row_from_json(
 }
 
 /// What a column holds that a row does not mention.
-pub fn absent(column: &Column) -> Result<Value, (Option<String>, String)> {
+pub fn absent(column: &Column) -> Result<Value, Wrong> {
     match &column.default {
         Some(default) => Ok(default.clone()),
         None if column.nullable => Ok(Value::Null),
@@ -254,9 +259,7 @@ impl Serialize for JsonPair<'_> {
 }
 
 /// The key and value of an untyped row from a JSON object such as [`JsonPair`] writes.
-pub fn pair_from_json(
-    object: &serde_json::Map<String, Json>,
-) -> Result<(Vec<u8>, Vec<u8>), (Option<String>, String)> {
+pub fn pair_from_json(object: &serde_json::Map<String, Json>) -> Result<KeyValue, Wrong> {
     let known = ["key", "key_hex", "value", "value_hex"];
     if let Some(name) = object.keys().find(|name| !known.contains(&name.as_str())) {
         let what =

@@ -62,7 +62,7 @@ pub fn columns(
     for (name, guess) in guesses {
         let said = declared.iter().position(|column| column.name == name);
         columns.push(said.map(|position| declared.remove(position)).unwrap_or_else(|| {
-            let nullable = !key.contains(&name) && !(key.is_empty() && name == "id");
+            let nullable = !key.contains(&name) && (!key.is_empty() || name != "id");
             Column { name, kind: guess.column_type(), nullable, default: None }
         }));
     }

@@ -15,7 +15,9 @@ use super::args::{Format, Import, Shape};
 use super::failure::{Exit, Failure, Outcome};
 use super::screen::{micros_text, thousands};
 use super::tables::{key_names, schema_with_key, table_options};
-use super::text::{absent, pair_from_json, parse_column, row_from_json, value_from_text};
+use super::text::{
+    KeyValue, Wrong, absent, pair_from_json, parse_column, row_from_json, value_from_text,
+};
 use super::{Access, Session, progress_bar};
 use indicatif::ProgressBar;
 use serde_json::json;
@@ -139,7 +141,7 @@ fn commit(
     db: &Database,
     table: &str,
     create: Option<&TableOptions>,
-    batch: &[(Vec<u8>, Vec<u8>)],
+    batch: &[KeyValue],
 ) -> Outcome<u64> {
     let replaced = db.run(|tx| {
         if let Some(options) = create {
@@ -286,11 +288,7 @@ impl Reader {
     }
 
     /// The keys and values of the next rows; empty at the end.
-    fn next_batch(
-        &mut self,
-        schema: Option<&Schema>,
-        rows_max: u32,
-    ) -> Outcome<Vec<(Vec<u8>, Vec<u8>)>> {
+    fn next_batch(&mut self, schema: Option<&Schema>, rows_max: u32) -> Outcome<Vec<KeyValue>> {
         let mut batch = Vec::new();
         let mut bytes = 0;
         while batch.len() < rows_max as usize && bytes < BATCH_BYTES_MAX {
@@ -311,11 +309,7 @@ impl Reader {
     }
 
     /// One record as key and value; the error is the column at fault, if one is, and what is wrong.
-    fn pair(
-        &self,
-        record: &Record,
-        schema: Option<&Schema>,
-    ) -> Result<(Vec<u8>, Vec<u8>), (Option<String>, String)> {
+    fn pair(&self, record: &Record, schema: Option<&Schema>) -> Result<KeyValue, Wrong> {
         let Some(schema) = schema else {
             return match &record.fields {
                 Fields::Json(object) => pair_from_json(object),
@@ -339,7 +333,7 @@ impl Reader {
         &self,
         fields: &[String],
         schema: &Schema,
-    ) -> Result<Vec<sochdb::Value>, (Option<String>, String)> {
+    ) -> Result<Vec<sochdb::Value>, Wrong> {
         let header = self.source.header().unwrap_or_default();
         if let Some(name) =
             header.iter().find(|name| !schema.columns.iter().any(|c| c.name == **name))

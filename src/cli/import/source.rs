@@ -65,7 +65,7 @@ impl Source {
         if meta.is_dir() {
             return Err(Failure::invalid(format!("{name} is a directory, not a file of rows")));
         }
-        let bytes_total = meta.is_file().then(|| meta.len());
+        let bytes_total = meta.is_file().then_some(meta.len());
         Source::new(name, Box::new(file), bytes_total, format)
     }
 

@@ -1,0 +1,190 @@
+//! Where a database's plugins come from, and the stand-ins for those that nobody has needed yet.
+//!
+//! Compiling WebAssembly takes longer than opening a database, and most openings need no plugin: their
+//! rows are not compressed, and nobody asks for metrics. So the kernel is given a stand-in for each,
+//! which knows from the manifest who it stands for, and hands every call on to the plugin.
+//!
+//! The bundled plugins are part of this program and tested with it. As soon as there are plugins from
+//! elsewhere, all are loaded before the directory is touched, so that a bad one is refused in time.
+
+use parking_lot::Mutex;
+use sochdb_host_abi::{PluginHost, PluginKind, PluginManifest, bundled};
+use sochdb_kernel::plugin::{
+    CompressionExtension, Extension, ExtensionCapability, ExtensionInfo, ObservabilityExtension,
+    PluginManager, RunCursor, SegmentRead, SegmentSink, StorageExtension, StorageReader,
+    TableContext, TelemetryBatch,
+};
+use sochdb_kernel::{KernelResult, SegmentId};
+use std::ops::Range;
+use std::sync::{Arc, OnceLock};
+
+/// The plugins of one database.
+pub(crate) enum Plugins {
+    /// The builder asked for none.
+    None,
+    /// Loaded before the database was opened.
+    Loaded(PluginHost),
+    /// The bundled ones alone, loaded when needed.
+    OnDemand(Arc<Bundled>),
+}
+
+impl Plugins {
+    /// The host, as far as it was needed.
+    pub(crate) fn host(&self) -> Option<&PluginHost> {
+        match self {
+            Plugins::None => None,
+            Plugins::Loaded(host) => Some(host),
+            Plugins::OnDemand(bundled) => bundled.host(),
+        }
+    }
+
+    /// The host, needed now.
+    pub(crate) fn load(&self) -> KernelResult<Option<&PluginHost>> {
+        match self {
+            Plugins::OnDemand(bundled) => Ok(Some(&bundled.load()?.0)),
+            other => Ok(other.host()),
+        }
+    }
+}
+
+/// The host with the bundled plugins, once somebody needed it.
+#[derive(Default)]
+pub(crate) struct Bundled {
+    loaded: OnceLock<(PluginHost, PluginManager)>,
+    /// Held while loading, so that the others wait instead of loading too.
+    loading: Mutex<()>,
+}
+
+impl Bundled {
+    /// The host, if it was needed so far.
+    fn host(&self) -> Option<&PluginHost> {
+        self.loaded.get().map(|(host, _)| host)
+    }
+
+    /// Loads the plugins unless they are.
+    fn load(&self) -> KernelResult<&(PluginHost, PluginManager)> {
+        let _loading = self.loading.lock();
+        if let Some(loaded) = self.loaded.get() {
+            return Ok(loaded);
+        }
+        let (host, plugins) = (PluginHost::new()?, PluginManager::default());
+        host.load_bundled(&plugins)?;
+        Ok(self.loaded.get_or_init(|| (host, plugins)))
+    }
+
+    /// Registers a stand-in for every bundled plugin.
+    pub(crate) fn register(self: &Arc<Bundled>, to: &PluginManager) -> KernelResult<()> {
+        for plugin in bundled::PLUGINS {
+            let manifest = PluginManifest::parse(plugin.name, plugin.manifest)?;
+            let kind = manifest.kind;
+            let stand_in = Arc::new(StandIn { bundled: self.clone(), info: info(manifest) });
+            match kind {
+                PluginKind::Codec => to.register_compression(stand_in),
+                PluginKind::Observer => to.register_observability(stand_in),
+                PluginKind::Storage => to.register_storage(stand_in),
+            }
+        }
+        Ok(())
+    }
+}
+
+fn info(manifest: PluginManifest) -> ExtensionInfo {
+    let capability = match manifest.kind {
+        PluginKind::Codec => ExtensionCapability::Compression,
+        PluginKind::Observer => ExtensionCapability::Observability,
+        PluginKind::Storage => ExtensionCapability::Storage,
+    };
+    ExtensionInfo {
+        name: manifest.name,
+        version: manifest.version.to_string(),
+        description: manifest.description,
+        author: manifest.author,
+        capabilities: vec![capability],
+    }
+}
+
+/// What the kernel knows in the place of one bundled plugin.
+struct StandIn {
+    bundled: Arc<Bundled>,
+    info: ExtensionInfo,
+}
+
+impl StandIn {
+    fn codec(&self) -> KernelResult<Arc<dyn CompressionExtension>> {
+        self.bundled.load()?.1.compression(&self.info.name)
+    }
+
+    fn observer(&self) -> KernelResult<Arc<dyn ObservabilityExtension>> {
+        let observers = self.bundled.load()?.1.observers();
+        let found = observers.into_iter().find(|observer| observer.info().name == self.info.name);
+        Ok(found.expect("registered under the name in its manifest"))
+    }
+
+    fn storage(&self) -> KernelResult<Arc<dyn StorageExtension>> {
+        self.bundled.load()?.1.storage(&self.info.name)
+    }
+}
+
+impl Extension for StandIn {
+    fn info(&self) -> ExtensionInfo {
+        self.info.clone()
+    }
+
+    fn shutdown(&self) -> KernelResult<()> {
+        if self.bundled.host().is_none() {
+            return Ok(());
+        }
+        match self.info.capabilities[0] {
+            ExtensionCapability::Compression => self.codec()?.shutdown(),
+            ExtensionCapability::Observability => self.observer()?.shutdown(),
+            _ => self.storage()?.shutdown(),
+        }
+    }
+}
+
+impl CompressionExtension for StandIn {
+    fn compress(&self, input: &[u8]) -> KernelResult<Vec<u8>> {
+        self.codec()?.compress(input)
+    }
+
+    fn decompress(&self, input: &[u8], raw_bytes: usize) -> KernelResult<Vec<u8>> {
+        self.codec()?.decompress(input, raw_bytes)
+    }
+}
+
+impl ObservabilityExtension for StandIn {
+    fn ingest(&self, batch: &TelemetryBatch) -> KernelResult<()> {
+        self.observer()?.ingest(batch)
+    }
+
+    fn render(&self) -> KernelResult<String> {
+        self.observer()?.render()
+    }
+}
+
+impl StorageExtension for StandIn {
+    fn flush(
+        &self,
+        table: &TableContext,
+        run: Box<dyn RunCursor>,
+        sink: Arc<dyn SegmentSink>,
+    ) -> KernelResult<Vec<SegmentId>> {
+        self.storage()?.flush(table, run, sink)
+    }
+
+    fn plan_compaction(
+        &self,
+        table: &TableContext,
+        segments: &[Arc<dyn SegmentRead>],
+    ) -> KernelResult<Option<Range<usize>>> {
+        self.storage()?.plan_compaction(table, segments)
+    }
+
+    fn open(
+        &self,
+        table: &TableContext,
+        segments: &[Arc<dyn SegmentRead>],
+    ) -> KernelResult<Arc<dyn StorageReader>> {
+        self.storage()?.open(table, segments)
+    }
+}

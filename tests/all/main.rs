@@ -1,0 +1,9 @@
+//! What crosses crates: the real binary end to end, crashes of real processes, and the rules about
+//! this repository that a machine can check.
+
+mod bad_input;
+mod commands;
+mod crash;
+mod demo;
+mod program;
+mod tidy;
