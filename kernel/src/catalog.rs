@@ -76,8 +76,7 @@ impl TableInfo {
     }
 
     pub(crate) fn decode(name: &str, bytes: &[u8]) -> KernelResult<TableInfo> {
-        let StoredTable { format, id, storage, codec, schema, settings } = decode(bytes)?;
-        check_format(format)?;
+        let StoredTable { id, storage, codec, schema, settings, .. } = decode(bytes)?;
         let settings = settings.into_iter().collect();
         let options = TableOptions { schema, storage, codec, settings };
         Ok(TableInfo { id, name: name.to_owned(), options })
@@ -109,16 +108,12 @@ wire_structs! {
 
 fn decode<T: Wire>(bytes: &[u8]) -> KernelResult<T> {
     let mut reader = Reader::new("the catalog", 0, bytes);
+    if bytes.first() != Some(&FORMAT) {
+        return Err(reader.corrupt("format 1", format!("{:?}", bytes.first())).into());
+    }
     let value = T::take(&mut reader)?;
     reader.end()?;
     Ok(value)
-}
-
-fn check_format(format: u8) -> KernelResult<()> {
-    if format == FORMAT {
-        return Ok(());
-    }
-    Err(KernelError::corrupt("the catalog", 0, "format 1", format!("{format}")))
 }
 
 /// The key of a table's row.
@@ -190,7 +185,6 @@ pub(crate) fn load(pager: &Arc<Pager>, root: TreeRoot) -> KernelResult<Loaded> {
                 let id = id.try_into().map_err(|_| bad("a table's number"))?;
                 let id = TableId(u64::from_be_bytes(id));
                 let base: StoredBase = decode(&value)?;
-                check_format(base.format)?;
                 base.tree.check(0)?;
                 loaded.bases.insert(id, base);
             }

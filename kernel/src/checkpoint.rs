@@ -145,6 +145,9 @@ impl Inner {
         let sync = file.sync().and_then(|()| meta.write(file)).and_then(|()| file.sync());
         sync.map_err(|error| {
             let what = format!("sync a checkpoint to {DATA_FILE}");
+            // The operating system may show the new record to the next process without having it on
+            // disk. The old world is on disk for certain, so the next process shall see that one.
+            let _ = meta.wipe(file);
             self.wal.poison(&format!("{what}: {error}"));
             KernelError::io(what, error)
         })

@@ -49,7 +49,7 @@ pub enum KernelError {
     },
     /// Bytes on disk are not what was written there.
     #[error(
-        "corrupt: {file} at byte {offset}: expected {expected}, found {found}; restore a backup, or salvage with `sochdb repair`"
+        "corrupt: {file} at byte {offset}: expected {expected}, found {found}; restore a backup, `sochdb check` lists what is wrong"
     )]
     Corrupt {
         /// The file, by its name inside the database directory.

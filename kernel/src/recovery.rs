@@ -168,6 +168,9 @@ fn take_lock(vfs: &dyn Vfs, options: &Options) -> KernelResult<Option<Box<dyn Vf
     if !options.read_only {
         vfs.create_dir("").map_err(|e| KernelError::io(format!("make {root}"), e))?;
     }
+    if options.read_only && vfs.open(LOCK_FILE, OpenMode::Read).is_err() {
+        return Ok(None);
+    }
     let lock = vfs.lock(LOCK_FILE).map_err(|e| KernelError::io(format!("lock {root}"), e))?;
     if lock.is_none() {
         return Err(KernelError::unavailable(format!(

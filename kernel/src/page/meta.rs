@@ -107,6 +107,11 @@ impl Meta {
         file.write_at(self.sequence % META_PAGES * PAGE_BYTES as u64, &self.encode())
     }
 
+    /// Makes the record's page hold none. Not synced.
+    pub fn wipe(&self, file: &dyn VfsFile) -> std::io::Result<()> {
+        file.write_at(self.sequence % META_PAGES * PAGE_BYTES as u64, &[0; PAGE_BYTES])
+    }
+
     /// The newest valid record of `file`.
     ///
     /// # Errors

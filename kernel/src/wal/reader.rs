@@ -77,6 +77,11 @@ pub(crate) fn read(
             }
         }
     }
+    if mode == OpenMode::Write {
+        // After a failed sync the operating system may show bytes that it will never write. Written
+        // again they are sure to reach the disk with the next sync.
+        log[..kept].iter().try_for_each(|segment| segment.rewrite(end))?;
+    }
     let torn = log[kept - 1].torn_bytes(end);
     let stray_bytes: u64 =
         log[kept..].iter().map(|segment| segment.torn_bytes(segment.start)).sum();
@@ -125,6 +130,12 @@ impl LoadedSegment {
         let synced = record::decode_segment_header(&name, header, database, start)?;
         bytes.drain(..SEGMENT_HEADER_BYTES);
         Ok(LoadedSegment { start, synced, file, bytes })
+    }
+
+    fn rewrite(&self, end: u64) -> KernelResult<()> {
+        let used = self.bytes.len().min(usize::try_from(end - self.start).unwrap_or(usize::MAX));
+        let result = self.file.write_at(SEGMENT_HEADER_BYTES as u64, &self.bytes[..used]);
+        result.map_err(|e| KernelError::io(format!("write {}", segment_name(self.start)), e))
     }
 
     fn at(&self, lsn: u64) -> &[u8] {
