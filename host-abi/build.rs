@@ -13,7 +13,7 @@
 //! - The inner cargo has a target directory of its own, for two reasons: the outer one holds a lock on
 //!   its directory while we run, and plugins are built once for debug, release, clippy and doc alike.
 //! - Nothing of the outer build's flags reaches it: a coverage or sanitizer flag is no flag for a guest.
-//! - Cargo runs us again only when a guest, the SDK, the contract, a manifest's name or the lock file
+//! - Cargo runs us again only when a guest, a crate of ours that guests use, the contract or the lock file
 //!   changed; then the inner cargo compiles what really changed.
 //! - Paths of the building machine are mapped away, so that they do not end up in the components.
 
@@ -89,10 +89,16 @@ fn plugin_names(root: &Path) -> Result<Vec<String>, Box<dyn Error>> {
 
 /// A plugin that is added or removed changes the lock file, so the folder itself is not watched.
 fn watch(root: &Path, names: &[String]) {
-    let mut paths: Vec<_> =
-        ["Cargo.toml", "Cargo.lock", "wit", "sdk-guest/src", "sdk-guest/Cargo.toml"]
-            .map(|path| root.join(path))
-            .into();
+    let mut paths: Vec<_> = [
+        "Cargo.toml",
+        "Cargo.lock",
+        "wit",
+        "sdk-guest/src",
+        "sdk-guest/Cargo.toml",
+        "encoding/src",
+    ]
+    .map(|path| root.join(path))
+    .into();
     for name in names {
         let plugin = root.join("plugins").join(name);
         paths.extend([plugin.join("src"), plugin.join("Cargo.toml")]);

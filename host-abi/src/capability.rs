@@ -6,6 +6,8 @@
 //! | import                                  | answer                                              |
 //! |-----------------------------------------|-----------------------------------------------------|
 //! | `sochdb:plugin/types, telemetry, config`| always granted; bounded and checked call by call    |
+//! | `sochdb:plugin/segments`                | granted to storage engines; handles of what a call  |
+//! |                                         | is about, and nothing else                          |
 //! | WASI 0.2 without sockets and HTTP       | linked with nothing in it: no files, environment or |
 //! |                                         | arguments; `wasm_host_abi/wasi` has the list        |
 //! | anything else                           | refused, by name                                    |
@@ -16,7 +18,7 @@
 //!
 //! Exports are compared too: what a component exports is exactly what its manifest declares.
 
-use crate::plugin_manifest::{Capabilities, PluginManifest};
+use crate::plugin_manifest::{Capabilities, PluginKind, PluginManifest};
 use crate::wasm_host_abi::is_linked_wasi;
 use serde::Serialize;
 use sochdb_kernel::{KernelError, KernelResult, PluginFault};
@@ -27,8 +29,10 @@ const CONTRACT: &str = "sochdb:plugin/";
 
 /// What every plugin may import of the contract.
 const OFFERED: &[&str] = &["types", "telemetry", "config"];
+/// What only one kind of plugin may import.
+const OFFERED_TO: &[(&str, PluginKind)] = &[("segments", PluginKind::Storage)];
 /// What the contract lets plugins export.
-const EXPORTABLE: &[&str] = &["codec", "lifecycle", "observer"];
+const EXPORTABLE: &[&str] = &["codec", "lifecycle", "observer", "storage-engine"];
 
 /// One import of a component, and what the host says to it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -51,11 +55,15 @@ pub enum Answer {
     Refused(String),
 }
 
-/// What the host says to the import `name`.
-pub(crate) fn answer(name: &str) -> Answer {
+/// What the host says to the import `name` of a plugin that is of this kind by its exports.
+pub(crate) fn answer(name: &str, kind: Option<PluginKind>) -> Answer {
     let (interface, version) = name.split_once('@').unwrap_or((name, ""));
     if let Some(ours) = interface.strip_prefix(CONTRACT) {
-        if !OFFERED.contains(&ours) {
+        let only_to = OFFERED_TO.iter().find(|(interface, _)| *interface == ours);
+        if let Some((_, wanted)) = only_to.filter(|(_, wanted)| kind != Some(*wanted)) {
+            return Answer::Refused(format!("only plugins of kind '{wanted}' may"));
+        }
+        if only_to.is_none() && !OFFERED.contains(&ours) {
             return Answer::Refused(
                 "the contract has no such interface for plugins to import".into(),
             );
@@ -78,6 +86,13 @@ pub(crate) fn answer(name: &str) -> Answer {
 pub(crate) fn short_export_name(name: &str) -> &str {
     let interface = name.split('@').next().unwrap_or(name);
     interface.strip_prefix(CONTRACT).filter(|ours| EXPORTABLE.contains(ours)).unwrap_or(name)
+}
+
+/// The names of a component's exports as a manifest writes them, sorted.
+pub(crate) fn short_exports(exports: &[String]) -> Vec<String> {
+    let mut short: Vec<_> = exports.iter().map(|name| short_export_name(name).to_owned()).collect();
+    short.sort();
+    short
 }
 
 /// Compares what a component imports and exports with what it may and must.
@@ -103,8 +118,7 @@ pub(crate) fn check(
             return Err(KernelError::plugin(&manifest.name, PluginFault::Denied, message));
         }
     }
-    let mut found: Vec<_> = exports.iter().map(|export| short_export_name(export)).collect();
-    found.sort_unstable();
+    let found = short_exports(exports);
     if found == manifest.exports {
         return Ok(());
     }
@@ -139,11 +153,12 @@ mod tests {
     use super::*;
 
     fn is_refused(name: &str) -> bool {
-        matches!(answer(name), Answer::Refused(_))
+        matches!(answer(name, Some(PluginKind::Codec)), Answer::Refused(_))
     }
 
     #[test]
     fn only_what_is_listed_is_linked() {
+        let answer = |name| answer(name, Some(PluginKind::Codec));
         assert_eq!(answer("sochdb:plugin/config@0.1.0"), Answer::Granted);
         assert_eq!(answer("wasi:io/poll@0.2.0"), Answer::Inert);
         assert_eq!(answer("wasi:io/poll@0.2.99"), Answer::Inert);
@@ -152,6 +167,7 @@ mod tests {
             "config",
             "sochdb:plugin/config",
             "sochdb:plugin/codec@0.1.0",
+            "sochdb:plugin/segments@0.1.0",
             "sochdb:plugin/secrets@0.1.0",
             "sochdb:plugin-x/config@0.1.0",
             "wasi:io/poll",
@@ -166,8 +182,15 @@ mod tests {
     }
 
     #[test]
+    fn segments_are_for_storage_engines() {
+        let name = "sochdb:plugin/segments@0.1.0";
+        assert_eq!(answer(name, Some(PluginKind::Storage)), Answer::Granted);
+        assert!(matches!(answer(name, None), Answer::Refused(why) if why.contains("'storage'")));
+    }
+
+    #[test]
     fn another_version_of_the_contract_is_explained() {
-        let Answer::Refused(why) = answer("sochdb:plugin/config@0.2.0") else {
+        let Answer::Refused(why) = answer("sochdb:plugin/config@0.2.0", None) else {
             panic!("is refused")
         };
         assert!(why.contains("0.2.0") && why.contains(CONTRACT_VERSION), "{why}");

@@ -7,6 +7,7 @@
 
 use crate::capability::{self, Import};
 use crate::limits::COMPONENT_BYTES_MAX;
+use crate::plugin_manifest::PluginKind;
 use crate::wasm_runtime::Runtime;
 use cap_fs_ext::{FollowSymlinks, OpenOptionsFollowExt};
 use cap_std::ambient_authority;
@@ -101,10 +102,11 @@ impl Component {
             KernelError::invalid(format!("{shown} is not a valid component: {error:#}"))
         })?;
         let signature = code.component_type();
+        let exports: Vec<_> = signature.exports(engine).map(|(name, _)| name.to_owned()).collect();
+        let kind = PluginKind::of(&capability::short_exports(&exports));
         let imports = signature.imports(engine).map(|(name, _)| name.to_owned());
         let imports =
-            imports.map(|name| Import { answer: capability::answer(&name), name }).collect();
-        let exports = signature.exports(engine).map(|(name, _)| name.to_owned()).collect();
+            imports.map(|name| Import { answer: capability::answer(&name, kind), name }).collect();
         Ok(Component {
             blake3: blake3::hash(bytes),
             bytes: bytes.len() as u64,

@@ -7,7 +7,7 @@
 //!                                                                │
 //!   kernel trait  ─▶ wasm_host_abi   ─▶ pool: an instance, its fuel, its deadline ─▶ guest
 //!                          ▲                                                           │
-//!                          └── config, telemetry, inert WASI, each call charged ◀──────┘
+//!                          └ config, telemetry, segments, inert WASI, all charged ◀──┘
 //! ```
 //!
 //! | file               | what it is                                                             |
@@ -60,4 +60,4 @@ mod wasm_runtime;
 pub use capability::CONTRACT_VERSION;
 pub use plugin_host::{Inspection, PluginHost, PluginInfo, UsageInfo};
 pub use plugin_manifest::{ManifestError, PluginKind, PluginManifest};
-pub use wasm_host_abi::{WasmCodec, WasmObserver};
+pub use wasm_host_abi::{WasmCodec, WasmObserver, WasmStorage};

@@ -5,8 +5,12 @@
 //! | WebAssembly operators per call    | `fuel_limit`            | the engine, at loops and calls        |
 //! | host work per call                | `fuel_limit`            | imports charge fuel, see [`fuel`]     |
 //! | time per call, waiting included   | `timeout_ms`            | the pool and the engine's epochs      |
+//! | the same of flushes and merges    | `background_...`        | the same                              |
 //! | memories and tables of a store    | `memory_limit_mb`       | a limiter of ours, over their sum     |
 //! | instances at the same time        | `max_instances`         | the pool                              |
+//! | handles of an instance            | 8192                    | the engine                            |
+//! | segments its readers have open    | 4096                    | the storage adapter                   |
+//! | bytes of a segment read or append | [`SEGMENT_CHUNK_BYTES_MAX`] | the segments import, the engine   |
 //! | what one import call carries in   | the result's bound      | the engine, while it copies           |
 //! | log lines and metrics per call    | [`volume`]              | the telemetry import                  |
 //! | metric series per plugin          | [`volume::SERIES_MAX`]  | the telemetry import                  |
@@ -31,8 +35,14 @@ pub const MEMORY_LIMIT_MB: RangeInclusive<u64> = 1..=4096;
 pub const FUEL_LIMIT: RangeInclusive<u64> = 1_000_000..=1_000_000_000_000;
 /// What `timeout_ms` may say: up to ten minutes.
 pub const TIMEOUT_MS: RangeInclusive<u64> = 1..=600_000;
+/// What `background_fuel_limit` may say: merging writes all rows of a table again.
+pub const BACKGROUND_FUEL_LIMIT: RangeInclusive<u64> = 1_000_000..=1_000_000_000_000_000;
+/// What `background_timeout_ms` may say: up to a day.
+pub const BACKGROUND_TIMEOUT_MS: RangeInclusive<u64> = 1..=86_400_000;
 /// What `max_instances` may say. More than cores is of no use, and each has a memory of its own.
 pub const MAX_INSTANCES: RangeInclusive<u64> = 1..=256;
+/// The least `max_instances` of a storage engine: one merges what another one reads.
+pub const STORAGE_INSTANCES_MIN: u64 = 2;
 
 /// Core instances, memories and tables a store may have. A Rust guest has three instances (itself and
 /// its adapters), one memory and two tables; composed components have a few more of each.
@@ -42,8 +52,19 @@ const TABLES_PER_STORE_MAX: usize = 32;
 /// What one table element costs the host.
 const TABLE_ELEMENT_BYTES: usize = 16;
 
-/// Component handles that may be open in a store at once. What we export to guests has a handful.
-pub(crate) const HANDLES_PER_STORE_MAX: usize = 1024;
+/// Component handles that may be open in a store at once: segments of open readers, and a few more.
+pub(crate) const HANDLES_PER_STORE_MAX: usize = 8192;
+/// Segments that the readers of one store may have open. A table that is merged has some tens.
+pub(crate) const SEGMENTS_PER_STORE_MAX: usize = 4096;
+/// 1 MiB. What one read of a segment, or one append, carries; a bound of the contract.
+pub const SEGMENT_CHUNK_BYTES_MAX: usize = 1 << 20;
+/// Rows of one batch, and bytes after which it ends; whoever asks for more gets that.
+const BATCH_ROWS_MAX: u32 = 8192;
+const BATCH_BYTES_MAX: u32 = 1 << 20;
+/// Rows of a scan's first batch; later ones are larger.
+pub(crate) const SCAN_ROWS_FIRST: usize = 128;
+/// 64 KiB. An end of a range may be longer than any key, but not without bound.
+pub(crate) const RANGE_BYTES_MAX: usize = 64 << 10;
 /// Bytes of WebAssembly stack. Half of what a thread of the standard library has, so that the host's
 /// own frames below and above it have room.
 pub(crate) const STACK_BYTES_MAX: usize = 512 << 10;
@@ -92,12 +113,65 @@ pub struct Limits {
     pub timeout_ms: u64,
     /// Instances at the same time.
     pub instances_max: u32,
+    /// What a call in the background has instead, for plugins that have such calls.
+    pub background: Option<Background>,
+}
+
+/// What one call in the background, a flush or a merge, may use.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+pub struct Background {
+    /// WebAssembly operators of one call, host work included.
+    pub fuel_max: u64,
+    /// Milliseconds of one call, waiting for a free instance included.
+    pub timeout_ms: u64,
+}
+
+/// Which budget a call has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Work {
+    /// Somebody waits for it.
+    Foreground,
+    /// Nobody does.
+    Background,
+}
+
+/// What one call may use, and how the manifest calls that.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Budget {
+    pub(crate) fuel_max: u64,
+    pub(crate) fuel_key: &'static str,
+    pub(crate) timeout_ms: u64,
+    pub(crate) timeout_key: &'static str,
 }
 
 impl Limits {
+    pub(crate) fn budget(&self, work: Work) -> Budget {
+        match self.background.filter(|_| work == Work::Background) {
+            Some(Background { fuel_max, timeout_ms }) => Budget {
+                fuel_max,
+                fuel_key: "background_fuel_limit",
+                timeout_ms,
+                timeout_key: "background_timeout_ms",
+            },
+            None => Budget {
+                fuel_max: self.fuel_max,
+                fuel_key: "fuel_limit",
+                timeout_ms: self.timeout_ms,
+                timeout_key: "timeout_ms",
+            },
+        }
+    }
+}
+
+impl Budget {
     pub(crate) fn timeout(&self) -> Duration {
         Duration::from_millis(self.timeout_ms)
     }
+}
+
+/// What is really asked for when a batch of so many rows and bytes is.
+pub(crate) fn clamp_rows(rows_max: u32, bytes_max: u32) -> (usize, usize) {
+    (rows_max.clamp(1, BATCH_ROWS_MAX) as usize, bytes_max.clamp(1, BATCH_BYTES_MAX) as usize)
 }
 
 /// Bounds the memories and tables of one store by their sum, where wasmtime's own limits count each

@@ -30,6 +30,7 @@ impl Plugin {
             capabilities: vec![match manifest.kind {
                 PluginKind::Codec => ExtensionCapability::Compression,
                 PluginKind::Observer => ExtensionCapability::Observability,
+                PluginKind::Storage => ExtensionCapability::Storage,
             }],
         }
     }

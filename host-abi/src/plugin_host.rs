@@ -17,7 +17,7 @@ use crate::plugin::{Plugin, read};
 use crate::plugin_manifest::{ModuleSource, PluginKind, PluginManifest, Setting};
 use crate::plugin_telemetry::PluginTelemetry;
 use crate::pool::Pool;
-use crate::wasm_host_abi::{WasmCodec, WasmObserver};
+use crate::wasm_host_abi::{WasmCodec, WasmObserver, WasmStorage};
 use crate::wasm_runtime::Runtime;
 use parking_lot::Mutex;
 use semver::Version;
@@ -46,6 +46,7 @@ struct Loaded {
 enum Adapter {
     Codec(Arc<WasmCodec>),
     Observer(Arc<WasmObserver>),
+    Storage(Arc<WasmStorage>),
 }
 
 /// A plugin as `sochdb plugin list` shows it.
@@ -191,9 +192,7 @@ impl PluginHost {
         let (folder, name) = folder_and_name(path)?;
         let component = Component::compile(&self.runtime, &file, &component::read(folder, name)?)?;
         let exports = short_exports(&component);
-        let kind = [PluginKind::Codec, PluginKind::Observer]
-            .into_iter()
-            .find(|kind| exports == kind.interfaces());
+        let kind = PluginKind::of(&exports);
         let refused =
             component.imports.iter().any(|import| matches!(import.answer, Answer::Refused(_)));
         Ok(Inspection {
@@ -297,6 +296,11 @@ impl PluginHost {
                 pool.self_test()?;
                 Adapter::Observer(Arc::new(WasmObserver::new(pool)))
             }
+            PluginKind::Storage => {
+                let pool = Pool::new(plugin.clone())?;
+                pool.self_test()?;
+                Adapter::Storage(Arc::new(WasmStorage::new(pool)))
+            }
         };
         Ok(Loaded { plugin, adapter })
     }
@@ -336,6 +340,7 @@ impl PluginHost {
             match plugin.adapter.clone() {
                 Adapter::Codec(codec) => manager.register_compression(codec),
                 Adapter::Observer(observer) => manager.register_observability(observer),
+                Adapter::Storage(storage) => manager.register_storage(storage),
             }
             let name = plugin.plugin.manifest.name.clone();
             tracing::info!(target: "sochdb::plugin", plugin = name, source = plugin.plugin.source, "loaded");
@@ -349,11 +354,13 @@ impl PluginHost {
 }
 
 impl Loaded {
-    /// Ends the instances of a plugin that was replaced. Calls in flight end on it.
+    /// Ends the instances of a plugin that was replaced. Calls in flight end on it, and so do reads of
+    /// segments that the kernel opened with it: a storage engine ends when the last of those does.
     fn retire(self) {
         let ended = match self.adapter {
             Adapter::Codec(codec) => codec.shutdown(),
             Adapter::Observer(observer) => observer.shutdown(),
+            Adapter::Storage(_) => Ok(()),
         };
         if let Err(error) = ended {
             let plugin = &self.plugin.manifest.name;
@@ -399,13 +406,7 @@ fn usage(plugin: &Plugin) -> UsageInfo {
 }
 
 fn short_exports(component: &Component) -> Vec<String> {
-    let mut exports: Vec<_> = component
-        .exports
-        .iter()
-        .map(|name| capability::short_export_name(name).to_owned())
-        .collect();
-    exports.sort();
-    exports
+    capability::short_exports(&component.exports)
 }
 
 fn check_kernel_version(manifest: &PluginManifest) -> KernelResult<()> {

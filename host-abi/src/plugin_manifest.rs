@@ -10,13 +10,14 @@
 //! |                   | `repository`, `min_kernel_version`                                         |
 //! | `[module]`        | `path` or `bundled`, `blake3`                                              |
 //! | `[capabilities]`  | `clock`, `random`                                                          |
-//! | `[resources]`     | `memory_limit_mb`, `fuel_limit`, `timeout_ms`, `max_instances`             |
+//! | `[resources]`     | `memory_limit_mb`, `fuel_limit`, `timeout_ms`, `max_instances`, and for    |
+//! |                   | storage engines `background_fuel_limit`, `background_timeout_ms`           |
 //! | `[exports]`       | `interfaces`                                                               |
 //! | `[config_schema]` | a table per setting: `type`, `default`, `min`, `max`, `one_of`,            |
 //! |                   | `description`                                                              |
 //! | `[config]`        | a value per setting                                                        |
 
-use crate::limits::{self, Limits};
+use crate::limits::{self, Background, Limits};
 use semver::Version;
 use serde::{Deserialize, Serialize};
 use sochdb_kernel::KernelError;
@@ -73,14 +74,24 @@ pub enum PluginKind {
     Codec,
     /// Takes metrics and logs out of the database.
     Observer,
+    /// Keeps the rows of tables in segments.
+    Storage,
 }
 
 impl PluginKind {
+    const ALL: [PluginKind; 3] = [PluginKind::Codec, PluginKind::Observer, PluginKind::Storage];
+
+    /// The kind that exports exactly `interfaces`, sorted and short.
+    pub(crate) fn of(interfaces: &[String]) -> Option<PluginKind> {
+        PluginKind::ALL.into_iter().find(|kind| interfaces == kind.interfaces())
+    }
+
     /// The interfaces a component of this kind exports, sorted.
     pub fn interfaces(self) -> &'static [&'static str] {
         match self {
             PluginKind::Codec => &["codec", "lifecycle"],
             PluginKind::Observer => &["lifecycle", "observer"],
+            PluginKind::Storage => &["lifecycle", "storage-engine"],
         }
     }
 }
@@ -90,6 +101,7 @@ impl fmt::Display for PluginKind {
         f.write_str(match self {
             PluginKind::Codec => "codec",
             PluginKind::Observer => "observer",
+            PluginKind::Storage => "storage",
         })
     }
 }
@@ -229,6 +241,8 @@ struct RawResources {
     fuel_limit: Option<Spanned<u64>>,
     timeout_ms: Option<Spanned<u64>>,
     max_instances: Option<Spanned<u64>>,
+    background_fuel_limit: Option<Spanned<u64>>,
+    background_timeout_ms: Option<Spanned<u64>>,
 }
 
 #[derive(Deserialize)]
@@ -330,11 +344,36 @@ impl RawResources {
             PluginKind::Codec => limits::MAX_INSTANCES,
             // What an observer was told, it must remember; two instances would each know half.
             PluginKind::Observer => 1..=1,
+            PluginKind::Storage => limits::STORAGE_INSTANCES_MIN..=*limits::MAX_INSTANCES.end(),
         };
         let default_instances = (*instances.end()).min(4);
         let memory_mb =
             in_range("memory_limit_mb", self.memory_limit_mb, limits::MEMORY_LIMIT_MB, 64)?;
+        let background = [&self.background_fuel_limit, &self.background_timeout_ms];
+        if let Some(given) = background.into_iter().flatten().next()
+            && kind != PluginKind::Storage
+        {
+            return Err(wrong(
+                given,
+                format!("a plugin of kind '{kind}' never works in the background"),
+            ));
+        }
+        let background = Background {
+            fuel_max: in_range(
+                "background_fuel_limit",
+                self.background_fuel_limit,
+                limits::BACKGROUND_FUEL_LIMIT,
+                100_000_000_000,
+            )?,
+            timeout_ms: in_range(
+                "background_timeout_ms",
+                self.background_timeout_ms,
+                limits::BACKGROUND_TIMEOUT_MS,
+                60_000,
+            )?,
+        };
         Ok(Limits {
+            background: (kind == PluginKind::Storage).then_some(background),
             memory_bytes_max: memory_mb << 20,
             fuel_max: in_range("fuel_limit", self.fuel_limit, limits::FUEL_LIMIT, 1_000_000_000)?,
             timeout_ms: in_range("timeout_ms", self.timeout_ms, limits::TIMEOUT_MS, 1000)?,

@@ -12,15 +12,17 @@
 //! - A guest that *answers* an error has not failed: it is used again.
 //! - A call has one deadline for waiting, instantiating and working; nothing queues for ever.
 //! - The fuel of a call also pays for the instance when it has to be made.
+//! - Work that nobody waits for has a budget of its own, see [`Work`].
 //! - No lock is held while a guest runs.
 
 use crate::capability;
-use crate::limits::{HANDLES_PER_STORE_MAX, RESULT_SLACK_BYTES};
+use crate::limits::{Budget, HANDLES_PER_STORE_MAX, RESULT_SLACK_BYTES, Work};
 use crate::plugin::{Plugin, add};
 use crate::wasm_host_abi::{Exports, GuestError, GuestState, Lifecycle, clean};
 use parking_lot::{Condvar, Mutex};
 use sochdb_kernel::{KernelError, KernelResult, PluginFault};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 use wasmtime::component::InstancePre;
 use wasmtime::{Store, Trap, UpdateDeadline, WasmBacktrace};
@@ -29,11 +31,12 @@ use wasmtime::{Store, Trap, UpdateDeadline, WasmBacktrace};
 const RESULT_TOO_LARGE: &str = "fuel allocated for hostcalls has been exhausted";
 
 /// The instances of one plugin.
-pub(crate) struct Pool<E> {
+pub(crate) struct Pool<E: Exports> {
     plugin: Arc<Plugin>,
     component: InstancePre<GuestState>,
     slots: Mutex<Slots<E>>,
     freed: Condvar,
+    next_number: AtomicU64,
 }
 
 struct Slots<E> {
@@ -44,17 +47,42 @@ struct Slots<E> {
 }
 
 struct Instance<E> {
+    number: u64,
     store: Store<GuestState>,
     lifecycle: Lifecycle,
     exports: E,
 }
 
+/// How a call may be made.
+pub(crate) struct Terms {
+    /// Which budget it has.
+    pub(crate) work: Work,
+    /// Bytes of its answer, or of what it carries into one import, beside a little for an error's text.
+    pub(crate) result_bytes_max: usize,
+    /// The instance that would serve it best, if it is idle.
+    pub(crate) prefer: Option<u64>,
+}
+
+impl Terms {
+    /// Any instance, for somebody who waits.
+    pub(crate) fn reading(result_bytes_max: usize) -> Terms {
+        Terms { work: Work::Foreground, result_bytes_max, prefer: None }
+    }
+
+    /// Any instance, and nobody waits.
+    pub(crate) fn background(result_bytes_max: usize) -> Terms {
+        Terms { work: Work::Background, result_bytes_max, prefer: None }
+    }
+}
+
 /// What a call works with.
 pub(crate) struct Call<'a, E> {
-    pub(crate) exports: &'a E,
+    pub(crate) exports: &'a mut E,
     pub(crate) store: &'a mut Store<GuestState>,
     /// Whether this is the instance's first call.
     pub(crate) is_fresh: bool,
+    /// The instance's number, for [`Terms::prefer`].
+    pub(crate) instance: u64,
 }
 
 impl<E: Exports> Pool<E> {
@@ -77,7 +105,8 @@ impl<E: Exports> Pool<E> {
             ))
         })?;
         let slots = Mutex::new(Slots { idle: Vec::new(), live: 0, closed: false });
-        Ok(Pool { plugin, component, slots, freed: Condvar::new() })
+        let next_number = AtomicU64::new(0);
+        Ok(Pool { plugin, component, slots, freed: Condvar::new(), next_number })
     }
 
     pub(crate) fn plugin(&self) -> &Arc<Plugin> {
@@ -95,35 +124,54 @@ impl<E: Exports> Pool<E> {
         result_bytes_max: usize,
         work: impl FnOnce(&mut Call<'_, E>) -> wasmtime::Result<Result<R, GuestError>>,
     ) -> KernelResult<R> {
+        self.call_on(&Terms::reading(result_bytes_max), function, work)
+    }
+
+    /// As [`call`](Self::call), on these terms.
+    ///
+    /// # Errors
+    /// As [`call`](Self::call); and when the guest gave up because the kernel failed it, the kernel's
+    /// own error.
+    pub(crate) fn call_on<R>(
+        &self,
+        terms: &Terms,
+        function: &'static str,
+        work: impl FnOnce(&mut Call<'_, E>) -> wasmtime::Result<Result<R, GuestError>>,
+    ) -> KernelResult<R> {
         let began = Instant::now();
-        let deadline = began + self.plugin.manifest.limits.timeout();
-        let instance = self.idle_instance(function, deadline)?;
+        let budget = self.plugin.manifest.limits.budget(terms.work);
+        let deadline = began + budget.timeout();
+        let instance = self.idle_instance(function, deadline, &budget, terms.prefer)?;
         let mut slot = Slot { pool: self, instance: None };
         let _running = self.plugin.runtime.running();
         let is_fresh = instance.is_none();
         let mut instance = match instance {
             Some(instance) => instance,
-            None => self.start(function, deadline)?,
+            None => self.start(function, deadline, &budget)?,
         };
         if !is_fresh {
-            self.grant(&mut instance.store, deadline)
+            self.grant(&mut instance.store, deadline, &budget)
                 .map_err(|error| self.engine_failed(&error))?;
         }
-        instance.store.set_hostcall_fuel(result_bytes_max.saturating_add(RESULT_SLACK_BYTES));
-        let Instance { store, exports, .. } = &mut instance;
-        let answer = work(&mut Call { exports, store, is_fresh });
-        self.account(function, &instance.store, began);
+        instance.store.set_hostcall_fuel(terms.result_bytes_max.saturating_add(RESULT_SLACK_BYTES));
+        let Instance { store, exports, number, .. } = &mut instance;
+        let answer = work(&mut Call { exports, store, is_fresh, instance: *number });
+        self.account(function, &instance.store, began, &budget);
         match answer {
             Ok(Ok(value)) => {
                 slot.instance = Some(instance);
                 Ok(value)
             }
             Ok(Err(refused)) => {
+                let cause = instance.store.data_mut().segments.take_failure();
                 slot.instance = Some(instance);
                 add(&self.plugin.usage.refusals, 1);
+                if let Some(cause) = cause {
+                    return Err(cause);
+                }
                 Err(self.error(PluginFault::Refused, format!("{function}: {}", refused.shown())))
             }
-            Err(error) => Err(self.failed(function, error, &mut instance.store)),
+            Err(error) => Err(self.failed(function, error, &mut instance.store, &budget)),
         }
     }
 
@@ -155,13 +203,14 @@ impl<E: Exports> Pool<E> {
 
     fn end(&self, mut instance: Instance<E>) -> KernelResult<()> {
         let began = Instant::now();
-        let deadline = began + self.plugin.manifest.limits.timeout();
+        let budget = self.plugin.manifest.limits.budget(Work::Foreground);
         let store = &mut instance.store;
-        self.grant(store, deadline).map_err(|error| self.engine_failed(&error))?;
+        let granted = self.grant(store, began + budget.timeout(), &budget);
+        granted.map_err(|error| self.engine_failed(&error))?;
         store.set_hostcall_fuel(RESULT_SLACK_BYTES);
         let answer = instance.lifecycle.shutdown(store);
-        self.account("shutdown", store, began);
-        self.finish("shutdown", answer, store)
+        self.account("shutdown", store, began, &budget);
+        self.finish("shutdown", answer, store, &budget)
     }
 
     fn lifecycle_call(
@@ -174,10 +223,11 @@ impl<E: Exports> Pool<E> {
     ) -> KernelResult<()> {
         let began = Instant::now();
         let _running = self.plugin.runtime.running();
-        let mut instance = self.start(function, began + self.plugin.manifest.limits.timeout())?;
+        let budget = self.plugin.manifest.limits.budget(Work::Foreground);
+        let mut instance = self.start(function, began + budget.timeout(), &budget)?;
         let answer = work(&instance.lifecycle, &mut instance.store);
-        self.account(function, &instance.store, began);
-        self.finish(function, answer, &mut instance.store)
+        self.account(function, &instance.store, began, &budget);
+        self.finish(function, answer, &mut instance.store, &budget)
     }
 
     fn finish(
@@ -185,6 +235,7 @@ impl<E: Exports> Pool<E> {
         function: &str,
         answer: wasmtime::Result<Result<(), GuestError>>,
         store: &mut Store<GuestState>,
+        budget: &Budget,
     ) -> KernelResult<()> {
         match answer {
             Ok(Ok(())) => Ok(()),
@@ -192,7 +243,7 @@ impl<E: Exports> Pool<E> {
                 add(&self.plugin.usage.refusals, 1);
                 Err(self.error(PluginFault::Refused, format!("{function}: {}", refused.shown())))
             }
-            Err(error) => Err(self.failed(function, error, store)),
+            Err(error) => Err(self.failed(function, error, store, budget)),
         }
     }
 
@@ -201,6 +252,8 @@ impl<E: Exports> Pool<E> {
         &self,
         function: &str,
         deadline: Instant,
+        budget: &Budget,
+        prefer: Option<u64>,
     ) -> KernelResult<Option<Instance<E>>> {
         let mut slots = self.slots.lock();
         loop {
@@ -210,18 +263,19 @@ impl<E: Exports> Pool<E> {
                     self.plugin.manifest.name
                 )));
             }
-            if let Some(instance) = slots.idle.pop() {
-                return Ok(Some(instance));
+            let preferred = slots.idle.iter().position(|instance| Some(instance.number) == prefer);
+            if let Some(at) = preferred.or(slots.idle.len().checked_sub(1)) {
+                return Ok(Some(slots.idle.remove(at)));
             }
-            let limits = &self.plugin.manifest.limits;
-            if slots.live < limits.instances_max {
+            let instances_max = self.plugin.manifest.limits.instances_max;
+            if slots.live < instances_max {
                 slots.live += 1;
                 return Ok(None);
             }
             if self.freed.wait_until(&mut slots, deadline).timed_out() {
                 let message = format!(
-                    "{function}: all instances ({}) were busy for {} ms; raise max_instances or timeout_ms",
-                    limits.instances_max, limits.timeout_ms
+                    "{function}: all instances ({instances_max}) were busy for {} ms; raise max_instances or {}",
+                    budget.timeout_ms, budget.timeout_key
                 );
                 return Err(self.error(PluginFault::Exhausted, message));
             }
@@ -229,7 +283,12 @@ impl<E: Exports> Pool<E> {
     }
 
     /// Makes an instance, ready for its first call.
-    fn start(&self, function: &str, deadline: Instant) -> KernelResult<Instance<E>> {
+    fn start(
+        &self,
+        function: &str,
+        deadline: Instant,
+        budget: &Budget,
+    ) -> KernelResult<Instance<E>> {
         add(&self.plugin.usage.instances_started, 1);
         let mut store =
             Store::new(self.plugin.runtime.engine(), GuestState::new(self.plugin.clone()));
@@ -239,7 +298,7 @@ impl<E: Exports> Pool<E> {
             let is_over = store.data().deadline <= Instant::now();
             Ok(if is_over { UpdateDeadline::Interrupt } else { UpdateDeadline::Continue(1) })
         });
-        self.grant(&mut store, deadline).map_err(|error| self.engine_failed(&error))?;
+        self.grant(&mut store, deadline, budget).map_err(|error| self.engine_failed(&error))?;
         store.set_hostcall_fuel(RESULT_SLACK_BYTES);
         let started = self.component.instantiate(&mut store).and_then(|instance| {
             let lifecycle = Lifecycle::new(&mut store, &instance)?;
@@ -248,27 +307,34 @@ impl<E: Exports> Pool<E> {
             Ok((lifecycle, exports, answer))
         });
         match started {
-            Ok((lifecycle, exports, Ok(()))) => Ok(Instance { store, lifecycle, exports }),
+            Ok((lifecycle, exports, Ok(()))) => {
+                let number = self.next_number.fetch_add(1, Ordering::Relaxed);
+                Ok(Instance { number, store, lifecycle, exports })
+            }
             Ok((_, _, Err(refused))) => {
                 add(&self.plugin.usage.refusals, 1);
                 let message = format!("{function}: its init answered: {}", refused.shown());
                 Err(self.error(PluginFault::Refused, message))
             }
-            Err(error) => Err(self.failed(function, error, &mut store)),
+            Err(error) => Err(self.failed(function, error, &mut store, budget)),
         }
     }
 
     /// Gives a call its fuel and its deadline.
-    fn grant(&self, store: &mut Store<GuestState>, deadline: Instant) -> wasmtime::Result<()> {
-        store.set_fuel(self.plugin.manifest.limits.fuel_max)?;
+    fn grant(
+        &self,
+        store: &mut Store<GuestState>,
+        deadline: Instant,
+        budget: &Budget,
+    ) -> wasmtime::Result<()> {
+        store.set_fuel(budget.fuel_max)?;
         store.set_epoch_deadline(1);
         store.data_mut().begin_call(deadline);
         Ok(())
     }
 
-    fn account(&self, function: &str, store: &Store<GuestState>, began: Instant) {
-        let limits = &self.plugin.manifest.limits;
-        let fuel = limits.fuel_max - store.get_fuel().unwrap_or(0).min(limits.fuel_max);
+    fn account(&self, function: &str, store: &Store<GuestState>, began: Instant, budget: &Budget) {
+        let fuel = budget.fuel_max - store.get_fuel().unwrap_or(0).min(budget.fuel_max);
         let micros = u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX);
         let usage = &self.plugin.usage;
         add(&usage.calls, 1);
@@ -290,22 +356,23 @@ impl<E: Exports> Pool<E> {
         function: &str,
         error: wasmtime::Error,
         store: &mut Store<GuestState>,
+        budget: &Budget,
     ) -> KernelError {
         add(&self.plugin.usage.failures, 1);
-        let limits = &self.plugin.manifest.limits;
         let (fault, why) = match error.downcast_ref::<Trap>() {
-            Some(Trap::OutOfFuel) => {
-                (PluginFault::Exhausted, format!("used up its fuel_limit of {}", limits.fuel_max))
-            }
+            Some(Trap::OutOfFuel) => (
+                PluginFault::Exhausted,
+                format!("used up its {} of {}", budget.fuel_key, budget.fuel_max),
+            ),
             Some(Trap::Interrupt) => (
                 PluginFault::Exhausted,
-                format!("ran past its timeout_ms of {}", limits.timeout_ms),
+                format!("ran past its {} of {}", budget.timeout_key, budget.timeout_ms),
             ),
             Some(Trap::StackOverflow) => {
                 (PluginFault::Exhausted, "called itself too deeply".to_owned())
             }
             trap if store.data_mut().memory.take_refused() => {
-                let mb = limits.memory_bytes_max >> 20;
+                let mb = self.plugin.manifest.limits.memory_bytes_max >> 20;
                 let ended =
                     trap.map(|trap| format!(", then ended with: {trap}")).unwrap_or_default();
                 (
@@ -352,6 +419,16 @@ fn frame_name(frame: &wasmtime::FrameInfo) -> String {
     match frame.func_name() {
         Some(name) => clean(&format!("{:#}", rustc_demangle::demangle(name))),
         None => format!("function {}", frame.func_index()),
+    }
+}
+
+/// A pool that was replaced ends when nobody reads through it any more.
+impl<E: Exports> Drop for Pool<E> {
+    fn drop(&mut self) {
+        if let Err(error) = self.shutdown() {
+            let plugin = &self.plugin.manifest.name;
+            tracing::warn!(target: "sochdb::plugin", plugin, %error, "an instance did not end well");
+        }
     }
 }
 

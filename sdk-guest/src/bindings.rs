@@ -12,6 +12,7 @@ use std::thread::LocalKey;
 
 pub use crate::codec::CodecGlue;
 pub use crate::observer::ObserverGlue;
+pub use crate::storage::StorageGlue;
 pub use base::sochdb::plugin::{config, telemetry, types};
 
 /// What every kind of plugin shares: all it imports, and the export of its life.
@@ -67,6 +68,28 @@ pub mod observer {
         export_macro_name: "export_observer",
         default_bindings_module: "sochdb_guest::bindings::observer",
         with: { "sochdb:plugin/types@0.1.0": super::base::sochdb::plugin::types },
+    });
+}
+
+/// The export of a storage engine, and what only storage engines import.
+pub mod storage {
+    wit_bindgen::generate!({
+        inline: "
+            package sochdb:sdk;
+            world storage {
+                import sochdb:plugin/segments@0.1.0;
+                export sochdb:plugin/storage-engine@0.1.0;
+            }
+        ",
+        path: "../wit/0.1.0",
+        world: "sochdb:sdk/storage",
+        pub_export_macro: true,
+        export_macro_name: "export_storage",
+        default_bindings_module: "sochdb_guest::bindings::storage",
+        with: {
+            "sochdb:plugin/types@0.1.0": super::base::sochdb::plugin::types,
+            "sochdb:plugin/segments@0.1.0": generate,
+        },
     });
 }
 

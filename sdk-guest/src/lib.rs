@@ -1,6 +1,6 @@
 //! What a SochDB plugin author depends on.
 //!
-//! Implement one trait, [`Codec`] or [`Observer`], name the type in [`export!`], and build the crate
+//! Implement one trait, [`Codec`], [`Observer`] or [`Storage`], name the type in [`export!`], and build the crate
 //! for `wasm32-wasip2`: the `.wasm` file is the plugin. What the plugin may do and how much it may
 //! use is said by a manifest beside it, not here.
 //!
@@ -46,6 +46,7 @@
 mod codec;
 mod error;
 mod observer;
+mod storage;
 
 pub mod config;
 pub mod telemetry;
@@ -56,10 +57,14 @@ pub mod bindings;
 pub use codec::Codec;
 pub use error::{Error, ErrorCode, Result};
 pub use observer::{Batch, Histogram, LogLine, Metric, MetricValue, Observer};
+pub use storage::{
+    Cursor, KeyRange, Lookup, Reader, Row, RowBatch, Run, Segment, SegmentInfo, SegmentWriter,
+    Sink, Storage, Table,
+};
 pub use telemetry::Level;
 
-/// Makes a type the plugin that this crate is: `export!(codec: MyType);` or
-/// `export!(observer: MyType);`, once in a crate.
+/// Makes a type the plugin that this crate is: `export!(codec: MyType);`, `export!(observer: MyType);`
+/// or `export!(storage: MyType);`, once in a crate.
 ///
 /// The host calls `init` once for each instance before anything else, and keeps the value it returns
 /// for all later calls.
@@ -70,6 +75,9 @@ macro_rules! export {
     };
     (observer: $plugin:ty) => {
         $crate::__export!(observer, export_observer, ObserverGlue, $plugin);
+    };
+    (storage: $plugin:ty) => {
+        $crate::__export!(storage, export_storage, StorageGlue, $plugin);
     };
 }
 

@@ -27,6 +27,7 @@ fn what_is_left_out_has_defaults() {
         fuel_max: 1_000_000_000,
         timeout_ms: 1000,
         instances_max: 4,
+        background: None,
     };
     assert_eq!(manifest.limits, limits);
 }
@@ -135,6 +136,23 @@ fn an_observer_has_one_instance() {
     assert_eq!(parse("").unwrap().limits.instances_max, 1);
     let error = parse("[resources]\nmax_instances = 2").unwrap_err();
     assert!(error.to_string().contains("1 to 1"), "{error}");
+}
+
+#[test]
+fn a_storage_engine_works_in_the_background_and_on_two_instances_at_least() {
+    let storage = HEAD
+        .replace("kind = \"codec\"", "kind = \"storage\"")
+        .replace("\"codec\"]", "\"storage-engine\"]");
+    let parse = |rest: &str| PluginManifest::parse("p.toml", &format!("{storage}{rest}"));
+    let limits = parse("[resources]\nbackground_timeout_ms = 5").unwrap().limits;
+    assert_eq!(limits.instances_max, 4);
+    assert_eq!(limits.background, Some(Background { fuel_max: 100_000_000_000, timeout_ms: 5 }));
+    let error = parse("[resources]\nmax_instances = 1").unwrap_err();
+    assert!(error.to_string().contains("2 to 256"), "{error}");
+    check_error(
+        "[resources]\nbackground_fuel_limit = 1_000_000",
+        expect!["p.toml:11:25: a plugin of kind 'codec' never works in the background"],
+    );
 }
 
 proptest! {

@@ -2,33 +2,38 @@
 //!
 //! The only place with generated bindings. One file per interface:
 //!
-//! | file        | interface              | what it does                                            |
-//! |-------------|------------------------|---------------------------------------------------------|
-//! | `types`     | `types`                | errors and log levels, between contract and kernel      |
-//! | `telemetry` | `telemetry` (import)   | metrics and log lines of the guest, bounded             |
-//! | `config`    | `config` (import)      | the settings of the manifest                            |
-//! | `wasi`      | WASI 0.2 (import)      | linked with nothing in it                               |
-//! | `lifecycle` | `lifecycle` (export)   | what every instance goes through                        |
-//! | `codec`     | `codec` (export)       | [`WasmCodec`], a `CompressionExtension`                 |
-//! | `observer`  | `observer` (export)    | [`WasmObserver`], an `ObservabilityExtension`           |
+//! | file        | interface                 | what it does                                         |
+//! |-------------|---------------------------|------------------------------------------------------|
+//! | `types`     | `types`                   | errors and log levels, between contract and kernel   |
+//! | `telemetry` | `telemetry` (import)      | metrics and log lines of the guest, bounded          |
+//! | `config`    | `config` (import)         | the settings of the manifest                         |
+//! | `segments`  | `segments` (import)       | runs and segments of the kernel, as handles          |
+//! | `wasi`      | WASI 0.2 (import)         | linked with nothing in it                            |
+//! | `lifecycle` | `lifecycle` (export)      | what every instance goes through                     |
+//! | `codec`     | `codec` (export)          | [`WasmCodec`], a `CompressionExtension`              |
+//! | `observer`  | `observer` (export)       | [`WasmObserver`], an `ObservabilityExtension`        |
+//! | `storage`   | `storage-engine` (export) | [`WasmStorage`], a `StorageExtension`                |
 //!
 //! A new kind of plugin adds its world to `wit/`, a `bindgen!` of its one export below, and a file
 //! with an adapter: a type that implements [`Exports`] and turns calls of the kernel's trait into
 //! [`Pool::call`](crate::pool::Pool::call).
 //!
 //! Every import charges fuel for itself and the bytes it carries before it does anything, and no
-//! import leads back into a guest.
+//! import leads back into the instance that called: a run may be read through another one.
 
 mod codec;
 mod config;
 mod lifecycle;
 mod observer;
+mod segments;
+mod storage;
 mod telemetry;
 mod types;
 mod wasi;
 
 pub use codec::WasmCodec;
 pub use observer::WasmObserver;
+pub use storage::WasmStorage;
 
 pub(crate) use base_bindings::sochdb::plugin::types::Error as GuestError;
 pub(crate) use lifecycle::Lifecycle;
@@ -51,6 +56,7 @@ pub(crate) mod base_bindings {
             world base {
                 import sochdb:plugin/telemetry@0.1.0;
                 import sochdb:plugin/config@0.1.0;
+                import sochdb:plugin/segments@0.1.0;
                 export sochdb:plugin/lifecycle@0.1.0;
             }
         ",
@@ -86,6 +92,22 @@ pub(crate) mod observer_bindings {
     });
 }
 
+#[allow(missing_docs, reason = "generated; the contract in `wit/` has the documentation")]
+pub(crate) mod storage_bindings {
+    wasmtime::component::bindgen!({
+        inline: "
+            package sochdb:host;
+            world storage { export sochdb:plugin/storage-engine@0.1.0; }
+        ",
+        path: "../wit/0.1.0",
+        world: "sochdb:host/storage",
+        with: {
+            "sochdb:plugin/types@0.1.0": super::base_bindings::sochdb::plugin::types,
+            "sochdb:plugin/segments@0.1.0": super::base_bindings::sochdb::plugin::segments,
+        },
+    });
+}
+
 /// What a store holds beside the guest: whose instance it is, and what its present call has used.
 pub(crate) struct GuestState {
     pub(crate) plugin: Arc<Plugin>,
@@ -94,6 +116,8 @@ pub(crate) struct GuestState {
     pub(crate) deadline: Instant,
     /// What the present call has said.
     pub(crate) said: telemetry::Said,
+    /// The kernel's things that the guest holds handles of.
+    pub(crate) segments: segments::Segments,
     wasi: wasi::Wasi,
 }
 
@@ -103,6 +127,7 @@ impl GuestState {
             memory: MemoryLimiter::new(plugin.manifest.limits.memory_bytes_max),
             deadline: Instant::now(),
             said: telemetry::Said::default(),
+            segments: segments::Segments::default(),
             wasi: wasi::Wasi::new(&plugin.manifest),
             plugin,
         }
@@ -113,6 +138,7 @@ impl GuestState {
         self.deadline = deadline;
         self.said = telemetry::Said::default();
         self.memory.take_refused();
+        self.segments.take_failure();
     }
 
     /// The end of what the guest wrote to standard error since this was last asked.
@@ -136,6 +162,7 @@ pub(crate) fn link(linker: &mut Linker<GuestState>) -> wasmtime::Result<()> {
     plugin::types::add_to_linker::<_, Host>(linker, |state| state)?;
     plugin::telemetry::add_to_linker::<_, Host>(linker, |state| state)?;
     plugin::config::add_to_linker::<_, Host>(linker, |state| state)?;
+    plugin::segments::add_to_linker::<_, Host>(linker, |state| state)?;
     wasi::link(linker)
 }
 

@@ -11,9 +11,11 @@ use types::Error as GuestError;
 pub(crate) mod code {
     pub(crate) const NAMES: [&str; 7] =
         ["internal", "denied", "not-found", "invalid", "limit", "conflict", "corrupt"];
+    pub(crate) const INTERNAL: u8 = 0;
     pub(crate) const NOT_FOUND: u8 = 2;
     pub(crate) const INVALID: u8 = 3;
     pub(crate) const LIMIT: u8 = 4;
+    pub(crate) const CORRUPT: u8 = 6;
 }
 
 impl types::Host for &mut GuestState {}

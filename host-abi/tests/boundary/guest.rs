@@ -2,7 +2,7 @@
 
 use sochdb_host_abi::PluginHost;
 use sochdb_kernel::KernelResult;
-use sochdb_kernel::plugin::{CompressionExtension, PluginManager};
+use sochdb_kernel::plugin::{CompressionExtension, PluginManager, StorageExtension};
 use std::fs;
 use std::path::Path;
 use std::sync::Arc;
@@ -97,6 +97,118 @@ impl Codec<'_> {
     }
 }
 
+/// A storage engine in pieces of core WebAssembly text. Its readers and cursors are all the same, it
+/// writes nothing and has no rows.
+#[derive(Clone, Copy)]
+pub struct Storage<'a> {
+    /// More imports, before anything else.
+    pub imports: &'a str,
+    /// More items: data, functions.
+    pub items: &'a str,
+    /// Body of `flush`, with `$run` and `$sink`.
+    pub flush: &'a str,
+    /// Body of `plan-compaction`, with `$count` segments.
+    pub plan: &'a str,
+    /// Body of `open`, with `$at` and `$count` of handles.
+    pub open: &'a str,
+    /// Body of `multi-get`, with `$keys`, `$keys-len`, `$ends` and `$count`.
+    pub multi_get: &'a str,
+    /// Body of `scan`, with `$start` (0 for none) and its `$start-at`.
+    pub scan: &'a str,
+    /// Body of `next`, with `$rows` and `$bytes`.
+    pub next: &'a str,
+}
+
+impl Default for Storage<'_> {
+    fn default() -> Self {
+        Storage {
+            imports: "",
+            items: "",
+            flush: "(call $same (i32.const 0) (i32.const 0))",
+            plan: "(call $ok)",
+            open: "(call $handle (call $new-reader (i32.const 0)))",
+            multi_get: "(call $found (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 0))",
+            scan: "(call $handle (call $new-cursor (i32.const 0)))",
+            next: "(call $rows (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 0))",
+        }
+    }
+}
+
+const ENGINE: &str = "sochdb:plugin/storage-engine@0.1.0";
+
+impl Storage<'_> {
+    /// The component.
+    pub fn build(&self) -> Vec<u8> {
+        let Storage { imports, items, flush, plan, open, multi_get, scan, next } = self;
+        let table =
+            "(param $id i64) (param $name i32) (param i32) (param $options i32) (param i32)";
+        let text = format!(
+            r#"(module {imports}
+                (import "sochdb:plugin/segments@0.1.0" "[resource-drop]run"
+                    (func $drop-run (param i32)))
+                (import "sochdb:plugin/segments@0.1.0" "[resource-drop]sink"
+                    (func $drop-sink (param i32)))
+                (import "[export]{ENGINE}" "[resource-new]reader"
+                    (func $new-reader (param i32) (result i32)))
+                (import "[export]{ENGINE}" "[resource-new]cursor"
+                    (func $new-cursor (param i32) (result i32)))
+                {PRELUDE}
+                (func $handle (param i32) (result i32)
+                    (call $answer (i32.const 0) (local.get 0) (i32.const 0)))
+                (func $list (param $field i32) (param $at i32) (param $len i32)
+                    (i32.store (i32.add (i32.const 68) (i32.mul (local.get $field) (i32.const 8)))
+                        (local.get $at))
+                    (i32.store (i32.add (i32.const 72) (i32.mul (local.get $field) (i32.const 8)))
+                        (local.get $len)))
+                ;; Keys, their ends, values, their ends, `count` states: each at an address.
+                (func $rows (param $keys i32) (param $keys-len i32) (param $ends i32)
+                    (param $values i32) (param $values-len i32) (param $value-ends i32)
+                    (param $count i32) (result i32)
+                    (i32.store8 (i32.const 64) (i32.const 0))
+                    (call $list (i32.const 0) (local.get $keys) (local.get $keys-len))
+                    (call $list (i32.const 1) (local.get $ends) (local.get $count))
+                    (call $list (i32.const 2) (local.get $values) (local.get $values-len))
+                    (call $list (i32.const 3) (local.get $value-ends) (local.get $count))
+                    (call $list (i32.const 4) (i32.const 128) (local.get $count))
+                    (i32.const 64))
+                (func $found (param $states i32) (param $count i32)
+                    (param $values i32) (param $values-len i32) (param $value-ends i32) (result i32)
+                    (i32.store8 (i32.const 64) (i32.const 0))
+                    (call $list (i32.const 0) (local.get $states) (local.get $count))
+                    (call $list (i32.const 1) (local.get $values) (local.get $values-len))
+                    (call $list (i32.const 2) (local.get $value-ends) (local.get $count))
+                    (i32.const 64))
+                {items}
+                (func (export "{LIFECYCLE}#init") (result i32) (call $ok))
+                (func (export "{LIFECYCLE}#self-test") (result i32) (call $ok))
+                (func (export "{LIFECYCLE}#shutdown") (result i32) (call $ok))
+                (func $flush (export "{ENGINE}#flush") {table}
+                    (param $run i32) (param $sink i32) (result i32)
+                    (local $result i32)
+                    (local.set $result (block (result i32) {flush}))
+                    (call $drop-run (local.get $run))
+                    (call $drop-sink (local.get $sink))
+                    (local.get $result))
+                (func (export "{ENGINE}#plan-compaction") {table}
+                    (param i32) (param $count i32) (result i32) {plan})
+                (func $open (export "{ENGINE}#[static]reader.open") {table}
+                    (param $at i32) (param $count i32) (result i32) {open})
+                (func $multi-get (export "{ENGINE}#[method]reader.multi-get")
+                    (param i32) (param $keys i32) (param $keys-len i32)
+                    (param $ends i32) (param $count i32) (result i32) {multi_get})
+                (func (export "{ENGINE}#[method]reader.scan")
+                    (param i32) (param $start i32) (param $start-at i32) (param i32 i32)
+                    (param i32 i32 i32 i32) (param i32) (result i32) {scan})
+                (func $next (export "{ENGINE}#[method]cursor.next")
+                    (param i32) (param $rows i32) (param $bytes i32) (result i32) {next}))"#
+        );
+        wrap(
+            &text,
+            "package test:guest; world guest { include sochdb:plugin/storage-plugin@0.1.0; }",
+        )
+    }
+}
+
 /// As much of WASI as these guests import, as WASI itself declares it.
 const WASI: [&str; 4] = [
     "package wasi:io@0.2.0;
@@ -133,6 +245,10 @@ const CODEC_WITH_WASI: &str = "package test:guest;
 
 /// Wraps a core module into a codec's component. What it does not use of WASI it does not import.
 pub fn component(module: &str) -> Vec<u8> {
+    wrap(module, CODEC_WITH_WASI)
+}
+
+fn wrap(module: &str, world: &str) -> Vec<u8> {
     let mut module = wat::parse_str(module).expect("the guest's text is right");
     let mut resolve = Resolve::default();
     let wit = Path::new(env!("CARGO_MANIFEST_DIR")).join("../wit/0.1.0");
@@ -140,7 +256,7 @@ pub fn component(module: &str) -> Vec<u8> {
     for package in WASI {
         resolve.push_str("wasi.wit", package).expect("this part of WASI parses");
     }
-    let package = resolve.push_str("guest.wit", CODEC_WITH_WASI).expect("the guest's world parses");
+    let package = resolve.push_str("guest.wit", world).expect("the guest's world parses");
     let world = resolve.select_world(&[package], None).expect("there is one world");
     embed_component_metadata(&mut module, &resolve, world, StringEncoding::UTF8).unwrap();
     // Not validated: what the host makes of an odd guest is for the host to say.
@@ -174,6 +290,23 @@ impl Bench {
     ) -> KernelResult<Arc<dyn CompressionExtension>> {
         fs::write(self.folder.path().join("guest.wasm"), component).unwrap();
         self.load_manifest(&manifest("path = \"guest.wasm\"", more))
+    }
+
+    /// The same of a storage engine called `guest`.
+    pub fn load_storage(
+        &self,
+        component: &[u8],
+        more: &str,
+    ) -> KernelResult<Arc<dyn StorageExtension>> {
+        fs::write(self.folder.path().join("guest.wasm"), component).unwrap();
+        let manifest = manifest("path = \"guest.wasm\"", more);
+        let manifest = manifest.replace("kind = \"codec\"", "kind = \"storage\"");
+        let manifest =
+            manifest.replace("[\"codec\", \"lifecycle\"]", "[\"lifecycle\", \"storage-engine\"]");
+        let path = self.folder.path().join("guest.toml");
+        fs::write(&path, manifest).unwrap();
+        self.host.load_manifest(&path, &self.plugins)?;
+        self.plugins.storage("guest")
     }
 
     /// Writes `guest.toml` and loads it.

@@ -282,13 +282,15 @@ fn a_busy_plugin_does_not_make_others_wait_for_ever() {
     let bench = Bench::new();
     let resources = "fuel_limit = 1_000_000_000_000\ntimeout_ms = 200\nmax_instances = 1";
     let codec: Arc<dyn CompressionExtension> = bench.load(&guest.build(), resources).unwrap();
+    let began = Instant::now();
     let errors: Vec<_> = std::thread::scope(|scope| {
         let calls: Vec<_> =
             (0..3).map(|_| scope.spawn(|| codec.compress(b"!").unwrap_err())).collect();
         calls.into_iter().map(|call| call.join().unwrap()).collect()
     });
-    let busy = errors.iter().filter(|error| error.to_string().contains("were busy")).count();
-    assert!(busy >= 1, "{errors:?}");
+    // Whether a call waited or ran out its time depends on who came first.
+    errors.iter().for_each(|error| check_fault(error, PluginFault::Exhausted, &["timeout_ms"]));
+    assert!(began.elapsed() < Duration::from_secs(10), "nobody waited for ever");
     assert_eq!(codec.compress(b"good").unwrap(), b"good");
 }
 

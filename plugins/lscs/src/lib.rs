@@ -1,4 +1,5 @@
-//! LSCS, the log-structured column store: the algorithm, in plain Rust, without any WIT types.
+//! LSCS, the log-structured column store: the algorithm, in plain Rust, without any WIT types. `plugin`
+//! is the glue that makes it a plugin.
 //!
 //! The engine is a pure function from sorted runs to immutable segments, and from a list of segments
 //! (oldest first, later hides earlier) to rows. It keeps no state of its own:
@@ -14,10 +15,12 @@
 //! source are never believed: each length is checked before it is used, and what does not hold is
 //! [`Error::Corrupt`], with the segment's name and the offset.
 
-#![forbid(unsafe_code)]
+// In WebAssembly the bindings that `export!` makes have some.
+#![cfg_attr(not(target_family = "wasm"), forbid(unsafe_code))]
 
 mod bloom;
 mod error;
+mod plugin;
 
 pub mod block;
 pub mod cursor;
@@ -29,6 +32,7 @@ pub mod segment;
 mod tests;
 
 pub use error::{Error, Result};
+pub use plugin::Lscs;
 
 /// A key, in bytes. The kernel's own bound is lower; this one keeps a corrupt block from growing
 /// keys without end.

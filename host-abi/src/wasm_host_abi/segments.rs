@@ -1,0 +1,296 @@
+//! `segments`: the rows and segments that a storage engine works with, as handles.
+//!
+//! | handle           | lives                                | what is behind it                            |
+//! |------------------|--------------------------------------|----------------------------------------------|
+//! | `run`, `sink`    | for one flush                        | the kernel's run and sink, owned by the call |
+//! | `segment-writer` | for one flush                        | a segment that is no segment before its seal |
+//! | `segment`        | until the guest, or the kernel, goes | a weak reference to the kernel's segment     |
+//!
+//! A number that was once given out never means another thing, so a guest that keeps a handle too long
+//! gets an error and not somebody else's rows. References to segments are weak, because a segment's pages
+//! are freed when its last reader goes: a guest that forgets to close must not hold them.
+
+use super::base_bindings::sochdb::plugin::segments as contract;
+use super::types::code;
+use super::{GuestError, GuestState, Host, charge};
+use crate::limits::{SEGMENT_CHUNK_BYTES_MAX, clamp_rows};
+use sochdb_kernel::plugin::{RunCursor, RunRow, SegmentRead, SegmentSink, SegmentWrite};
+use sochdb_kernel::{KernelError, KernelResult};
+use std::collections::HashMap;
+use std::sync::{Arc, Weak};
+use wasmtime::component::{Access, Resource};
+use wasmtime::{Result, format_err};
+
+/// What the states of rows and answers mean.
+pub(crate) mod state {
+    pub(crate) const UNKNOWN: u8 = 0;
+    pub(crate) const DELETED: u8 = 1;
+    pub(crate) const VALUE: u8 = 2;
+}
+
+/// Things a guest holds handles of. A number is never used again.
+pub(crate) struct Handles<T> {
+    next: u32,
+    open: HashMap<u32, T>,
+}
+
+impl<T> Default for Handles<T> {
+    fn default() -> Self {
+        Handles { next: 0, open: HashMap::new() }
+    }
+}
+
+impl<T> Handles<T> {
+    /// Gives `thing` a number.
+    ///
+    /// # Errors
+    /// When this store has given out all numbers; then it must be replaced.
+    pub(crate) fn insert(&mut self, thing: T) -> Result<u32> {
+        let number = self.next;
+        self.next =
+            number.checked_add(1).ok_or_else(|| format_err!("it has used up its handles"))?;
+        self.open.insert(number, thing);
+        Ok(number)
+    }
+
+    fn get(&mut self, number: u32) -> Result<&mut T> {
+        self.open.get_mut(&number).ok_or_else(|| format_err!("it used a handle after its end"))
+    }
+}
+
+/// A segment, as long as the kernel has it.
+struct Held {
+    id: u64,
+    bytes: u64,
+    segment: Weak<dyn SegmentRead>,
+}
+
+/// A store's handles, and what went wrong behind them.
+#[derive(Default)]
+pub(crate) struct Segments {
+    runs: Handles<Box<dyn RunCursor>>,
+    sinks: Handles<Arc<dyn SegmentSink>>,
+    writers: Handles<Box<dyn SegmentWrite>>,
+    segments: Handles<Held>,
+    failure: Option<KernelError>,
+}
+
+impl Segments {
+    /// Handles for one flush.
+    pub(crate) fn begin_flush(
+        &mut self,
+        run: Box<dyn RunCursor>,
+        sink: Arc<dyn SegmentSink>,
+    ) -> Result<(Resource<contract::Run>, Resource<contract::Sink>)> {
+        let (run, sink) = (self.runs.insert(run)?, self.sinks.insert(sink)?);
+        Ok((Resource::new_borrow(run), Resource::new_borrow(sink)))
+    }
+
+    /// Closes what the flush may still hold. A segment that was not sealed leaves nothing behind.
+    pub(crate) fn end_flush(&mut self) {
+        self.runs.open.clear();
+        self.sinks.open.clear();
+        self.writers.open.clear();
+    }
+
+    /// A handle of `segment` that does not keep it.
+    pub(crate) fn lend(
+        &mut self,
+        segment: &Arc<dyn SegmentRead>,
+    ) -> Result<Resource<contract::Segment>> {
+        let (id, bytes) = (segment.id().0, segment.raw_bytes());
+        let held = Held { id, bytes, segment: Arc::downgrade(segment) };
+        self.segments.insert(held).map(Resource::new_own)
+    }
+
+    /// What kept the host from serving the present call, if it was not the guest's own mistake. When the
+    /// guest then gives up, this is the reason.
+    pub(crate) fn take_failure(&mut self) -> Option<KernelError> {
+        self.failure.take()
+    }
+
+    /// The answer to a guest whose call the kernel refused.
+    fn answer<R>(&mut self, result: KernelResult<R>) -> std::result::Result<R, GuestError> {
+        result.map_err(|error| {
+            let (code, is_guests_mistake) = match &error {
+                KernelError::Invalid(_) => (code::INVALID, true),
+                KernelError::Limit { .. } => (code::LIMIT, true),
+                KernelError::NotFound { .. } => (code::NOT_FOUND, true),
+                KernelError::Corrupt { .. } => (code::CORRUPT, false),
+                _ => (code::INTERNAL, false),
+            };
+            let answer = GuestError::answer(code, error.to_string());
+            if !is_guests_mistake {
+                self.failure.get_or_insert(error);
+            }
+            answer
+        })
+    }
+}
+
+impl contract::Host for &mut GuestState {}
+impl contract::HostRun for &mut GuestState {}
+impl contract::HostSink for &mut GuestState {}
+impl contract::HostSegmentWriter for &mut GuestState {}
+impl contract::HostSegment for &mut GuestState {}
+
+impl<T> contract::HostRunWithStore<T> for Host {
+    fn next(
+        mut host: Access<'_, T, Self>,
+        run: Resource<contract::Run>,
+        max_rows: u32,
+        max_bytes: u32,
+    ) -> Result<std::result::Result<contract::Batch, GuestError>> {
+        charge(&mut host, 0)?;
+        let (rows_max, bytes_max) = clamp_rows(max_rows, max_bytes);
+        let segments = &mut host.get().segments;
+        let rows = segments.runs.get(run.rep())?.next_batch(rows_max, bytes_max);
+        let batch = match segments.answer(rows.and_then(|rows| flatten(&rows))) {
+            Ok(batch) => batch,
+            Err(error) => return Ok(Err(error)),
+        };
+        charge(&mut host, batch.keys.len() + batch.values.len() + 9 * batch.states.len())?;
+        Ok(Ok(batch))
+    }
+
+    fn drop(mut host: Access<'_, T, Self>, run: Resource<contract::Run>) -> Result<()> {
+        charge(&mut host, 0)?;
+        host.get().segments.runs.open.remove(&run.rep());
+        Ok(())
+    }
+}
+
+impl<T> contract::HostSinkWithStore<T> for Host {
+    fn create(
+        mut host: Access<'_, T, Self>,
+        sink: Resource<contract::Sink>,
+    ) -> Result<std::result::Result<Resource<contract::SegmentWriter>, GuestError>> {
+        charge(&mut host, 0)?;
+        let segments = &mut host.get().segments;
+        let writer = segments.sinks.get(sink.rep())?.create();
+        match segments.answer(writer) {
+            Ok(writer) => {
+                segments.writers.insert(writer).map(|writer| Ok(Resource::new_own(writer)))
+            }
+            Err(error) => Ok(Err(error)),
+        }
+    }
+
+    fn drop(mut host: Access<'_, T, Self>, sink: Resource<contract::Sink>) -> Result<()> {
+        charge(&mut host, 0)?;
+        host.get().segments.sinks.open.remove(&sink.rep());
+        Ok(())
+    }
+}
+
+impl<T> contract::HostSegmentWriterWithStore<T> for Host {
+    fn append(
+        mut host: Access<'_, T, Self>,
+        writer: Resource<contract::SegmentWriter>,
+        bytes: Vec<u8>,
+    ) -> Result<std::result::Result<u64, GuestError>> {
+        charge(&mut host, bytes.len())?;
+        let segments = &mut host.get().segments;
+        let writer = segments.writers.get(writer.rep())?;
+        let offset = check_chunk(bytes.len()).and_then(|()| writer.append(&bytes));
+        Ok(segments.answer(offset))
+    }
+
+    fn seal(
+        mut host: Access<'_, T, Self>,
+        writer: Resource<contract::SegmentWriter>,
+    ) -> Result<std::result::Result<u64, GuestError>> {
+        charge(&mut host, 0)?;
+        let segments = &mut host.get().segments;
+        let Some(writer) = segments.writers.open.remove(&writer.rep()) else {
+            return Err(format_err!("it used a handle after its end"));
+        };
+        let sealed = writer.seal().map(|id| id.0);
+        Ok(segments.answer(sealed))
+    }
+
+    fn drop(
+        mut host: Access<'_, T, Self>,
+        writer: Resource<contract::SegmentWriter>,
+    ) -> Result<()> {
+        charge(&mut host, 0)?;
+        host.get().segments.writers.open.remove(&writer.rep());
+        Ok(())
+    }
+}
+
+impl<T> contract::HostSegmentWithStore<T> for Host {
+    fn info(
+        mut host: Access<'_, T, Self>,
+        segment: Resource<contract::Segment>,
+    ) -> Result<contract::SegmentInfo> {
+        charge(&mut host, 0)?;
+        let held = host.get().segments.segments.get(segment.rep())?;
+        Ok(contract::SegmentInfo { id: held.id, bytes: held.bytes })
+    }
+
+    fn read(
+        mut host: Access<'_, T, Self>,
+        segment: Resource<contract::Segment>,
+        offset: u64,
+        len: u32,
+    ) -> Result<std::result::Result<Vec<u8>, GuestError>> {
+        charge(&mut host, (len as usize).min(SEGMENT_CHUNK_BYTES_MAX))?;
+        let segments = &mut host.get().segments;
+        let held = segments.segments.get(segment.rep())?;
+        let bytes = match held.segment.upgrade() {
+            Some(segment) => check_chunk(len as usize)
+                .and_then(|()| segment.read_at(offset, len as usize))
+                .map(|bytes| bytes.to_vec()),
+            None => Err(KernelError::NotFound { kind: "segment", name: held.id.to_string() }),
+        };
+        Ok(segments.answer(bytes))
+    }
+
+    fn drop(mut host: Access<'_, T, Self>, segment: Resource<contract::Segment>) -> Result<()> {
+        charge(&mut host, 0)?;
+        host.get().segments.segments.open.remove(&segment.rep());
+        Ok(())
+    }
+}
+
+fn check_chunk(bytes: usize) -> KernelResult<()> {
+    if bytes <= SEGMENT_CHUNK_BYTES_MAX {
+        return Ok(());
+    }
+    Err(KernelError::Limit {
+        what: "the bytes of one read or append",
+        got: bytes as u64,
+        bound: SEGMENT_CHUNK_BYTES_MAX as u64,
+    })
+}
+
+/// The contract's flat form of `rows`.
+fn flatten(rows: &[RunRow]) -> KernelResult<contract::Batch> {
+    let value = |row: &RunRow| row.value.as_ref().map_or(0, |value| value.len());
+    let (keys, values) = (rows.iter().map(|row| row.key.len()), rows.iter().map(value));
+    let mut batch = contract::Batch {
+        keys: Vec::with_capacity(keys.sum()),
+        key_ends: Vec::with_capacity(rows.len()),
+        values: Vec::with_capacity(values.sum()),
+        value_ends: Vec::with_capacity(rows.len()),
+        states: Vec::with_capacity(rows.len()),
+    };
+    for RunRow { key, value } in rows {
+        batch.keys.extend_from_slice(key);
+        batch.values.extend_from_slice(value.as_deref().unwrap_or_default());
+        batch.key_ends.push(end(&batch.keys)?);
+        batch.value_ends.push(end(&batch.values)?);
+        batch.states.push(if value.is_some() { state::VALUE } else { state::DELETED });
+    }
+    Ok(batch)
+}
+
+/// Where the bytes so far end, as the contract counts.
+pub(crate) fn end(bytes: &[u8]) -> KernelResult<u32> {
+    u32::try_from(bytes.len()).map_err(|_| KernelError::Limit {
+        what: "the bytes of one batch",
+        got: bytes.len() as u64,
+        bound: u64::from(u32::MAX),
+    })
+}
