@@ -4,7 +4,7 @@
 //!
 //! | promise                                                    | kept in                              |
 //! |------------------------------------------------------------|--------------------------------------|
-//! | a commit that returned survives any crash                  | [`wal`], `recovery`                  |
+//! | a commit that returned survives any crash                  | `wal`, `recovery`                    |
 //! | a transaction happens wholly or not at all                 | `wal::record`, `recovery`            |
 //! | a snapshot never changes and never shows the unfinished    | `transaction`, `mvcc`                |
 //! | of two writers of one row, one gets `Conflict`             | `transaction`                        |
@@ -62,7 +62,7 @@ mod stats;
 mod transaction;
 mod tree;
 pub mod vfs;
-pub mod wal;
+mod wal;
 
 pub use catalog::{TableInfo, TableOptions};
 pub use check::CheckReport;

@@ -22,7 +22,7 @@
 pub(crate) mod reader;
 pub(crate) mod record;
 
-pub use record::{WalRecord, WalRecordType};
+pub(crate) use record::WalRecord;
 
 use crate::error::{KernelError, KernelResult};
 use crate::limits::{WAL_SEGMENT_BYTES_MIN, WAL_SPARE_SEGMENTS_MAX};
@@ -55,7 +55,7 @@ pub enum Durability {
 }
 
 /// The append-only log of one open database.
-pub struct WalManager {
+pub(crate) struct WalManager {
     vfs: Arc<dyn Vfs>,
     database: u64,
     segment_bytes: usize,

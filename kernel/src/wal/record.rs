@@ -70,7 +70,7 @@ const _: () =
 /// The kinds of records, by their tags on disk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[repr(u8)]
-pub enum WalRecordType {
+pub(crate) enum WalRecordType {
     /// A row was written.
     Put = 0x01,
     /// A row was removed.
@@ -88,7 +88,7 @@ pub enum WalRecordType {
 /// One record of the log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[allow(missing_docs, reason = "the table of this module explains each field")]
-pub enum WalRecord<'a> {
+pub(crate) enum WalRecord<'a> {
     Put { table: TableId, key: &'a [u8], value: &'a [u8] },
     Delete { table: TableId, key: &'a [u8] },
     Begin { snapshot: Timestamp },
