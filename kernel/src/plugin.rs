@@ -26,18 +26,10 @@ use std::sync::Arc;
 pub enum ExtensionCapability {
     /// Turns sorted runs into segments and serves them: [`StorageExtension`].
     Storage,
-    /// Finds rows by something else than their key.
-    Index,
     /// Takes metrics and logs out: [`ObservabilityExtension`].
     Observability,
     /// Makes blocks smaller: [`CompressionExtension`].
     Compression,
-    /// Rewrites queries.
-    QueryOptimizer,
-    /// Decides who may do what.
-    Auth,
-    /// Anything else, by name.
-    Custom(String),
 }
 
 /// Who an extension is.

@@ -6,7 +6,8 @@
 //! 3. Read the log from the meta page's LSN. Rows of whole transactions that their table's base does not
 //!    hold yet go into memtables. The first broken frame is the torn tail, or `Corrupt` if it had been
 //!    synced ([`crate::wal::reader`]).
-//! 4. Wipe the torn tail and remove log segments behind it.
+//! 4. Write the log that was believed once more and sync it, in case an earlier sync failed; wipe the torn
+//!    tail; remove log segments behind it and below the replay position.
 //!
 //! Nothing is changed on disk before step 3 has read everything, and nothing at all when read-only. The
 //! time is proportional to the log since the last checkpoint, not to the data.
