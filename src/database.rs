@@ -14,7 +14,10 @@ use crate::on_demand::{Bundled, Plugins};
 use crate::telemetry::Telemetry;
 use sochdb_host_abi::{PluginHost, PluginInfo};
 use sochdb_kernel::plugin::{ExtensionCapability, Metric, PluginManager};
-use sochdb_kernel::{Durability, Environment, Kernel, KernelError, KernelResult, Options};
+use sochdb_kernel::{
+    Durability, Environment, Kernel, KernelError, KernelResult, Options, Timestamp,
+};
+use sochdb_operations::{Changes, CheckReport};
 use std::ops::Deref;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -96,6 +99,24 @@ impl Database {
     pub fn close(mut self) -> KernelResult<()> {
         self.background = None;
         self.kernel.close()
+    }
+}
+
+impl Database {
+    /// Reads everything on disk and reports every problem. Commits and checkpoints go on meanwhile.
+    ///
+    /// # Errors
+    /// As [`sochdb_operations::check`].
+    pub fn check(&self) -> KernelResult<CheckReport> {
+        sochdb_operations::check(&self.kernel)
+    }
+
+    /// The changes committed after `since`, in commit order, from the log.
+    ///
+    /// # Errors
+    /// As [`sochdb_operations::changes`].
+    pub fn changes(&self, since: Timestamp) -> KernelResult<Changes> {
+        sochdb_operations::changes(&self.kernel, since)
     }
 }
 

@@ -29,6 +29,8 @@
 //! | open, with plugins and a thread         | [`Database`], [`DatabaseBuilder`]                  |
 //! | transactions                            | [`Kernel::begin`], [`Kernel::run`], [`Transaction`] |
 //! | typed rows and keys                     | [`Schema`], [`Value`]                              |
+//! | what happened since                     | [`Database::changes`]                              |
+//! | check, back up, repair, boot            | [`operations`]                                     |
 //! | what can go wrong                       | [`KernelError`], sorted by [`ErrorKind`]           |
 //! | extensions in Rust, for those who trust | [`plugin`], [`Kernel::plugins`]                    |
 //! | the host of WebAssembly plugins         | [`PluginHost`]                                     |
@@ -46,8 +48,10 @@ pub use sochdb_encoding::{EncodingError, EncodingResult};
 /// The host of WebAssembly plugins in full: manifests, capabilities, limits.
 pub use sochdb_host_abi as host;
 pub use sochdb_host_abi::{PluginHost, PluginInfo};
+pub use sochdb_operations as operations;
+pub use sochdb_operations::{Change, Changes, CheckReport};
 pub use sochdb_kernel::{
-    CheckReport, CheckpointReport, Clock, Column, ColumnType, Durability, Environment, ErrorKind,
+    CheckpointReport, Clock, Column, ColumnType, Durability, Environment, ErrorKind,
     IsolationLevel, KERNEL_VERSION, Kernel, KernelError, KernelResult, KernelStats, KeyRange,
     Options, PluginFault, RecoveryReport, Savepoint, Scan, Schema, Slice, SystemClock, TableId,
     TableInfo, TableOptions, Timestamp, Transaction, TransactionOptions, Value, limits, plugin,

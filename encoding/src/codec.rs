@@ -15,6 +15,7 @@
 //! 2. A read that fails takes nothing, and its error names where the item began.
 
 use crate::{EncodingError, EncodingResult};
+use std::collections::BTreeMap;
 
 /// CRC-32C (Castagnoli) of `bytes`: the checksum of every format on disk.
 pub fn crc(bytes: &[u8]) -> u32 {
@@ -251,6 +252,19 @@ impl<T: Wire> Wire for Option<T> {
             1 => T::take(reader).map(Some),
             other => Err(reader.corrupt("0 or 1", format!("{other}"))),
         }
+    }
+}
+
+/// As a vector of its pairs, in order of keys.
+impl<K: Wire + Ord + Clone, V: Wire + Clone> Wire for BTreeMap<K, V> {
+    fn put(&self, out: &mut Vec<u8>) {
+        let pairs: Vec<(K, V)> = self.clone().into_iter().collect();
+        pairs.put(out);
+    }
+
+    fn take(reader: &mut Reader<'_>) -> EncodingResult<Self> {
+        let pairs = <Vec<(K, V)>>::take(reader)?;
+        Ok(pairs.into_iter().collect())
     }
 }
 

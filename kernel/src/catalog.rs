@@ -29,23 +29,40 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// The catalog's own table number.
-pub(crate) const CATALOG: TableId = TableId(0);
+pub const CATALOG: TableId = TableId(0);
 /// The format of table and base rows.
-pub(crate) const FORMAT: u8 = 1;
+pub const FORMAT: u8 = 1;
 const SETTINGS_MAX: usize = 1000;
 const TEXT_BYTES_MAX: usize = 64 << 10;
 
-/// What a table is made of. [`Default`]: bytes without a schema, in the kernel's own tree, plain.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct TableOptions {
-    /// The columns, for tables of typed rows.
-    pub schema: Option<Schema>,
-    /// The storage plugin that keeps the rows; `None` for the kernel's own tree.
-    pub storage: Option<String>,
-    /// The codec that compresses segment blocks and large values.
-    pub codec: Option<String>,
-    /// Settings of the storage plugin.
-    pub settings: BTreeMap<String, String>,
+wire_structs! {
+    /// What a table is made of. [`Default`]: bytes without a schema, in the kernel's own tree, plain.
+    #[derive(Clone, Debug, Default, PartialEq, Eq)]
+    pub struct TableOptions {
+        /// The storage plugin that keeps the rows; `None` for the kernel's own tree.
+        pub storage: Option<String>,
+        /// The codec that compresses segment blocks and large values.
+        pub codec: Option<String>,
+        /// The columns, for tables of typed rows.
+        pub schema: Option<Schema>,
+        /// Settings of the storage plugin.
+        pub settings: BTreeMap<String, String>,
+    }
+
+    /// A table's base as the catalog stores it: a tree, or segments.
+    #[derive(Debug, Clone, PartialEq, Eq)]
+    pub struct StoredBase {
+        /// The row's format, 1.
+        pub format: u8,
+        /// The base holds every commit up to here.
+        pub flushed: Timestamp,
+        /// The tree; empty for a table of a storage plugin.
+        pub tree: TreeRoot,
+        /// Rows in the segments, as they were counted while flushing: overwritten rows count twice.
+        pub rows: u64,
+        /// The segments, oldest first.
+        pub segments: Vec<SegmentMeta>,
+    }
 }
 
 /// A table as the catalog knows it.
@@ -61,7 +78,7 @@ pub struct TableInfo {
 
 impl TableInfo {
     /// What a storage plugin is told of the table.
-    pub(crate) fn context(&self) -> TableContext {
+    pub fn context(&self) -> TableContext {
         TableContext {
             id: self.id,
             name: self.name.clone(),
@@ -69,40 +86,18 @@ impl TableInfo {
         }
     }
 
-    pub(crate) fn encode(&self) -> Vec<u8> {
-        let TableOptions { schema, storage, codec, settings } = self.options.clone();
-        let settings = settings.into_iter().collect();
-        StoredTable { format: FORMAT, id: self.id, storage, codec, schema, settings }.to_wire()
+    /// The catalog's row of the table.
+    pub fn encode(&self) -> Vec<u8> {
+        (FORMAT, (self.id, self.options.clone())).to_wire()
     }
 
-    pub(crate) fn decode(name: &str, bytes: &[u8]) -> KernelResult<TableInfo> {
-        let StoredTable { id, storage, codec, schema, settings, .. } = decode(bytes)?;
-        let settings = settings.into_iter().collect();
-        let options = TableOptions { schema, storage, codec, settings };
+    /// The table `name`, whose row is `bytes`.
+    ///
+    /// # Errors
+    /// `Corrupt` when they are none.
+    pub fn decode(name: &str, bytes: &[u8]) -> KernelResult<TableInfo> {
+        let (_, (id, options)): (u8, _) = decode(bytes)?;
         Ok(TableInfo { id, name: name.to_owned(), options })
-    }
-}
-
-wire_structs! {
-    struct StoredTable {
-        format: u8,
-        id: TableId,
-        storage: Option<String>,
-        codec: Option<String>,
-        schema: Option<Schema>,
-        settings: Vec<(String, String)>,
-    }
-
-    /// A table's base as the catalog stores it: a tree, or segments.
-    #[derive(Debug, Clone, PartialEq, Eq)]
-    pub(crate) struct StoredBase {
-        pub format: u8,
-        /// The base holds every commit up to here.
-        pub flushed: Timestamp,
-        pub tree: TreeRoot,
-        /// Rows in the segments, as [`crate::mvcc::version::SegmentBase`] counts them.
-        pub rows: u64,
-        pub segments: Vec<SegmentMeta>,
     }
 }
 
@@ -117,12 +112,12 @@ fn decode<T: Wire>(bytes: &[u8]) -> KernelResult<T> {
 }
 
 /// The key of a table's row.
-pub(crate) fn table_key(name: &str) -> Vec<u8> {
+pub fn table_key(name: &str) -> Vec<u8> {
     [b"t", name.as_bytes()].concat()
 }
 
 /// The key of a table's base.
-pub(crate) fn base_key(id: TableId) -> Vec<u8> {
+pub fn base_key(id: TableId) -> Vec<u8> {
     [b"s".as_slice(), &id.0.to_be_bytes()].concat()
 }
 
@@ -130,7 +125,7 @@ pub(crate) fn base_key(id: TableId) -> Vec<u8> {
 ///
 /// # Errors
 /// `Invalid` that says what is wrong.
-pub(crate) fn check_name(name: &str) -> KernelResult<()> {
+pub fn check_name(name: &str) -> KernelResult<()> {
     let wrong = match name {
         "" => "is empty".to_owned(),
         _ if TABLE_NAME_BYTES_MAX < name.len() => {
@@ -146,18 +141,55 @@ pub(crate) fn check_name(name: &str) -> KernelResult<()> {
 ///
 /// # Errors
 /// `Limit` when the settings are too many or too long.
-pub(crate) fn check_options(options: &TableOptions) -> KernelResult<()> {
+pub fn check_options(options: &TableOptions) -> KernelResult<()> {
     let texts = options.settings.iter().flat_map(|(name, value)| [name, value]);
     let longest = texts.chain(&options.storage).chain(&options.codec).map(String::len).max();
     bound("settings of a table", options.settings.len(), SETTINGS_MAX)?;
     bound("bytes of a table's setting", longest.unwrap_or(0), TEXT_BYTES_MAX)
 }
 
+/// One row of the catalog.
+#[derive(Debug)]
+pub enum CatalogRow {
+    /// A table.
+    Table(TableInfo),
+    /// Where a table's checkpointed rows are.
+    Base(TableId, StoredBase),
+    /// A codec's number and name.
+    Codec(u8, String),
+}
+
+fn bad(key: &[u8]) -> KernelError {
+    KernelError::corrupt(DATA_FILE, 0, "a row of the catalog", format!("{}", key.escape_ascii()))
+}
+
+/// The catalog's row of `key`.
+///
+/// # Errors
+/// `Corrupt` when it is none.
+pub fn row(key: &[u8], value: &[u8]) -> KernelResult<CatalogRow> {
+    let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).map_err(|_| bad(key));
+    Ok(match key.split_first() {
+        Some((b't', name)) => CatalogRow::Table(TableInfo::decode(&text(name)?, value)?),
+        Some((b's', id)) => {
+            let id = TableId(u64::from_be_bytes(id.try_into().map_err(|_| bad(key))?));
+            let base: StoredBase = decode(value)?;
+            base.tree.check(0)?;
+            CatalogRow::Base(id, base)
+        }
+        Some((b'c', &[number])) => CatalogRow::Codec(number, text(value)?),
+        _ => return Err(bad(key)),
+    })
+}
+
 /// The catalog as it was at the last checkpoint.
 #[derive(Default)]
-pub(crate) struct Loaded {
+pub struct Loaded {
+    /// Every table.
     pub tables: Vec<TableInfo>,
+    /// Where their rows are; a table without rows may have none.
     pub bases: BTreeMap<TableId, StoredBase>,
+    /// The codecs' names: number 1 first.
     pub codecs: Vec<String>,
 }
 
@@ -165,7 +197,7 @@ pub(crate) struct Loaded {
 ///
 /// # Errors
 /// `Corrupt` when a page or row is broken.
-pub(crate) fn load(pager: &Arc<Pager>, root: TreeRoot) -> KernelResult<Loaded> {
+pub fn load(pager: &Arc<Pager>, root: TreeRoot) -> KernelResult<Loaded> {
     let mut cursor = TreeCursor::new(pager.clone(), root, KeyRange::all(), false);
     let mut loaded = Loaded::default();
     while let Some((key, stored)) = cursor.next()? {
@@ -173,37 +205,26 @@ pub(crate) fn load(pager: &Arc<Pager>, root: TreeRoot) -> KernelResult<Loaded> {
             Stored::Inline(value) => value.to_vec(),
             Stored::Run(run) => pager.run(&run)?,
         };
-        let bad = |what: &str| {
-            KernelError::corrupt(DATA_FILE, 0, what, format!("{}", key.escape_ascii()))
-        };
-        match key.split_first() {
-            Some((b't', name)) => {
-                let name = std::str::from_utf8(name).map_err(|_| bad("a table's name"))?;
-                loaded.tables.push(TableInfo::decode(name, &value)?);
+        match row(&key, &value)? {
+            CatalogRow::Table(info) => loaded.tables.push(info),
+            CatalogRow::Base(id, base) => drop(loaded.bases.insert(id, base)),
+            CatalogRow::Codec(number, name) if usize::from(number) == loaded.codecs.len() + 1 => {
+                loaded.codecs.push(name);
             }
-            Some((b's', id)) => {
-                let id = id.try_into().map_err(|_| bad("a table's number"))?;
-                let id = TableId(u64::from_be_bytes(id));
-                let base: StoredBase = decode(&value)?;
-                base.tree.check(0)?;
-                loaded.bases.insert(id, base);
-            }
-            Some((b'c', &[number])) if usize::from(number) == loaded.codecs.len() + 1 => {
-                loaded.codecs.push(String::from_utf8(value).map_err(|_| bad("a codec's name"))?);
-            }
-            _ => return Err(bad("a row of the catalog")),
+            CatalogRow::Codec(..) => return Err(bad(&key)),
         }
     }
     Ok(loaded)
 }
 
 /// The codecs that this database has ever used, by number, looked up among the plugins when needed.
-pub(crate) struct Codecs {
+pub struct Codecs {
     names: RwLock<Vec<String>>,
     plugins: Arc<PluginManager>,
 }
 
 impl Codecs {
+    /// The codecs called `names`, number 1 first.
     pub fn new(names: Vec<String>, plugins: Arc<PluginManager>) -> Codecs {
         Codecs { names: RwLock::new(names), plugins }
     }

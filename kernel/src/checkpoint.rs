@@ -27,8 +27,9 @@ use crate::mvcc::memtable::Memtable;
 use crate::mvcc::merge::{Merged, Row, Source};
 use crate::mvcc::version::{Base, SegmentBase, TableVersion, Version};
 use crate::page::meta::{Meta, NO_FREE_LIST};
-use crate::page::space::{PageWriter, RootPin};
+use crate::page::space::PageWriter;
 use crate::page::{DATA_FILE, PageRef, Pager};
+use crate::pins::Pin;
 use crate::plugin::{RunCursor, RunRow, StorageExtension};
 use crate::segment::{NumberedCodec, Sealed, Segment, Sink, squeeze};
 use crate::tree::node::{self, Stored};
@@ -61,6 +62,12 @@ pub struct CheckpointReport {
     pub failed: Vec<(String, String)>,
 }
 
+/// A new table that is made with all its rows.
+pub(crate) struct Load<'a> {
+    pub info: &'a TableInfo,
+    pub rows: &'a mut dyn Iterator<Item = KernelResult<Row>>,
+}
+
 /// A table's new base, before it is installed.
 struct Folded {
     base: Base,
@@ -81,21 +88,28 @@ impl Inner {
     /// Runs one checkpoint; the module's table tells the steps. While checkpoints fail, memory is what
     /// fills: commits look at `stalled` and are refused past twice the bound.
     pub(crate) fn checkpoint(&self) -> KernelResult<CheckpointReport> {
-        let result = self.run_checkpoint();
+        let mut state = self.checkpoint.lock();
+        let result = self.run_checkpoint(&mut state, None);
         *self.stalled.write() = result.as_ref().err().map(|error| error.to_string().into());
         result
     }
 
-    fn run_checkpoint(&self) -> KernelResult<CheckpointReport> {
-        let mut state = self.checkpoint.lock();
+    /// Runs one checkpoint that also makes a base for the table of `load`.
+    pub(crate) fn run_checkpoint(
+        &self,
+        state: &mut CheckpointState,
+        load: Option<Load<'_>>,
+    ) -> KernelResult<CheckpointReport> {
         let now = || self.env.clock.monotonic_us();
         let started = now();
         let (version, freeze, lsn) = self.freeze();
         let mut pause_us = now() - started;
         self.wal.wait(lsn, true)?;
+        let sequence = state.meta.sequence + 1;
         let mut space = state.space.clone();
         space.reclaim(state.pins.oldest().unwrap_or(state.meta.sequence));
-        let writer = Arc::new(Mutex::new(PageWriter::new(self.access.pager.clone(), space)));
+        let writer =
+            Arc::new(Mutex::new(PageWriter::new(self.access.pager.clone(), space, sequence)));
         let mut work = Work {
             inner: self,
             version: &version,
@@ -105,12 +119,17 @@ impl Inner {
             report: CheckpointReport::default(),
         };
         work.fold_tables()?;
-        let mut next = work.build_catalog(&state, freeze, lsn)?;
+        if let Some(load) = load {
+            let folded = Folded { base: work.load(load.info, load.rows)?, memtables: Vec::new() };
+            work.folded.insert(load.info.id, folded);
+        }
+        let mut next = work.build_catalog(state, freeze, lsn)?;
         self.flip(&next.meta)?;
         let (folded, failed) = (std::mem::take(&mut work.folded), std::mem::take(&mut work.failed));
         let mut report = std::mem::take(&mut work.report);
         let pin = next.pins.pin(next.meta.sequence);
         *state = next;
+        *self.sizes.lock() = state.sizes();
         let flipped = now();
         self.install(folded, &failed, freeze, pin, state.meta.lsn)?;
         pause_us += now() - flipped;
@@ -159,7 +178,7 @@ impl Inner {
         mut folded: BTreeMap<TableId, Folded>,
         failed: &BTreeMap<TableId, Arc<str>>,
         freeze: Timestamp,
-        pin: Arc<RootPin>,
+        pin: Arc<Pin>,
         log_from: u64,
     ) -> KernelResult<()> {
         let mut commit = self.commit.lock();
@@ -230,7 +249,11 @@ impl Work<'_> {
                 continue;
             }
             let result = match &table.base {
-                Base::Tree(root) => self.fold_tree(info, table, *root)?,
+                Base::Tree(root) => {
+                    let mut run = table.frozen_run();
+                    let mut rows = std::iter::from_fn(|| run.next().transpose());
+                    Base::Tree(self.fold_tree(info, *root, &mut rows)?)
+                }
                 Base::Segments(base) => match self.fold_segments(info, table, base) {
                     Ok(base) => Base::Segments(Arc::new(base)),
                     Err(error) => {
@@ -261,21 +284,43 @@ impl Work<'_> {
         }
     }
 
+    /// Merges `rows` into the tree at `root`.
     fn fold_tree(
         &mut self,
         info: &TableInfo,
-        table: &TableVersion,
         root: TreeRoot,
-    ) -> KernelResult<Base> {
+        rows: &mut dyn Iterator<Item = KernelResult<Row>>,
+    ) -> KernelResult<TreeRoot> {
         let inner = self.inner;
         let codec = self.codec_of(info)?;
         let mut squeeze_value = |value: &Slice| squeeze(codec.as_ref(), value, &inner.counts);
-        let rows = &mut self.report.rows;
-        let mut run = table.frozen_run();
-        let ops = std::iter::from_fn(|| run.next().transpose().inspect(|_| *rows += 1));
+        let count = &mut self.report.rows;
+        let rows = rows.inspect(|_| *count += 1);
         let mut writer = self.writer.lock();
-        write::apply(&inner.access.pager, &mut writer, root, ops, &mut squeeze_value)
-            .map(Base::Tree)
+        writer.table = info.id;
+        write::apply(&inner.access.pager, &mut writer, root, rows, &mut squeeze_value)
+    }
+
+    /// Makes the base of a new table of `rows`. A storage plugin gets them from a tree, which is free
+    /// space again once it is done: its answer is compared with the run, so the run must be read twice.
+    fn load(
+        &mut self,
+        info: &TableInfo,
+        rows: &mut dyn Iterator<Item = KernelResult<Row>>,
+    ) -> KernelResult<Base> {
+        let root = self.fold_tree(info, TreeRoot::EMPTY, rows)?;
+        let Some(name) = &info.options.storage else { return Ok(Base::Tree(root)) };
+        let access = &self.inner.access;
+        self.writer.lock().flush()?;
+        let tree = TableVersion::new(Base::Tree(root), Timestamp(0), Default::default());
+        let run = || {
+            let source = tree.base_source(access, info, &KeyRange::all(), false)?;
+            Ok(Merged::new(vec![source], false))
+        };
+        let storage = self.inner.plugins.storage(name)?;
+        let (segments, _, puts) = self.write_segments(&*storage, info, &run)?;
+        free_tree(&access.pager, &mut self.writer.lock(), root)?;
+        Ok(Base::Segments(Arc::new(SegmentBase::new(segments, puts))))
     }
 
     /// Has the table's plugin write its frozen rows as segments, then merge those it wants merged.
@@ -407,6 +452,7 @@ impl Work<'_> {
             ops.insert(key, Some(name.into_bytes().into()));
         }
         let mut writer = self.writer.lock();
+        writer.table = CATALOG;
         let plain = &mut |_: &Slice| (None, 0);
         let ops = ops.into_iter().map(Ok);
         let root = write::apply(&inner.access.pager, &mut writer, state.meta.catalog, ops, plain)?;
@@ -416,7 +462,7 @@ impl Work<'_> {
             writer.free(state.meta.free_list.page, state.meta.free_list.pages());
         }
         let sequence = state.meta.sequence + 1;
-        let (free_list, space) = writer.finish(sequence)?;
+        let (free_list, space) = writer.finish()?;
         self.report.pages_written = writer.pages_written;
         // Replay must begin before the oldest row that a failed plugin holds back.
         let held = version.tables.iter().filter(|(id, _)| self.failed.contains_key(id));
@@ -445,19 +491,23 @@ impl Work<'_> {
             let pages = Segment::new(meta.clone(), access.clone()).pages()?;
             pages.iter().for_each(|&(start, len)| writer.free(start, len));
         }
-        if base.tree.height == 0 {
-            return Ok(());
-        }
-        free_tree(&access.pager, &mut writer, base.tree.page, base.tree.height - 1)
+        free_tree(&access.pager, &mut writer, base.tree)
     }
 }
 
-fn free_tree(pager: &Pager, writer: &mut PageWriter, at: PageRef, level: u8) -> KernelResult<()> {
+fn free_tree(pager: &Pager, writer: &mut PageWriter, root: TreeRoot) -> KernelResult<()> {
+    match root.height {
+        0 => Ok(()),
+        height => free_node(pager, writer, root.page, height - 1),
+    }
+}
+
+fn free_node(pager: &Pager, writer: &mut PageWriter, at: PageRef, level: u8) -> KernelResult<()> {
     let page = pager.page(at, level)?;
     writer.free(at.page, 1);
     for index in 0..node::count(&page) {
         if 0 < level {
-            free_tree(pager, writer, node::child(&page, index), level - 1)?;
+            free_node(pager, writer, node::child(&page, index), level - 1)?;
         } else if let Stored::Run(run) = node::stored(&page, index)? {
             writer.free(run.page, run.pages());
         }

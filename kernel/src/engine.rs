@@ -10,15 +10,17 @@
 //! They are taken in this order, top to bottom; any may be skipped. The log has a lock of its own, below
 //! all of them. Readers take `version` once, when they begin.
 
+use crate::boot::{BootObserver, RecoveryMode};
 use crate::catalog::{CATALOG, Codecs, StoredBase, TableInfo};
 use crate::checkpoint::CheckpointReport;
 use crate::environment::Environment;
-use crate::error::{KernelError, KernelResult, PluginFault};
+use crate::error::{KernelError, KernelResult, PluginFault, bound};
 use crate::kernel_api::{TableId, Timestamp, TransactionId};
-use crate::limits::RUN_ATTEMPTS_MAX;
+use crate::limits::{RUN_ATTEMPTS_MAX, TABLES_MADE_MAX};
 use crate::mvcc::version::{Access, Base, TableVersion, Version};
 use crate::page::meta::Meta;
-use crate::page::space::{Pins, Space};
+use crate::page::space::Space;
+use crate::pins::Pins;
 use crate::plugin::PluginManager;
 use crate::recovery::RecoveryReport;
 use crate::stats::Counts;
@@ -37,6 +39,8 @@ pub struct Options {
     pub create: bool,
     /// Refuse every change, and change nothing on disk while opening.
     pub read_only: bool,
+    /// What opening does about damage.
+    pub recovery: RecoveryMode,
     /// When a commit counts as done, unless the transaction says otherwise.
     pub durability: Durability,
     /// Rows not yet checkpointed may take this much memory; then a checkpoint is due.
@@ -48,6 +52,9 @@ pub struct Options {
     pub cache_bytes_max: usize,
     /// Size of one log file.
     pub wal_segment_bytes: usize,
+    /// Keep released log files in the folder `archive` instead of using them again: whoever reads
+    /// [`Kernel::changes`] from long ago finds them there, and removes them when nobody does.
+    pub wal_archive: bool,
     /// Keys and values that one transaction may write.
     pub write_set_bytes_max: usize,
 }
@@ -57,11 +64,13 @@ impl Default for Options {
         Options {
             create: true,
             read_only: false,
+            recovery: RecoveryMode::Strict,
             durability: Durability::Fsync,
             memtable_bytes_max: 64 << 20,
             background_checkpoints: false,
             cache_bytes_max: 64 << 20,
             wal_segment_bytes: 4 << 20,
+            wal_archive: false,
             write_set_bytes_max: 256 << 20,
         }
     }
@@ -87,17 +96,26 @@ pub(crate) struct CheckpointState {
     pub codecs_stored: usize,
 }
 
+impl CheckpointState {
+    /// What the statistics say of it.
+    pub fn sizes(&self) -> [u64; 3] {
+        let free = self.space.extents().map(|(_, pages)| pages).sum();
+        [self.meta.lsn, self.space.pages, free]
+    }
+}
+
 /// The shared state of one open database.
 pub(crate) struct Inner {
     pub env: Environment,
     pub options: Options,
-    pub database: u64,
     pub plugins: Arc<PluginManager>,
     pub codecs: Arc<Codecs>,
     pub access: Access,
     pub wal: WalManager,
     pub checkpoint: Mutex<CheckpointState>,
     pub commit: Mutex<CommitState>,
+    /// As of the last checkpoint: the LSN replay would begin at, pages, and pages that hold nothing.
+    pub sizes: Mutex<[u64; 3]>,
     pub writers: Mutex<BTreeMap<Timestamp, usize>>,
     pub version: RwLock<Arc<Version>>,
     /// The newest timestamp that snapshots may read at.
@@ -138,17 +156,22 @@ impl Inner {
         TransactionId(self.next_txn.fetch_add(1, Ordering::Relaxed))
     }
 
-    pub fn next_table_id(&self) -> TableId {
-        TableId(self.next_table.fetch_add(1, Ordering::Relaxed))
+    pub fn next_table_id(&self) -> KernelResult<TableId> {
+        let id = self.next_table.fetch_add(1, Ordering::Relaxed);
+        bound("tables ever made", usize::try_from(id).unwrap_or(usize::MAX), TABLES_MADE_MAX)?;
+        Ok(TableId(id))
     }
 
     /// The current version and the newest timestamp it may be read at. With `register`, later rows are
-    /// kept for validation until [`unregister`](Self::unregister).
-    pub fn pin(&self, register: bool) -> (Arc<Version>, Timestamp) {
+    /// kept for validation until [`unregister`](Self::unregister). With `ahead`, the timestamp is the
+    /// newest that was given out: nobody may learn what was read before [`publish`](Self::publish).
+    pub fn pin(&self, register: bool, ahead: bool) -> (Arc<Version>, Timestamp) {
+        let commit = ahead.then(|| self.commit.lock());
         let mut writers = register.then(|| self.writers.lock());
         // Under the lock: a version that is installed later may hold a base newer than the timestamp.
         let version = self.version.read();
-        let snapshot = Timestamp(self.visible.load(Ordering::Acquire));
+        let visible = || Timestamp(self.visible.load(Ordering::Acquire));
+        let snapshot = commit.as_ref().map_or_else(visible, |commit| commit.last);
         if let Some(writers) = &mut writers {
             *writers.entry(snapshot).or_default() += 1;
         }
@@ -162,15 +185,6 @@ impl Inner {
         if *count == 0 {
             writers.remove(&snapshot);
         }
-    }
-
-    /// A table without rows, as `info` wants it.
-    pub fn empty_table(&self, info: &TableInfo) -> TableVersion {
-        TableVersion::new(
-            Base::new(info, None, &self.access),
-            Timestamp(0),
-            self.memtable_bytes.clone(),
-        )
     }
 
     /// The five steps of a commit; `transaction.rs` tells why in this order.
@@ -263,6 +277,17 @@ impl Inner {
         self.sync_due()
     }
 
+    /// Publishes every commit so far, when each is as durable as it asked to be.
+    pub fn publish(&self) -> KernelResult<()> {
+        let state = self.commit.lock();
+        let (last, floor, end) = (state.last, state.sync_floor, self.wal.ends().0);
+        drop(state);
+        self.wal.wait(end, false)?;
+        self.wal.wait(floor, true)?;
+        self.visible.fetch_max(last.0, Ordering::AcqRel);
+        Ok(())
+    }
+
     /// Syncs the log if the deadline of a delayed commit has passed.
     pub fn sync_due(&self) -> KernelResult<()> {
         if self.env.clock.monotonic_us() < self.sync_deadline.load(Ordering::Acquire) {
@@ -281,8 +306,13 @@ impl Inner {
             match row {
                 Some(row) => {
                     let info = TableInfo::decode(&name, row)?;
-                    let empty = || Arc::new(self.empty_table(&info));
-                    next.tables.entry(info.id).or_insert_with(empty);
+                    let table = || {
+                        let loaded = tx.loaded(info.id);
+                        let base = loaded.unwrap_or_else(|| Base::new(&info, None, &self.access));
+                        let bytes = self.memtable_bytes.clone();
+                        Arc::new(TableVersion::new(base, Timestamp(0), bytes))
+                    };
+                    next.tables.entry(info.id).or_insert_with(table);
                     names.insert(name, Arc::new(info));
                 }
                 None => drop(names.remove(&name)),
@@ -321,7 +351,19 @@ impl Kernel {
     /// `Unavailable` when another process has it open or a newer version wrote it, `Invalid` when the
     /// directory is something else, `NotFound` when there is none and `create` is off, `Corrupt`.
     pub fn open(env: Environment, options: Options) -> KernelResult<Kernel> {
-        Ok(Kernel { inner: Arc::new(crate::recovery::open(env, options)?) })
+        Kernel::open_with(env, options, &())
+    }
+
+    /// As [`open`](Self::open), watched by `observer`, which may stop it.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open), and what `observer` returns.
+    pub fn open_with(
+        env: Environment,
+        options: Options,
+        observer: &dyn BootObserver,
+    ) -> KernelResult<Kernel> {
+        Ok(Kernel { inner: Arc::new(crate::recovery::open(env, options, observer)?) })
     }
 
     /// Begins a transaction under snapshot isolation.
@@ -345,10 +387,13 @@ impl Kernel {
     /// # Errors
     /// `Closed`.
     pub fn begin_with(&self, options: TransactionOptions) -> KernelResult<Transaction> {
-        Transaction::begin(self.inner.clone(), options)
+        Transaction::begin(self.inner.clone(), options, false)
     }
 
     /// Runs `f` in a transaction and commits it; after a conflict, both again.
+    ///
+    /// A repeated transaction begins at the newest commit, though its sync may still be running: it can only
+    /// become durable together with what it read. So writers of one hot row share syncs.
     ///
     /// # Errors
     /// What `f` or the commit returns; a conflict only after a thousand attempts.
@@ -367,9 +412,14 @@ impl Kernel {
     ) -> KernelResult<T> {
         let mut attempt = 1;
         loop {
-            let mut tx = self.begin_with(options)?;
-            let result = f(&mut tx).and_then(|value| tx.commit().map(|_| value));
-            match result {
+            let ahead = 1 < attempt;
+            let mut tx = Transaction::begin(self.inner.clone(), options, ahead)?;
+            let result = f(&mut tx);
+            // Without a commit behind it in the log, what it read must be durable before anybody is told.
+            if ahead && (result.is_err() || tx.writes().values().all(|rows| rows.is_empty())) {
+                self.inner.publish()?;
+            }
+            match result.and_then(|value| tx.commit().map(|_| value)) {
                 Err(error) if error.is_retryable() && attempt < RUN_ATTEMPTS_MAX => attempt += 1,
                 other => return other,
             }
@@ -402,7 +452,8 @@ impl Kernel {
     }
 
     /// Syncs commits made with [`Durability::FsyncDelayed`] whose time has come. The kernel has no thread:
-    /// somebody must call this now and then if commits may cease.
+    /// somebody must call this now and then if commits may cease. Returns at once while another caller is
+    /// syncing them.
     ///
     /// # Errors
     /// `Closed` when the sync fails.
@@ -423,6 +474,16 @@ impl Kernel {
     /// Whether and why the database refuses writes until it is opened again.
     pub fn failure(&self) -> Option<String> {
         self.inner.wal.failure()
+    }
+
+    /// What is not well though the database serves: why the last checkpoint failed, if it did, and the
+    /// tables whose storage fails, by name, each with the reason.
+    pub fn troubles(&self) -> (Option<String>, BTreeMap<String, String>) {
+        let version = self.inner.version.read().clone();
+        let stuck = version.names.iter().filter_map(|(name, info)| {
+            Some((name.clone(), version.tables.get(&info.id)?.stuck.as_ref()?.to_string()))
+        });
+        (self.inner.stalled.read().as_ref().map(|why| why.to_string()), stuck.collect())
     }
 
     /// Ends well: folds everything into the data file, shuts the extensions down, gives the directory

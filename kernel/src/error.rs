@@ -20,7 +20,10 @@ use std::io;
 pub type KernelResult<T> = Result<T, KernelError>;
 
 /// An error of the kernel; see the table of this module for what each kind asks of the caller.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, thiserror::Error, strum::EnumDiscriminants)]
+#[strum_discriminants(name(ErrorKind), derive(Hash))]
+#[strum_discriminants(doc = "The kinds of [`KernelError`], without their words.")]
+#[strum_discriminants(allow(missing_docs, reason = "the table of this module explains each"))]
 #[non_exhaustive]
 pub enum KernelError {
     /// Another transaction committed first, or the snapshot is too old to be validated.
@@ -107,20 +110,6 @@ pub enum PluginFault {
     Missing,
 }
 
-/// The kinds of [`KernelError`], without their words.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-#[allow(missing_docs, reason = "the table of this module explains each")]
-pub enum ErrorKind {
-    Conflict,
-    Invalid,
-    NotFound,
-    Limit,
-    Corrupt,
-    Unavailable,
-    Closed,
-    Plugin,
-}
-
 impl From<EncodingError> for KernelError {
     fn from(error: EncodingError) -> KernelError {
         match error {
@@ -136,16 +125,7 @@ impl From<EncodingError> for KernelError {
 impl KernelError {
     /// The kind of this error: what the caller can do about it.
     pub fn kind(&self) -> ErrorKind {
-        match self {
-            KernelError::Conflict(_) => ErrorKind::Conflict,
-            KernelError::Invalid(_) => ErrorKind::Invalid,
-            KernelError::NotFound { .. } => ErrorKind::NotFound,
-            KernelError::Limit { .. } => ErrorKind::Limit,
-            KernelError::Corrupt { .. } => ErrorKind::Corrupt,
-            KernelError::Unavailable { .. } => ErrorKind::Unavailable,
-            KernelError::Closed(_) => ErrorKind::Closed,
-            KernelError::Plugin { .. } => ErrorKind::Plugin,
-        }
+        self.into()
     }
 
     /// Whether the same call may succeed when it is simply made again.

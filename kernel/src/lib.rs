@@ -45,16 +45,19 @@
 
 #![forbid(unsafe_code)]
 
+mod boot;
+mod bulk_load;
 mod catalog;
-mod check;
 mod checkpoint;
 mod engine;
 mod environment;
 mod error;
+pub mod inspect;
 mod kernel_api;
 pub mod limits;
 mod mvcc;
 mod page;
+mod pins;
 pub mod plugin;
 mod recovery;
 mod segment;
@@ -64,8 +67,8 @@ mod tree;
 pub mod vfs;
 mod wal;
 
+pub use boot::{BootObserver, BootPhase, RecoveryMode};
 pub use catalog::{TableInfo, TableOptions};
-pub use check::CheckReport;
 pub use checkpoint::CheckpointReport;
 pub use engine::{Kernel, Options};
 pub use environment::{Clock, Environment, SystemClock};

@@ -20,6 +20,8 @@ pub const WAL_SEGMENT_BYTES_MIN: usize = 16 << 10;
 pub const SEGMENT_BLOCK_BYTES: usize = 64 << 10;
 /// Raw bytes of one segment: block numbers stay far below 2^32.
 pub const SEGMENT_BYTES_MAX: usize = 1 << 40;
+/// Tables a database may ever make: pages carry the number in four bytes.
+pub const TABLES_MADE_MAX: usize = u32::MAX as usize;
 /// The levels of a tree: with at least three children a page, more than 2^64 rows.
 pub const TREE_HEIGHT_MAX: u8 = 42;
 /// Rows a cursor takes out of a memtable at once.

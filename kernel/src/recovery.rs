@@ -12,29 +12,35 @@
 //! Nothing is changed on disk before step 3 has read everything, and nothing at all when read-only. The
 //! time is proportional to the log since the last checkpoint, not to the data.
 
-use crate::catalog::{self, CATALOG, Codecs, Loaded, TableInfo};
+use crate::boot::{BootObserver, BootPhase, RecoveryMode};
+use crate::catalog::{self, CATALOG, Codecs, Loaded, StoredBase, TableInfo};
 use crate::engine::{CheckpointState, CommitState, Inner, Options};
 use crate::environment::Environment;
 use crate::error::{KernelError, KernelResult};
-use crate::kernel_api::{Slice, TableId, Timestamp, TransactionId};
+use crate::kernel_api::{TableId, Timestamp, TransactionId};
 use crate::mvcc::version::{Access, Base, TableVersion, Version};
 use crate::page::meta::{META_PAGES, Meta, NO_FREE_LIST};
-use crate::page::space::{Pins, Space};
+use crate::page::space::Space;
 use crate::page::{BlockCache, DATA_FILE, Pager};
+use crate::pins::Pins;
 use crate::plugin::PluginManager;
 use crate::tree::TreeRoot;
 use crate::vfs::{OpenMode, Vfs, VfsFile, VfsLock};
 use crate::wal::reader::{self, Tail};
 use crate::wal::record::SEGMENT_HEADER_BYTES;
-use crate::wal::{FIRST_LSN, WAL_DIR, WalManager, WalRecord};
+use crate::wal::transactions::{Committed, Transactions};
+use crate::wal::{self, FIRST_LSN, WAL_DIR, WalManager, WalRecord};
 use parking_lot::{Mutex, RwLock};
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize};
 
-const LOCK_FILE: &str = "LOCK";
+/// The file that whoever has the database open holds a lock on.
+pub const LOCK_FILE: &str = "LOCK";
+/// Bytes of log between two reports of progress.
+const PROGRESS_BYTES: u64 = 1 << 20;
 /// The data file while a new database is being made; renamed when everything else is in place.
-const NEW_DATA_FILE: &str = "data.new";
+pub const NEW_DATA_FILE: &str = "data.new";
 
 /// What opening found and did.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -51,6 +57,8 @@ pub struct RecoveryReport {
     pub unfinished: u64,
     /// Bytes of torn log that were cut off.
     pub cut_bytes: u64,
+    /// What could not be read, with [`RecoveryMode::Forced`]; later commits are missing.
+    pub lost: Vec<String>,
     /// How long opening took, in microseconds.
     pub micros: u64,
 }
@@ -59,7 +67,14 @@ pub struct RecoveryReport {
 ///
 /// # Errors
 /// As [`crate::Kernel::open`].
-pub(crate) fn open(env: Environment, options: Options) -> KernelResult<Inner> {
+pub(crate) fn open(
+    env: Environment,
+    mut options: Options,
+    observer: &dyn BootObserver,
+) -> KernelResult<Inner> {
+    observer.progress(BootPhase::Init, 0, 1)?;
+    let forced = options.recovery == RecoveryMode::Forced;
+    options.read_only |= forced;
     let started = env.clock.monotonic_us();
     let vfs = env.vfs.clone();
     let created = must_create(&*vfs, &options)?;
@@ -77,25 +92,46 @@ pub(crate) fn open(env: Environment, options: Options) -> KernelResult<Inner> {
     let cache = Arc::new(BlockCache::new(options.cache_bytes_max));
     let pager = Arc::new(Pager::new(file, cache));
     let loaded = catalog::load(&pager, meta.catalog)?;
-    let space = load_space(&pager, &meta)?;
+    let space = match load_space(&pager, &meta) {
+        // Nobody allocates pages of a database that is read-only.
+        Err(_) if forced => Space::new(meta.pages),
+        other => other?,
+    };
     let plugins = Arc::new(PluginManager::default());
     let codecs_stored = loaded.codecs.len();
     let codecs = Arc::new(Codecs::new(loaded.codecs.clone(), plugins.clone()));
     let access = Access { pager, codecs: codecs.clone(), plugins: plugins.clone() };
-    let bases = loaded.bases.clone();
     let memtable_bytes = Arc::new(AtomicUsize::new(0));
     let mut replay = Replay::new(&meta, loaded, &access, memtable_bytes.clone());
-    let tail = reader::read(&*vfs, meta.database, meta.lsn, mode, &mut |lsn, txn, record| {
+    observer.progress(BootPhase::Init, 1, 1)?;
+    observer.progress(BootPhase::Migrate, 1, 1)?;
+    let newest = reader::starts(&*vfs, WAL_DIR)?.last().copied().unwrap_or_default();
+    let total = (newest + options.wal_segment_bytes as u64).saturating_sub(meta.lsn);
+    let mut told = meta.lsn;
+    let read = reader::read(&*vfs, meta.database, meta.lsn, mode, &mut |lsn, txn, record| {
+        if told + PROGRESS_BYTES <= lsn {
+            told = lsn;
+            observer.progress(BootPhase::Recover, lsn - meta.lsn, total.max(lsn - meta.lsn))?;
+        }
         replay.record(lsn, txn, record)
-    })?;
+    });
+    let tail = match read {
+        Err(error @ KernelError::Corrupt { .. }) if forced => {
+            replay.report.lost.push(error.to_string());
+            Tail { end: meta.lsn, ..Tail::default() }
+        }
+        other => other?,
+    };
+    observer.progress(BootPhase::Recover, tail.end - meta.lsn, tail.end - meta.lsn)?;
     let mut report = replay.report;
-    report.unfinished = replay.open.len() as u64;
+    report.unfinished = replay.open.unfinished();
     report.cut_bytes = tail.cut_bytes;
     if !options.read_only {
-        mend_log(&*vfs, &tail)?;
+        mend_log(&*vfs, &options, &tail)?;
     }
     let end = tail.end;
-    let wal = WalManager::open(vfs, meta.database, options.wal_segment_bytes, tail.segments, end)?;
+    let log = (options.wal_segment_bytes, options.wal_archive);
+    let wal = WalManager::open(vfs, meta.database, log, tail.segments, end)?;
     let mut pins = Pins::default();
     let last = replay.last;
     let version = Version {
@@ -106,16 +142,17 @@ pub(crate) fn open(env: Environment, options: Options) -> KernelResult<Inner> {
     report.created = created;
     report.micros = env.clock.monotonic_us() - started;
     let active_bytes = AtomicUsize::new(memtable_bytes.load(std::sync::atomic::Ordering::Relaxed));
+    let state = CheckpointState { meta, space, pins, bases: replay.bases, codecs_stored };
     Ok(Inner {
-        database: meta.database,
         plugins,
         codecs,
         access,
         wal,
         next_txn: AtomicU64::new(replay.next_txn),
         next_table: AtomicU64::new(replay.next_table),
-        next_segment: Arc::new(AtomicU64::new(meta.next_segment)),
-        checkpoint: Mutex::new(CheckpointState { meta, space, pins, bases, codecs_stored }),
+        next_segment: Arc::new(AtomicU64::new(state.meta.next_segment)),
+        sizes: Mutex::new(state.sizes()),
+        checkpoint: Mutex::new(state),
         commit: Mutex::new(CommitState { last, sync_floor: 0, window_start: Timestamp(0) }),
         writers: Mutex::default(),
         version: RwLock::new(Arc::new(version)),
@@ -218,8 +255,8 @@ fn create(env: &Environment, options: &Options) -> KernelResult<()> {
         .try_for_each(|n| meta(n).write(&*file))
         .and_then(|()| file.sync())
         .map_err(io)?;
-    WalManager::open(vfs.clone(), env.seed, options.wal_segment_bytes, Vec::new(), FIRST_LSN)?
-        .begin()?;
+    let log = (options.wal_segment_bytes, options.wal_archive);
+    WalManager::open(vfs.clone(), env.seed, log, Vec::new(), FIRST_LSN)?.begin()?;
     let name = || vfs.rename(NEW_DATA_FILE, DATA_FILE).and_then(|()| vfs.sync_dir(""));
     name().map_err(io)
 }
@@ -233,11 +270,16 @@ fn load_space(pager: &Pager, meta: &Meta) -> KernelResult<Space> {
 }
 
 /// Makes the log go on right behind its last whole frame, and everything before it durable.
-fn mend_log(vfs: &dyn Vfs, tail: &Tail) -> KernelResult<()> {
+fn mend_log(vfs: &dyn Vfs, options: &Options, tail: &Tail) -> KernelResult<()> {
     let mend = || -> std::io::Result<()> {
-        for stray in &tail.strays {
-            vfs.remove(stray)?;
+        for &start in &tail.released {
+            if options.wal_archive {
+                wal::archive(vfs, start)?;
+            } else {
+                vfs.remove(&wal::segment_name(start))?;
+            }
         }
+        tail.strays.iter().try_for_each(|stray| vfs.remove(stray))?;
         if let (Some((start, file)), true) = (tail.segments.last(), 0 < tail.torn_bytes) {
             let at = SEGMENT_HEADER_BYTES as u64 + tail.end - start;
             let wipe = tail.torn_bytes.min(file.len()?.saturating_sub(at));
@@ -250,17 +292,15 @@ fn mend_log(vfs: &dyn Vfs, tail: &Tail) -> KernelResult<()> {
     mend().map_err(|e| KernelError::io("mend the log's end", e))
 }
 
-type Row = (TableId, Vec<u8>, Option<Slice>);
-
 /// Puts the log's transactions back, one at a time, in commit order.
 struct Replay {
     tables: BTreeMap<TableId, TableVersion>,
     names: BTreeMap<String, Arc<TableInfo>>,
+    bases: BTreeMap<TableId, StoredBase>,
     access: Access,
     /// The catalog's base holds every commit up to here.
     folded: Timestamp,
-    /// Transactions whose COMMIT has not been read yet: LSN of the first frame, and rows.
-    open: HashMap<TransactionId, (u64, Vec<Row>)>,
+    open: Transactions,
     memtable_bytes: Arc<AtomicUsize>,
     last: Timestamp,
     next_txn: u64,
@@ -276,59 +316,45 @@ impl Replay {
         memtable_bytes: Arc<AtomicUsize>,
     ) -> Replay {
         let folded = Timestamp(meta.timestamp);
-        let mut tables = BTreeMap::new();
         let catalog = TableVersion::new(Base::Tree(meta.catalog), folded, memtable_bytes.clone());
-        tables.insert(CATALOG, catalog);
-        let mut names = BTreeMap::new();
-        for info in loaded.tables {
-            let stored = loaded.bases.get(&info.id);
-            let flushed = stored.map_or(Timestamp(0), |stored| stored.flushed);
-            let base = Base::new(&info, stored, access);
-            tables.insert(info.id, TableVersion::new(base, flushed, memtable_bytes.clone()));
-            names.insert(info.name.clone(), Arc::new(info));
-        }
-        Replay {
-            tables,
-            names,
+        let mut replay = Replay {
+            tables: BTreeMap::from([(CATALOG, catalog)]),
+            names: BTreeMap::new(),
+            bases: loaded.bases,
             access: access.clone(),
             folded,
-            open: HashMap::new(),
+            open: Transactions::default(),
             memtable_bytes,
             last: folded,
             next_txn: meta.next_txn,
             next_table: meta.next_table,
             report: RecoveryReport::default(),
-        }
+        };
+        loaded.tables.into_iter().for_each(|info| replay.add_table(info));
+        replay
+    }
+
+    fn add_table(&mut self, info: TableInfo) {
+        self.next_table = self.next_table.max(info.id.0 + 1);
+        // A table that was loaded in bulk has its rows before it has its name.
+        let stored = self.bases.get(&info.id);
+        let flushed = stored.map_or(Timestamp(0), |stored| stored.flushed);
+        let base = || Base::new(&info, stored, &self.access);
+        let table = || TableVersion::new(base(), flushed, self.memtable_bytes.clone());
+        self.tables.entry(info.id).or_insert_with(table);
+        self.names.insert(info.name.clone(), Arc::new(info));
     }
 
     fn record(&mut self, lsn: u64, txn: TransactionId, record: WalRecord<'_>) -> KernelResult<()> {
         self.report.log_records += 1;
         self.next_txn = self.next_txn.max(txn.0 + 1);
-        let rows = &mut self.open;
-        let mut row = |table, key: &[u8], value: Option<&[u8]>| {
-            let (_, rows) = rows.entry(txn).or_insert((lsn, Vec::new()));
-            rows.push((table, key.to_vec(), value.map(Slice::from)));
-        };
-        match record {
-            WalRecord::Put { table, key, value } => row(table, key, Some(value)),
-            WalRecord::Delete { table, key } => row(table, key, None),
-            WalRecord::Begin { .. } => drop(rows.insert(txn, (lsn, Vec::new()))),
-            WalRecord::Abort => drop(rows.remove(&txn)),
-            WalRecord::Checkpoint { .. } => {}
-            WalRecord::Commit { timestamp, rows: count } => {
-                let (first, rows) = rows.remove(&txn).unwrap_or((lsn, Vec::new()));
-                if rows.len() as u64 != count {
-                    let found = format!("{} rows", rows.len());
-                    let expected = format!("{count} rows of transaction {txn}");
-                    return Err(KernelError::corrupt(WAL_DIR, lsn, expected, found));
-                }
-                self.commit(first, timestamp, rows)?;
-            }
+        let Some(committed) = self.open.add(lsn, txn, record) else { return Ok(()) };
+        let Committed { lsn: first, timestamp, rows, whole } = committed;
+        if !whole {
+            let expected = format!("every row of transaction {txn}");
+            let found = format!("{} rows", rows.len());
+            return Err(KernelError::corrupt(WAL_DIR, lsn, expected, found));
         }
-        Ok(())
-    }
-
-    fn commit(&mut self, lsn: u64, timestamp: Timestamp, rows: Vec<Row>) -> KernelResult<()> {
         self.report.transactions += 1;
         self.last = self.last.max(timestamp);
         // Tables first, so that rows of a table made by the same transaction find it. The catalog's
@@ -341,7 +367,7 @@ impl Replay {
             let Some(table) = self.tables.get(&id).filter(|table| table.flushed < timestamp) else {
                 continue;
             };
-            table.active.insert(&key, timestamp, value, lsn);
+            table.active.insert(&key, timestamp, value, first);
             self.report.rows += 1;
         }
         if catalog_rows {
@@ -353,16 +379,10 @@ impl Replay {
 
     fn change_catalog(&mut self, key: &[u8], row: Option<&[u8]>) -> KernelResult<()> {
         let name = String::from_utf8_lossy(&key[1..]).into_owned();
-        let Some(row) = row else {
-            self.names.remove(&name);
-            return Ok(());
-        };
-        let info = TableInfo::decode(&name, row)?;
-        self.next_table = self.next_table.max(info.id.0 + 1);
-        let bytes = self.memtable_bytes.clone();
-        let empty = || TableVersion::new(Base::new(&info, None, &self.access), Timestamp(0), bytes);
-        self.tables.entry(info.id).or_insert_with(empty);
-        self.names.insert(name, Arc::new(info));
+        match row {
+            Some(row) => self.add_table(TableInfo::decode(&name, row)?),
+            None => drop(self.names.remove(&name)),
+        }
         Ok(())
     }
 }

@@ -36,11 +36,11 @@ use std::sync::{Arc, OnceLock};
 const EXTENT_BYTES: usize = 1 << 20;
 
 /// A codec with its number, as a table uses it.
-pub(crate) type NumberedCodec = (u8, Arc<dyn CompressionExtension>);
+pub type NumberedCodec = (u8, Arc<dyn CompressionExtension>);
 
 /// What is to be stored of `raw`: compressed, if that saves space and comes back unchanged, else plain
 /// (`None`, 0).
-pub(crate) fn squeeze(
+pub fn squeeze(
     codec: Option<&NumberedCodec>,
     raw: &[u8],
     counts: &Counts,
@@ -63,8 +63,8 @@ pub(crate) fn squeeze(
         None
     });
     let stored = squeezed.as_ref().map_or(raw.len(), Vec::len);
-    counts.codec_raw.add(raw.len() as u64);
-    counts.codec_stored.add(stored as u64);
+    counts.codec_bytes_raw.add(raw.len() as u64);
+    counts.codec_bytes_stored.add(stored as u64);
     let number = if squeezed.is_some() { *number } else { 0 };
     (squeezed, number)
 }
@@ -72,20 +72,26 @@ pub(crate) fn squeeze(
 wire_structs! {
     /// A sealed segment, as the catalog knows it.
     #[derive(Debug, Clone, PartialEq, Eq)]
-    pub(crate) struct SegmentMeta {
+    pub struct SegmentMeta {
+        /// The segment's number.
         pub id: SegmentId,
         /// Bytes that were appended.
         pub raw: u64,
+        /// Where its index is.
         pub index: RunRef,
     }
 
     /// One block: where its stored bytes are, and what they must be.
     #[derive(Debug, Clone, Copy)]
-    struct Block {
-        at: u64,
-        stored: u32,
-        crc: u32,
-        codec: u8,
+    pub struct Block {
+        /// Byte in the data file.
+        pub at: u64,
+        /// Bytes stored.
+        pub stored: u32,
+        /// Their checksum.
+        pub crc: u32,
+        /// The codec's number, 0 for none.
+        pub codec: u8,
     }
 
     struct Index {
@@ -95,7 +101,7 @@ wire_structs! {
 }
 
 /// Where a storage plugin writes the segments of one flush.
-pub(crate) struct Sink {
+pub struct Sink {
     pub writer: Arc<Mutex<PageWriter>>,
     pub lease: u64,
     pub codec: Option<NumberedCodec>,
@@ -105,7 +111,7 @@ pub(crate) struct Sink {
 }
 
 /// A segment that was sealed, and every extent it occupies.
-pub(crate) type Sealed = (SegmentMeta, Vec<(u64, u64)>);
+pub type Sealed = (SegmentMeta, Vec<(u64, u64)>);
 
 impl SegmentSink for Sink {
     fn create(&self) -> KernelResult<Box<dyn SegmentWrite>> {
@@ -203,7 +209,8 @@ impl SegmentWrite for SegmentWriter {
 }
 
 /// A sealed segment, open for reading.
-pub(crate) struct Segment {
+pub struct Segment {
+    /// What the catalog knows of it.
     pub meta: SegmentMeta,
     access: Access,
     index: OnceLock<Index>,
@@ -231,6 +238,9 @@ impl Segment {
     }
 
     /// Everything it occupies: first page and length of each extent, the index's own included.
+    ///
+    /// # Errors
+    /// `Corrupt` when the index is broken.
     pub fn pages(&self) -> KernelResult<Vec<(u64, u64)>> {
         let mut pages = self.index()?.extents.clone();
         pages.push((self.meta.index.page, self.meta.index.pages()));
@@ -248,13 +258,12 @@ impl Segment {
         self.access.restored(at, stored, crc, codec, self.raw_of(number))
     }
 
-    /// Reads every block's stored bytes, past the cache.
+    /// Where each block's stored bytes are, in order.
     ///
     /// # Errors
-    /// `Corrupt` naming the first block that is broken.
-    pub fn check(&self) -> KernelResult<()> {
-        let blocks = &self.index()?.blocks;
-        blocks.iter().try_for_each(|b| self.access.pager.bytes(b.at, b.stored, b.crc).map(drop))
+    /// `Corrupt` when the index is broken.
+    pub fn blocks(&self) -> KernelResult<&[Block]> {
+        Ok(&self.index()?.blocks)
     }
 }
 

@@ -27,7 +27,7 @@ use crate::error::{KernelError, KernelResult, bound};
 use crate::kernel_api::{IsolationLevel, KeyRange, Slice, TableId, Timestamp, TransactionId};
 use crate::limits::{FRAME_PAYLOAD_BYTES_TARGET, KEY_BYTES_MAX, VALUE_BYTES_MAX};
 use crate::mvcc::merge::{Merged, Source};
-use crate::mvcc::version::Version;
+use crate::mvcc::version::{Base, Version};
 use crate::wal::{Durability, WalRecord};
 use parking_lot::Mutex;
 use std::collections::{BTreeMap, BTreeSet};
@@ -42,6 +42,8 @@ pub struct TransactionOptions {
     pub durability: Option<Durability>,
     /// Whether it refuses to write.
     pub read_only: bool,
+    /// How long it may take, in microseconds of the clock, from begin to the call of commit.
+    pub timeout_us: Option<u64>,
 }
 
 /// A point in a transaction to which it can be rolled back.
@@ -77,12 +79,13 @@ pub struct Transaction {
     writes: Writes,
     write_bytes: usize,
     undo: Vec<Undo>,
-    /// Tables it made; they are in no version yet.
-    created: BTreeSet<TableId>,
+    /// Tables it made, with the rows that were loaded into them; they are in no version yet.
+    created: BTreeMap<TableId, Option<Base>>,
     reads: Mutex<Reads>,
     /// Registered as a writer whose snapshot the conflict window must cover.
     registered: bool,
     finished: bool,
+    started_us: u64,
 }
 
 /// The rows of a range, as [`Transaction::scan`] found them.
@@ -114,10 +117,12 @@ impl Transaction {
     pub(crate) fn begin(
         inner: Arc<Inner>,
         options: TransactionOptions,
+        ahead: bool,
     ) -> KernelResult<Transaction> {
         inner.check_open()?;
         let registered = !options.read_only;
-        let (version, snapshot) = inner.pin(registered);
+        let (version, snapshot) = inner.pin(registered, ahead);
+        let started_us = options.timeout_us.map_or(0, |_| inner.env.clock.monotonic_us());
         Ok(Transaction {
             id: inner.next_transaction_id(),
             inner,
@@ -127,16 +132,22 @@ impl Transaction {
             writes: Writes::new(),
             write_bytes: 0,
             undo: Vec::new(),
-            created: BTreeSet::new(),
+            created: BTreeMap::new(),
             reads: Mutex::default(),
             registered,
             finished: false,
+            started_us,
         })
     }
 
     /// The transaction's number.
     pub fn id(&self) -> TransactionId {
         self.id
+    }
+
+    /// How it was begun.
+    pub fn options(&self) -> TransactionOptions {
+        self.options
     }
 
     /// The commit up to which this transaction sees the database.
@@ -147,9 +158,23 @@ impl Transaction {
     /// What a read made now sees.
     fn view(&self) -> KernelResult<(Arc<Version>, Timestamp)> {
         self.inner.check_open()?;
+        self.check_time()?;
         match self.options.isolation {
-            IsolationLevel::ReadCommitted => Ok(self.inner.pin(false)),
+            IsolationLevel::ReadCommitted => Ok(self.inner.pin(false, false)),
             _ => Ok((self.version.clone(), self.snapshot)),
+        }
+    }
+
+    fn check_time(&self) -> KernelResult<()> {
+        let Some(timeout_us) = self.options.timeout_us else { return Ok(()) };
+        let took = self.inner.env.clock.monotonic_us().saturating_sub(self.started_us);
+        match took <= timeout_us {
+            true => Ok(()),
+            false => Err(KernelError::Limit {
+                what: "microseconds of a transaction",
+                got: took,
+                bound: timeout_us,
+            }),
         }
     }
 
@@ -320,10 +345,25 @@ impl Transaction {
         if let Some(codec) = &options.codec {
             self.inner.plugins.compression(codec)?;
         }
-        self.refuse_taken(name)?;
-        let info = TableInfo { id: self.inner.next_table_id(), name: name.to_owned(), options };
-        self.created.insert(info.id);
-        self.write(CATALOG, catalog::table_key(name), Some(info.encode().into()))
+        let info = TableInfo { id: self.inner.next_table_id()?, name: name.to_owned(), options };
+        self.make_table(&info, None)
+    }
+
+    /// Makes the table `info`, whose rows are in `base` already.
+    pub(crate) fn adopt(&mut self, info: &TableInfo, base: Base) -> KernelResult<()> {
+        self.check_writable()?;
+        self.make_table(info, Some(base))
+    }
+
+    fn make_table(&mut self, info: &TableInfo, base: Option<Base>) -> KernelResult<()> {
+        self.refuse_taken(&info.name)?;
+        self.created.insert(info.id, base);
+        self.write(CATALOG, catalog::table_key(&info.name), Some(info.encode().into()))
+    }
+
+    /// The loaded rows of a table that it made.
+    pub(crate) fn loaded(&self, id: TableId) -> Option<Base> {
+        self.created.get(&id).cloned().flatten()
     }
 
     fn refuse_taken(&self, name: &str) -> KernelResult<()> {
@@ -396,7 +436,18 @@ impl Transaction {
     /// # Errors
     /// `Conflict`: nothing happened, run it again. `Unavailable` or `Limit`: nothing happened. `Closed`: the
     /// log failed; whether the commit is on disk shows when the database is opened again.
-    pub fn commit(mut self) -> KernelResult<Timestamp> {
+    pub fn commit(self) -> KernelResult<Timestamp> {
+        let (inner, wrote) = (self.inner.clone(), !self.writes.is_empty());
+        let result = self.commit_only();
+        if wrote && result.is_ok() {
+            inner.checkpoint_after_commit();
+        }
+        result
+    }
+
+    /// A commit after which no checkpoint runs.
+    pub(crate) fn commit_only(mut self) -> KernelResult<Timestamp> {
+        self.check_time()?;
         self.writes.retain(|_, rows| !rows.is_empty());
         self.finished = true;
         if self.writes.is_empty() {
@@ -413,9 +464,6 @@ impl Transaction {
             Err(error) if error.is_retryable() => inner.counts.conflicts.add(1),
             Err(_) => inner.counts.rollbacks.add(1),
         }
-        if result.is_ok() {
-            inner.checkpoint_after_commit();
-        }
         result
     }
 
@@ -428,7 +476,7 @@ impl Transaction {
     pub(crate) fn validate(&self, current: &Version, window_start: Timestamp) -> KernelResult<()> {
         let conflict = |text: String| Err(KernelError::Conflict(text));
         let is_gone =
-            |id: &&TableId| !current.tables.contains_key(id) && !self.created.contains(id);
+            |id: &&TableId| !current.tables.contains_key(id) && !self.created.contains_key(id);
         if let Some(table) = self.writes.keys().find(is_gone) {
             return conflict(format!("table {table} was dropped"));
         }

@@ -97,8 +97,53 @@ impl Counter {
 /// let metrics = ShopStats { sold: 3, on_shelf: 7 }.metrics();
 /// assert_eq!(metrics[0].name, "shop_sold_total");
 /// ```
+///
+/// With `counted by`, the first group are counters that a second struct keeps; the numbers of the second
+/// group are found otherwise:
+///
+/// ```
+/// use sochdb_telemetry::Counter;
+///
+/// sochdb_telemetry::stats! {
+///     /// What a shop counts.
+///     pub struct ShopStats, counted by pub struct ShopCounts {
+///         sold = "shop_sold_total" "Things sold.",
+///     } and {
+///         gauge on_shelf = "shop_on_shelf" "Things on the shelf.",
+///     }
+/// }
+/// let counts = ShopCounts::default();
+/// counts.sold.add(3);
+/// assert_eq!(ShopStats { on_shelf: 7, ..counts.now() }, ShopStats { sold: 3, on_shelf: 7 });
+/// ```
 #[macro_export]
 macro_rules! stats {
+    ($(#[$meta:meta])* pub struct $stats:ident, counted by $vis:vis struct $counts:ident {
+        $($count:ident = $count_metric:literal $count_help:literal,)*
+    } and {
+        $($kind:ident $name:ident = $metric:literal $help:literal,)*
+    }) => {
+        $crate::stats! {
+            $(#[$meta])*
+            pub struct $stats {
+                $(counter $count = $count_metric $count_help,)*
+                $($kind $name = $metric $help,)*
+            }
+        }
+
+        /// The counters, as they are counted.
+        #[derive(Debug, Default)]
+        $vis struct $counts {
+            $(#[doc = $count_help] pub $count: $crate::Counter,)*
+        }
+
+        impl $counts {
+            /// The counters as they are now, and zero for everything else.
+            $vis fn now(&self) -> $stats {
+                $stats { $($count: self.$count.get(),)* ..$stats::default() }
+            }
+        }
+    };
     ($(#[$meta:meta])* pub struct $stats:ident {
         $($kind:ident $name:ident = $metric:literal $help:literal,)*
     }) => {

@@ -147,7 +147,7 @@ fn lscs_with_lz4_behaves_like_a_map() {
     let stats = lscs.kernel.stats();
     assert!(stats.segments < 14, "{} segments: merging happened", stats.segments);
     assert!(stats.codec_bytes_stored < stats.codec_bytes_raw, "blocks were compressed");
-    let report = lscs.kernel.check().unwrap();
+    let report = sochdb_operations::check(&lscs.kernel).unwrap();
     assert!(report.problems.is_empty(), "{:?}", report.problems);
     for plugin in lscs.host.list() {
         assert_eq!((plugin.usage.refusals, plugin.usage.failures), (0, 0), "{}", plugin.name);
@@ -266,7 +266,7 @@ fn a_flush_that_fails_or_lies_keeps_its_rows_in_the_log() {
             let value = kernel.begin_read().unwrap().get("t", b"key").unwrap().unwrap();
             assert_eq!(&*value, b"value");
         }
-        assert!(kernel.check().unwrap().problems.is_empty());
+        assert!(sochdb_operations::check(&kernel).unwrap().problems.is_empty());
     }
 }
 

@@ -5,8 +5,8 @@ use super::merge::{Merged, Source};
 use crate::catalog::{Codecs, FORMAT, StoredBase, TableInfo};
 use crate::error::{KernelError, KernelResult};
 use crate::kernel_api::{KeyRange, Slice, TableId, Timestamp};
-use crate::page::space::RootPin;
 use crate::page::{CacheKey, DATA_FILE, Pager, RunRef, offset};
+use crate::pins::Pin;
 use crate::plugin::{PluginManager, SegmentRead, StorageReader};
 use crate::segment::{Segment, SegmentMeta};
 use crate::tree::TreeRoot;
@@ -23,7 +23,7 @@ pub(crate) struct Version {
     /// The tables by name, as of the newest published commit.
     pub names: Arc<BTreeMap<String, Arc<TableInfo>>>,
     /// Keeps the pages of the bases from being used again.
-    pub pin: Arc<RootPin>,
+    pub pin: Arc<Pin>,
 }
 
 /// One table's rows: memtables over a base.
@@ -111,9 +111,12 @@ impl SegmentBase {
 
 /// What reading a base needs beside the base.
 #[derive(Clone)]
-pub(crate) struct Access {
+pub struct Access {
+    /// Reads the data file.
     pub pager: Arc<Pager>,
+    /// What restores blocks.
     pub codecs: Arc<Codecs>,
+    /// The storage engines.
     pub plugins: Arc<PluginManager>,
 }
 

@@ -32,27 +32,37 @@ use sochdb_encoding::wire_structs;
 const MAGIC: &[u8; 8] = b"SOCHDB\r\n";
 const VERSION: u32 = 1;
 /// Pages before the first one that can be allocated.
-pub(crate) const META_PAGES: u64 = 2;
+pub const META_PAGES: u64 = 2;
 
 wire_structs! {
     /// One checkpoint's record, behind `page_bytes`.
     #[derive(Debug, Clone, PartialEq, Eq)]
-    pub(crate) struct Meta {
+    pub struct Meta {
+        /// The database's identity, also in its log.
         pub database: u64,
+        /// The checkpoint's number, from 1.
         pub sequence: u64,
+        /// Pages in use or free.
         pub pages: u64,
+        /// Where replay of the log begins.
         pub lsn: u64,
+        /// The greatest commit timestamp given out.
         pub timestamp: u64,
+        /// The next transaction's number.
         pub next_txn: u64,
+        /// The next table's number.
         pub next_table: u64,
+        /// The next segment's number.
         pub next_segment: u64,
+        /// The catalog's tree.
         pub catalog: TreeRoot,
+        /// The free pages, [`NO_FREE_LIST`] when there are none.
         pub free_list: RunRef,
     }
 }
 
 /// The free list of a file that has no free pages yet.
-pub(crate) const NO_FREE_LIST: RunRef = RunRef { page: 0, stored: 0, raw: 0, crc: 0, codec: 0 };
+pub const NO_FREE_LIST: RunRef = RunRef { page: 0, stored: 0, raw: 0, crc: 0, codec: 0 };
 
 impl Meta {
     fn encode(&self) -> Vec<u8> {
@@ -63,7 +73,11 @@ impl Meta {
         out
     }
 
-    fn decode(bytes: &[u8], at: u64) -> KernelResult<Meta> {
+    /// The record of a page that was read at byte `at`.
+    ///
+    /// # Errors
+    /// `Corrupt` when it holds none, `Unavailable` when a newer version wrote it.
+    pub fn decode(bytes: &[u8], at: u64) -> KernelResult<Meta> {
         let mut reader = Reader::new(DATA_FILE, at, bytes);
         if reader.bytes(8)? != MAGIC {
             return Err(KernelError::corrupt(

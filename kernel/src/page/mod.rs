@@ -12,10 +12,12 @@
 //! |      8 |    8 | u64  | `page`   | the page's own number                                 |
 //! |     16 |    2 | u16  | `prefix` | bytes that all keys of the page share                 |
 //! |     18 |    2 | u16  | `cells`  | offset of the lowest cell                             |
-//! |     20 |    4 | u32  | `zero`   | 0                                                     |
+//! |     20 |    4 | u32  | `table`  | the table whose rows these are, 0 for the catalog     |
+//! |     24 |    8 | u64  | `sequence` | the checkpoint that wrote it                        |
 //!
 //! What follows is the tree's ([`crate::tree`]). A *run* is one or more consecutive pages of plain
-//! bytes: a large value, or the free list.
+//! bytes: a large value, or the free list. `table` and `sequence` are for repair: a page that nothing
+//! points to any more still says whose rows it has, and which of two such pages is the newer.
 //!
 //! Invariants:
 //! 1. A page is never changed while a root that can reach it may be used: new content goes to free pages.
@@ -23,10 +25,11 @@
 //!    or misdirected write is noticed at the next read, and a cache entry can never be stale: number
 //!    and checksum together name the content.
 
-pub(crate) mod meta;
-pub(crate) mod space;
+pub mod meta;
+pub mod space;
 
 use crate::error::{KernelError, KernelResult};
+use crate::kernel_api::TableId;
 use crate::limits::{CODECS_MAX, PAGE_BYTES};
 use crate::vfs::VfsFile;
 use quick_cache::Weighter;
@@ -37,35 +40,43 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// The data file's name.
-pub(crate) const DATA_FILE: &str = "data.soch";
+pub const DATA_FILE: &str = "data.soch";
 /// Where a tree page's own content begins.
-pub(crate) const PAGE_HEADER_BYTES: usize = 24;
-const _: () = assert!(PAGE_HEADER_BYTES == 4 + 1 + 1 + 2 + 8 + 2 + 2 + 4, "the table says 24");
+pub const PAGE_HEADER_BYTES: usize = 32;
+const _: () = assert!(PAGE_HEADER_BYTES == 4 + 1 + 1 + 2 + 8 + 2 + 2 + 4 + 8, "the table says 32");
 const _: () = assert!(CODECS_MAX <= u8::MAX as usize, "a run stores its codec in one byte");
 
 wire_structs! {
     /// Points to a tree page and says what is in it.
     #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-    pub(crate) struct PageRef {
+    pub struct PageRef {
+        /// The page's number.
         pub page: u64,
+        /// Its checksum.
         pub crc: u32,
     }
 
     /// Points to a run of pages: `stored` bytes from page `page` on, which are `raw` bytes once the codec
     /// numbered `codec` (0: none) has restored them. `crc` is of the stored bytes.
     #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-    pub(crate) struct RunRef {
+    pub struct RunRef {
+        /// The first page's number.
         pub page: u64,
+        /// Bytes in the file.
         pub stored: u32,
+        /// Bytes once restored.
         pub raw: u32,
+        /// Checksum of the stored bytes.
         pub crc: u32,
+        /// The codec's number.
         pub codec: u8,
     }
 }
 
-pub(crate) const RUN_REF_BYTES: usize = 8 + 4 + 4 + 4 + 1;
+pub const RUN_REF_BYTES: usize = 8 + 4 + 4 + 4 + 1;
 
 impl PageRef {
+    /// Its name in the cache.
     pub fn cache_key(&self) -> CacheKey {
         CacheKey { at: offset(self.page), crc: self.crc }
     }
@@ -86,13 +97,13 @@ impl RunRef {
 }
 
 /// How many pages hold `bytes` bytes.
-pub(crate) fn pages_for(bytes: usize) -> u64 {
+pub fn pages_for(bytes: usize) -> u64 {
     bytes.div_ceil(PAGE_BYTES) as u64
 }
 
 /// Names bytes of the data file by where they begin and their checksum, so an entry is never stale.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(crate) struct CacheKey {
+pub struct CacheKey {
     pub at: u64,
     pub crc: u32,
 }
@@ -107,13 +118,14 @@ impl Weighter<CacheKey, Arc<[u8]>> for ByBytes {
 }
 
 /// The cache that pages, runs and segment blocks share, bounded by bytes.
-pub(crate) struct BlockCache {
+pub struct BlockCache {
     cache: Cache<CacheKey, Arc<[u8]>, ByBytes>,
     hits: AtomicU64,
     misses: AtomicU64,
 }
 
 impl BlockCache {
+    /// A cache that holds at most `bytes_max` bytes.
     pub fn new(bytes_max: usize) -> BlockCache {
         let entries = (bytes_max / PAGE_BYTES).max(16);
         let cache = Cache::with_weighter(entries, bytes_max as u64, ByBytes);
@@ -136,6 +148,7 @@ impl BlockCache {
         Ok(bytes)
     }
 
+    /// Adds what `key` names.
     pub fn insert(&self, key: CacheKey, bytes: Arc<[u8]>) {
         self.cache.insert(key, bytes);
     }
@@ -149,16 +162,19 @@ impl BlockCache {
 }
 
 /// Reads pages and runs of the data file.
-pub(crate) struct Pager {
+pub struct Pager {
     file: Arc<dyn VfsFile>,
+    /// What was read lately.
     pub cache: Arc<BlockCache>,
 }
 
 impl Pager {
+    /// Reads `file` through `cache`.
     pub fn new(file: Arc<dyn VfsFile>, cache: Arc<BlockCache>) -> Pager {
         Pager { file, cache }
     }
 
+    /// The data file itself.
     pub fn file(&self) -> &dyn VfsFile {
         &*self.file
     }
@@ -181,6 +197,10 @@ impl Pager {
         Ok(page)
     }
 
+    /// The tree page that `at` points to, of any level, past the cache.
+    ///
+    /// # Errors
+    /// `Corrupt` when the page is not what was written there.
     pub fn load_page(&self, at: PageRef) -> KernelResult<Arc<[u8]>> {
         let mut page: Arc<[u8]> = Arc::new([0; PAGE_BYTES]);
         let bytes = Arc::get_mut(&mut page).expect("nobody else has it yet");
@@ -224,21 +244,33 @@ impl Pager {
 }
 
 /// The byte at which `page` begins.
-pub(crate) fn offset(page: u64) -> u64 {
+pub fn offset(page: u64) -> u64 {
     page.saturating_mul(PAGE_BYTES as u64)
 }
 
-/// Seals a tree page: writes its header's number and checksum, and returns what points to it.
-pub(crate) fn seal_page(bytes: &mut [u8], page: u64) -> PageRef {
+/// Seals a tree page: writes its number, whose it is, and its checksum. Returns what points to it.
+pub fn seal_page(bytes: &mut [u8], page: u64, table: TableId, sequence: u64) -> PageRef {
     assert_eq!(bytes.len(), PAGE_BYTES, "a page has {PAGE_BYTES} bytes");
+    let table = u32::try_from(table.0).expect("bounded by TABLES_MADE_MAX");
     bytes[8..16].copy_from_slice(&page.to_le_bytes());
+    bytes[20..24].copy_from_slice(&table.to_le_bytes());
+    bytes[24..32].copy_from_slice(&sequence.to_le_bytes());
     let crc = codec::crc(&bytes[4..]);
     bytes[..4].copy_from_slice(&crc.to_le_bytes());
     PageRef { page, crc }
 }
 
+/// The table whose rows a tree page holds, and the checkpoint that wrote it.
+pub fn origin(bytes: &[u8]) -> (TableId, u64) {
+    let table = u32::from_le_bytes(bytes[20..24].try_into().expect("4 bytes"));
+    (TableId(table.into()), u64::from_le_bytes(bytes[24..32].try_into().expect("8 bytes")))
+}
+
 /// Whether `bytes` are the sealed page that `at` points to, and are well-formed enough to be walked.
-fn check_page(bytes: &[u8], at: PageRef) -> KernelResult<()> {
+///
+/// # Errors
+/// `Corrupt` that says what is wrong.
+pub fn check_page(bytes: &[u8], at: PageRef) -> KernelResult<()> {
     let wrong = |field: u64, expected: String, found: String| {
         Err(KernelError::corrupt(DATA_FILE, offset(at.page) + field, expected, found))
     };

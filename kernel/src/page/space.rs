@@ -13,9 +13,11 @@
 use super::meta::META_PAGES;
 use super::{DATA_FILE, PageRef, Pager, RunRef, offset, pages_for, seal_page};
 use crate::error::{KernelError, KernelResult};
+use crate::kernel_api::TableId;
 use crate::limits::PAGE_BYTES;
+use rangemap::RangeSet;
 use sochdb_encoding::codec::{self, Reader};
-use std::collections::BTreeMap;
+use std::ops::Range;
 use std::sync::Arc;
 
 /// Adjacent pages are written together, up to this many bytes.
@@ -26,8 +28,7 @@ const FIT_ATTEMPTS_MAX: usize = 64;
 /// The free pages of a data file. Owned by whoever runs a checkpoint.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Space {
-    /// First page and length of each free extent; extents never touch.
-    free: BTreeMap<u64, u64>,
+    free: RangeSet<u64>,
     /// Freed by the checkpoint of this sequence, still reachable from the root before it.
     waiting: Vec<(u64, Vec<(u64, u64)>)>,
     /// Pages of the file, free or not.
@@ -36,7 +37,7 @@ pub(crate) struct Space {
 
 impl Space {
     pub fn new(pages: u64) -> Space {
-        Space { free: BTreeMap::new(), waiting: Vec::new(), pages }
+        Space { free: RangeSet::new(), waiting: Vec::new(), pages }
     }
 
     /// The space that `bytes`, a free list, describes.
@@ -67,10 +68,10 @@ impl Space {
         let extents = self.extents().chain(freed.iter().copied());
         extents.for_each(|(start, len)| all.release(start, len));
         let (mut out, mut page) = (Vec::new(), 0);
-        for (&start, &len) in &all.free {
-            codec::put_varint(&mut out, start - page);
-            codec::put_varint(&mut out, len);
-            page = start + len;
+        for free in all.free.iter() {
+            codec::put_varint(&mut out, free.start - page);
+            codec::put_varint(&mut out, free.end - free.start);
+            page = free.end;
         }
         out
     }
@@ -78,36 +79,24 @@ impl Space {
     /// Takes `count` consecutive pages and returns the first.
     pub fn allocate(&mut self, count: u64) -> u64 {
         assert!(0 < count, "nobody needs zero pages");
-        let mut extents = self.free.iter().take(FIT_ATTEMPTS_MAX);
-        let Some((&start, &len)) = extents.find(|&(_, &len)| count <= len) else {
-            self.pages += count;
-            return self.pages - count;
+        let fits = |extent: &&Range<u64>| count <= extent.end - extent.start;
+        let start = match self.free.iter().take(FIT_ATTEMPTS_MAX).find(fits) {
+            Some(extent) => extent.start,
+            None => {
+                self.pages += count;
+                return self.pages - count;
+            }
         };
-        self.free.remove(&start);
-        if count < len {
-            self.free.insert(start + count, len - count);
-        }
+        self.free.remove(start..start + count);
         start
     }
 
     /// Makes pages free at once.
-    pub fn release(&mut self, mut start: u64, mut len: u64) {
-        assert!(META_PAGES <= start && start + len <= self.pages, "page {start}+{len} is not ours");
-        if let Some((&before, &before_len)) = self.free.range(..start).next_back() {
-            assert!(before + before_len <= start, "page {start} is freed twice");
-            if before + before_len == start {
-                self.free.remove(&before);
-                (start, len) = (before, before_len + len);
-            }
-        }
-        if let Some((&after, &after_len)) = self.free.range(start + 1..).next() {
-            assert!(start + len <= after, "page {after} is freed twice");
-            if start + len == after {
-                self.free.remove(&after);
-                len += after_len;
-            }
-        }
-        assert!(self.free.insert(start, len).is_none(), "page {start} is freed twice");
+    pub fn release(&mut self, start: u64, len: u64) {
+        let extent = start..start + len;
+        assert!(META_PAGES <= start && extent.end <= self.pages, "page {start}+{len} is not ours");
+        assert!(!self.free.overlaps(&extent), "page {start}+{len} is freed twice");
+        self.free.insert(extent);
     }
 
     /// Remembers what checkpoint `sequence` freed until nobody can reach it.
@@ -124,16 +113,10 @@ impl Space {
         }
     }
 
-    /// Pages that are free now, and pages that will be.
-    pub fn free_pages(&self) -> (u64, u64) {
-        let waiting = self.waiting.iter().flat_map(|(_, extents)| extents);
-        (self.free.values().sum(), waiting.map(|&(_, len)| len).sum())
-    }
-
     /// Every extent that no root reaches, free or waiting.
     pub fn extents(&self) -> impl Iterator<Item = (u64, u64)> {
         let waiting = self.waiting.iter().flat_map(|(_, extents)| extents.iter().copied());
-        self.free.iter().map(|(&start, &len)| (start, len)).chain(waiting)
+        self.free.iter().map(|free| (free.start, free.end - free.start)).chain(waiting)
     }
 }
 
@@ -146,6 +129,9 @@ pub(crate) struct PageWriter {
     buffer: Vec<u8>,
     buffer_page: u64,
     pub pages_written: u64,
+    /// Whose rows the tree pages being written hold.
+    pub table: TableId,
+    sequence: u64,
     /// A write failed: what the buffer held is lost, and with it this checkpoint.
     failed: bool,
     /// The number of the present lease, and the extents allocated under it.
@@ -154,7 +140,8 @@ pub(crate) struct PageWriter {
 }
 
 impl PageWriter {
-    pub fn new(pager: Arc<Pager>, space: Space) -> PageWriter {
+    /// A writer for checkpoint `sequence`, which takes its pages from `space`.
+    pub fn new(pager: Arc<Pager>, space: Space, sequence: u64) -> PageWriter {
         PageWriter {
             pager,
             space,
@@ -162,6 +149,8 @@ impl PageWriter {
             buffer: Vec::new(),
             buffer_page: 0,
             pages_written: 0,
+            table: TableId(0),
+            sequence,
             failed: false,
             lease: 0,
             leased: Vec::new(),
@@ -200,7 +189,7 @@ impl PageWriter {
     /// `Unavailable` when the disk refuses.
     pub fn write_page(&mut self, mut bytes: Vec<u8>) -> KernelResult<PageRef> {
         let page = self.space.allocate(1);
-        let at = seal_page(&mut bytes, page);
+        let at = seal_page(&mut bytes, page, self.table, self.sequence);
         self.write(page, &bytes)?;
         self.pager.cache.insert(at.cache_key(), bytes.into());
         Ok(at)
@@ -256,12 +245,12 @@ impl PageWriter {
         Ok(())
     }
 
-    /// Ends the checkpoint `sequence`: writes the free list and everything pending. Returns the list,
+    /// Ends the checkpoint: writes the free list and everything pending. Returns the list,
     /// and the space as it is once the flip is done.
     ///
     /// # Errors
     /// `Unavailable` when the disk refuses.
-    pub fn finish(&mut self, sequence: u64) -> KernelResult<(RunRef, Space)> {
+    pub fn finish(&mut self) -> KernelResult<(RunRef, Space)> {
         let mut freed = std::mem::take(&mut self.freed);
         freed.sort_unstable();
         // The list describes the space after its own pages were taken. Taking them changes one extent,
@@ -274,31 +263,7 @@ impl PageWriter {
         self.write(page, &list)?;
         self.flush()?;
         let mut space = self.space.clone();
-        space.release_later(sequence, freed);
+        space.release_later(self.sequence, freed);
         Ok((RunRef::new(page, &list, list.len(), 0), space))
-    }
-}
-
-/// Tells which checkpoint's pages a version may reach; lives as long as the version does.
-#[derive(Debug)]
-pub(crate) struct RootPin {
-    pub sequence: u64,
-}
-
-/// The pins given out, so that the oldest that still lives can be found.
-#[derive(Debug, Default, Clone)]
-pub(crate) struct Pins(Vec<std::sync::Weak<RootPin>>);
-
-impl Pins {
-    pub fn pin(&mut self, sequence: u64) -> Arc<RootPin> {
-        let pin = Arc::new(RootPin { sequence });
-        self.0.push(Arc::downgrade(&pin));
-        pin
-    }
-
-    /// The oldest sequence still pinned.
-    pub fn oldest(&mut self) -> Option<u64> {
-        self.0.retain(|pin| 0 < pin.strong_count());
-        self.0.iter().filter_map(|pin| pin.upgrade()).map(|pin| pin.sequence).min()
     }
 }

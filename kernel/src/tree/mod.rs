@@ -6,9 +6,9 @@
 //!
 //! [`node`] is a page as bytes, [`read`] finds one key or walks many, [`write`] merges.
 
-pub(crate) mod node;
-pub(crate) mod read;
-pub(crate) mod write;
+pub mod node;
+pub mod read;
+pub mod write;
 
 use crate::error::{KernelError, KernelResult};
 use crate::limits::TREE_HEIGHT_MAX;
@@ -18,7 +18,7 @@ use sochdb_encoding::wire_structs;
 wire_structs! {
     /// One state of a tree.
     #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-    pub(crate) struct TreeRoot {
+    pub struct TreeRoot {
         /// The root page; without meaning while `height` is 0.
         pub page: PageRef,
         /// Levels of pages: 0 for an empty tree, 1 for a single leaf.

@@ -2,7 +2,7 @@
 //!
 //! | where            | size      | content                                                     |
 //! |------------------|----------:|-------------------------------------------------------------|
-//! | offset 24        | `prefix`  | the bytes that every key of the page begins with            |
+//! | offset 32        | `prefix`  | the bytes that every key of the page begins with            |
 //! | behind it        | 2 `count` | u16 slots: each the offset of a cell, in the order of keys  |
 //! | from `cells` on  |           | the cells                                                   |
 //!
@@ -20,7 +20,7 @@ use std::cmp::Ordering;
 use std::sync::Arc;
 
 /// Values longer than this get a run of their own; two rows of this size fit a page.
-pub(crate) const INLINE_BYTES_MAX: usize = (PAGE_BYTES - PAGE_HEADER_BYTES) / 2 - KEY_BYTES_MAX / 4;
+pub const INLINE_BYTES_MAX: usize = (PAGE_BYTES - PAGE_HEADER_BYTES) / 2 - KEY_BYTES_MAX / 4;
 const RUN_FLAG: u32 = 1 << 31;
 const LEAF_CELL_BYTES: usize = 2 + 4;
 const INNER_CELL_BYTES: usize = 2 + 8 + 4;
@@ -37,8 +37,10 @@ const _: () = assert!(
 
 /// What a leaf holds for a key.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Stored {
+pub enum Stored {
+    /// The value.
     Inline(Slice),
+    /// Where the value is.
     Run(RunRef),
 }
 
@@ -50,7 +52,8 @@ fn u32_at(bytes: &[u8], at: usize) -> u32 {
     u32::from_le_bytes(bytes[at..at + 4].try_into().expect("4 bytes"))
 }
 
-pub(crate) fn count(page: &[u8]) -> usize {
+/// How many entries a page has.
+pub fn count(page: &[u8]) -> usize {
     u16_at(page, 6)
 }
 
@@ -72,7 +75,7 @@ fn suffix(page: &[u8], index: usize) -> &[u8] {
 }
 
 /// The key of entry `index`.
-pub(crate) fn key(page: &[u8], index: usize) -> Vec<u8> {
+pub fn key(page: &[u8], index: usize) -> Vec<u8> {
     let (prefix, suffix) = (prefix(page), suffix(page, index));
     let mut key = Vec::with_capacity(prefix.len() + suffix.len());
     key.extend_from_slice(prefix);
@@ -81,7 +84,7 @@ pub(crate) fn key(page: &[u8], index: usize) -> Vec<u8> {
 }
 
 /// Where `key` is: `Ok` its index, or `Err` the index of the first entry behind it.
-pub(crate) fn find(page: &[u8], key: &[u8]) -> Result<usize, usize> {
+pub fn find(page: &[u8], key: &[u8]) -> Result<usize, usize> {
     let prefix = prefix(page);
     let shared = prefix.len().min(key.len());
     let rest = match key[..shared].cmp(&prefix[..shared]) {
@@ -103,12 +106,12 @@ pub(crate) fn find(page: &[u8], key: &[u8]) -> Result<usize, usize> {
 }
 
 /// The child of an inner page under which `key` belongs.
-pub(crate) fn child_for(page: &[u8], key: &[u8]) -> usize {
+pub fn child_for(page: &[u8], key: &[u8]) -> usize {
     find(page, key).unwrap_or_else(|behind| behind.saturating_sub(1))
 }
 
 /// The child number `index` of an inner page.
-pub(crate) fn child(page: &[u8], index: usize) -> PageRef {
+pub fn child(page: &[u8], index: usize) -> PageRef {
     let at = cell(page, index) + 2;
     let page_number = u64::from_le_bytes(page[at..at + 8].try_into().expect("8 bytes"));
     PageRef { page: page_number, crc: u32_at(page, at + 8) }
@@ -118,7 +121,7 @@ pub(crate) fn child(page: &[u8], index: usize) -> PageRef {
 ///
 /// # Errors
 /// `Corrupt` when a run's reference makes no sense.
-pub(crate) fn stored(page: &Arc<[u8]>, index: usize) -> KernelResult<Stored> {
+pub fn stored(page: &Arc<[u8]>, index: usize) -> KernelResult<Stored> {
     let at = cell(page, index);
     let len = u32_at(page, at + 2);
     let start = at + LEAF_CELL_BYTES + u16_at(page, at);
@@ -130,14 +133,14 @@ pub(crate) fn stored(page: &Arc<[u8]>, index: usize) -> KernelResult<Stored> {
 }
 
 /// Whether every offset of the page stays inside it; else what is wrong.
-pub(crate) fn check(page: &[u8]) -> Result<(), &'static str> {
+pub fn check(page: &[u8]) -> Result<(), &'static str> {
     let kind = if page[5] == 0 { KIND_LEAF } else { KIND_INNER };
     if page[4] != kind {
         return Err("a kind that does not match the level");
     }
     let slots = PAGE_HEADER_BYTES + u16_at(page, 16);
     let cells = slots + 2 * count(page);
-    if PAGE_BYTES < cells || count(page) == 0 || page[20..24] != [0; 4] {
+    if PAGE_BYTES < cells || count(page) == 0 {
         return Err("a header out of bounds");
     }
     for index in 0..count(page) {
@@ -159,12 +162,15 @@ pub(crate) fn check(page: &[u8]) -> Result<(), &'static str> {
 
 /// One entry of a page being built.
 #[derive(Debug, Clone)]
-pub(crate) enum Entry {
+pub enum Entry {
+    /// Of a leaf: a row.
     Row(Vec<u8>, Stored),
+    /// Of an inner page: a separator, and the child behind it.
     Child(Vec<u8>, PageRef),
 }
 
 impl Entry {
+    /// The row's key, or the separator.
     pub fn key(&self) -> &[u8] {
         match self {
             Entry::Row(key, _) | Entry::Child(key, _) => key,
@@ -183,7 +189,7 @@ impl Entry {
 }
 
 /// How many bytes `a` and `b` share at their beginning.
-pub(crate) fn shared(a: &[u8], b: &[u8]) -> usize {
+pub fn shared(a: &[u8], b: &[u8]) -> usize {
     a.iter().zip(b).take_while(|(a, b)| a == b).count()
 }
 
@@ -191,7 +197,7 @@ pub(crate) fn shared(a: &[u8], b: &[u8]) -> usize {
 ///
 /// # Errors
 /// `Corrupt` when a run's reference makes no sense.
-pub(crate) fn entries(page: &Arc<[u8]>) -> KernelResult<Vec<Entry>> {
+pub fn entries(page: &Arc<[u8]>) -> KernelResult<Vec<Entry>> {
     let level = page[5];
     let entry = |index| match level {
         0 => Ok(Entry::Row(key(page, index), stored(page, index)?)),
@@ -201,7 +207,7 @@ pub(crate) fn entries(page: &Arc<[u8]>) -> KernelResult<Vec<Entry>> {
 }
 
 /// A page of `level` that holds `entries`, not yet sealed.
-pub(crate) fn build(level: u8, entries: &[Entry]) -> Vec<u8> {
+pub fn build(level: u8, entries: &[Entry]) -> Vec<u8> {
     let (first, last) = (entries[0].key(), entries[entries.len() - 1].key());
     assert!(first < last || entries.len() == 1, "a page's keys grow");
     let prefix = shared(first, last);

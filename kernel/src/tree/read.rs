@@ -12,7 +12,7 @@ use std::sync::Arc;
 ///
 /// # Errors
 /// `Corrupt` when a page on the way is broken.
-pub(crate) fn get(pager: &Pager, root: &TreeRoot, key: &[u8]) -> KernelResult<Option<Stored>> {
+pub fn get(pager: &Pager, root: &TreeRoot, key: &[u8]) -> KernelResult<Option<Stored>> {
     if root.height == 0 {
         return Ok(None);
     }
@@ -26,7 +26,7 @@ pub(crate) fn get(pager: &Pager, root: &TreeRoot, key: &[u8]) -> KernelResult<Op
 }
 
 /// Walks the rows of a range, forwards or backwards. Holds the pages on its path, nothing else.
-pub(crate) struct TreeCursor {
+pub struct TreeCursor {
     pager: Arc<Pager>,
     root: TreeRoot,
     range: KeyRange,

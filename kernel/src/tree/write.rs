@@ -372,7 +372,7 @@ mod tests {
             let dir = tempfile::tempdir().unwrap();
             let file = DiskVfs::new(dir.path()).open("data", OpenMode::Create).unwrap();
             let pager = Arc::new(Pager::new(file, Arc::new(BlockCache::new(1 << 20))));
-            let mut writer = PageWriter::new(pager.clone(), Space::new(META_PAGES));
+            let mut writer = PageWriter::new(pager.clone(), Space::new(META_PAGES), 1);
             let (mut root, mut model) = (TreeRoot::EMPTY, BTreeMap::new());
             for run in runs {
                 let op = |(key, value): (&Vec<u8>, &Option<Vec<u8>>)| Ok((key.clone(), value.clone().map(Slice::from)));

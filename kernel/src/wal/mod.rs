@@ -11,7 +11,8 @@
 //!
 //! The log is cut into segment files `wal/<start LSN in hex>.wal` of a fixed size, zero-written before
 //! use, so that a sync has no metadata to write. A segment's bytes end where the next one's begin.
-//! Segments below a checkpoint become spares (`.spare`) and serve again under a new name.
+//! Segments below a checkpoint become spares (`.spare`) and serve again under a new name, or move to the
+//! folder `archive` when the database keeps one.
 //!
 //! Invariants:
 //! 1. `synced <= written <= end`, each an LSN, each only growing.
@@ -19,25 +20,31 @@
 //! 3. After a failed write or sync nothing is ever reported durable again: the log is poisoned until
 //!    the database is reopened and recovery has read what is really on disk.
 
-pub(crate) mod reader;
-pub(crate) mod record;
+pub mod reader;
+pub mod record;
+pub mod transactions;
 
-pub(crate) use record::WalRecord;
+pub use record::WalRecord;
 
 use crate::error::{KernelError, KernelResult};
 use crate::limits::{WAL_SEGMENT_BYTES_MIN, WAL_SPARE_SEGMENTS_MAX};
+use crate::pins::{Pin, Pins};
 use crate::vfs::{OpenMode, Vfs, VfsFile};
 use parking_lot::{Condvar, Mutex, MutexGuard};
+use reader::Visit;
 use record::{FRAME_ALIGN, SEGMENT_HEADER_BYTES};
+use sochdb_encoding::codec::Reader;
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 /// The folder of the log's files.
-pub(crate) const WAL_DIR: &str = "wal";
+pub const WAL_DIR: &str = "wal";
+/// Where released segments go when the database keeps an archive.
+pub const ARCHIVE_DIR: &str = "archive";
 const NEW_SEGMENT: &str = "wal/new.tmp";
 /// Where a new log begins. Not 0, so that zeroes never look like a frame's LSN.
-pub(crate) const FIRST_LSN: u64 = 64;
+pub const FIRST_LSN: u64 = 64;
 /// Zeroes are written in pieces of this size.
 const ZERO_BYTES: usize = 256 << 10;
 
@@ -55,10 +62,11 @@ pub enum Durability {
 }
 
 /// The append-only log of one open database.
-pub(crate) struct WalManager {
+pub struct WalManager {
     vfs: Arc<dyn Vfs>,
     database: u64,
     segment_bytes: usize,
+    archive: bool,
     state: Mutex<State>,
     changed: Condvar,
     /// Whether `failed` is set, to be asked without the lock.
@@ -90,6 +98,8 @@ struct State {
     /// A leader is writing or syncing.
     busy: bool,
     failed: Option<String>,
+    /// Who still reads the log, and from which LSN on.
+    pins: Pins,
 }
 
 impl State {
@@ -112,7 +122,8 @@ impl State {
     }
 }
 
-pub(crate) fn segment_name(start: u64) -> String {
+/// The file of the segment that begins at `start`.
+pub fn segment_name(start: u64) -> String {
     format!("{WAL_DIR}/{start:016x}.wal")
 }
 
@@ -123,15 +134,22 @@ fn remove_if_there(vfs: &dyn Vfs, name: &str) -> std::io::Result<()> {
     }
 }
 
+/// Moves the segment that begins at `start` to the archive.
+pub fn archive(vfs: &dyn Vfs, start: u64) -> std::io::Result<()> {
+    vfs.create_dir(ARCHIVE_DIR)?;
+    vfs.rename(&segment_name(start), &format!("{ARCHIVE_DIR}/{start:016x}.wal"))
+}
+
 impl WalManager {
-    /// A log that goes on at `end`, in `segments` (pairs of start LSN and open file, oldest first).
+    /// A log that goes on at `end`, in `segments` (pairs of start LSN and open file, oldest first), with
+    /// segments of a size, archived or used again.
     ///
     /// # Errors
     /// `Unavailable` when the disk refuses.
-    pub(crate) fn open(
+    pub fn open(
         vfs: Arc<dyn Vfs>,
         database: u64,
-        segment_bytes: usize,
+        (segment_bytes, archive): (usize, bool),
         segments: Vec<(u64, Arc<dyn VfsFile>)>,
         end: u64,
     ) -> KernelResult<WalManager> {
@@ -147,11 +165,12 @@ impl WalManager {
         }
         let (written, synced) = (end, end);
         let state = State { segments: open, spares, end, written, synced, ..State::default() };
-        let segment_bytes = segment_bytes.max(WAL_SEGMENT_BYTES_MIN).next_multiple_of(FRAME_ALIGN);
+        let segment_bytes = segment_bytes.max(WAL_SEGMENT_BYTES_MIN);
         Ok(WalManager {
             vfs,
             database,
-            segment_bytes,
+            segment_bytes: segment_bytes.next_multiple_of(FRAME_ALIGN),
+            archive,
             state: Mutex::new(state),
             changed: Condvar::new(),
             poisoned: AtomicBool::new(false),
@@ -164,7 +183,7 @@ impl WalManager {
     ///
     /// # Errors
     /// `Unavailable` when the disk refuses.
-    pub(crate) fn begin(&self) -> KernelResult<()> {
+    pub fn begin(&self) -> KernelResult<()> {
         let state = self.state.lock();
         assert!(state.segments.is_empty(), "the log has begun already");
         self.make_room(state, 0).map(drop)
@@ -175,7 +194,7 @@ impl WalManager {
     /// # Errors
     /// `Unavailable` when there is no room for a new segment: the caller's transaction did not happen,
     /// the log goes on. `Closed` when the log is poisoned.
-    pub(crate) fn append(&self, payloads: &[Vec<u8>]) -> KernelResult<u64> {
+    pub fn append(&self, payloads: &[Vec<u8>]) -> KernelResult<u64> {
         let mut state = self.state.lock();
         if state.failed.is_some() {
             return state.fail();
@@ -290,7 +309,7 @@ impl WalManager {
     /// # Errors
     /// `Closed` when the log is or becomes poisoned: whether the bytes are on disk is unknown until
     /// the database is reopened.
-    pub(crate) fn wait(&self, lsn: u64, sync: bool) -> KernelResult<()> {
+    pub fn wait(&self, lsn: u64, sync: bool) -> KernelResult<()> {
         let mut state = self.state.lock();
         assert!(lsn <= state.end, "waiting for {lsn}, the log ends at {}", state.end);
         loop {
@@ -356,13 +375,13 @@ impl WalManager {
     }
 
     /// The LSN behind the last byte, and the LSN up to which all is on disk.
-    pub(crate) fn ends(&self) -> (u64, u64) {
+    pub fn ends(&self) -> (u64, u64) {
         let state = self.state.lock();
         (state.end, state.synced)
     }
 
     /// Refuses all further writes because of `why`.
-    pub(crate) fn poison(&self, why: &str) {
+    pub fn poison(&self, why: &str) {
         self.fail(&mut self.state.lock(), why);
     }
 
@@ -375,29 +394,35 @@ impl WalManager {
     ///
     /// # Errors
     /// `Closed`.
-    pub(crate) fn check(&self) -> KernelResult<()> {
+    pub fn check(&self) -> KernelResult<()> {
         if self.poisoned.load(Ordering::Acquire) { self.state.lock().fail() } else { Ok(()) }
     }
 
     /// Whether and why writes are refused.
-    pub(crate) fn failure(&self) -> Option<String> {
+    pub fn failure(&self) -> Option<String> {
         self.state.lock().failed.clone()
     }
 
-    /// Lets go of the segments wholly below `lsn` and returns how many bytes that freed.
+    /// Lets go of the segments wholly below `lsn` that nobody pins, and returns how many bytes that freed.
     ///
     /// # Errors
     /// `Unavailable` when the disk refuses; the segments then stay and are tried again next time.
-    pub(crate) fn release(&self, lsn: u64) -> KernelResult<u64> {
+    pub fn release(&self, lsn: u64) -> KernelResult<u64> {
         let mut state = self.state.lock();
+        let lsn = state.pins.oldest().map_or(lsn, |pinned| pinned.min(lsn));
         let mut freed = 0;
         while state.segments.len() > 1 && state.segments[1].start <= lsn {
-            let name = segment_name(state.segments[0].start);
-            let bytes = state.segments[0].bytes;
-            let reuse =
-                bytes == self.segment_bytes as u64 && state.spares.len() < WAL_SPARE_SEGMENTS_MAX;
+            let Segment { start, bytes, .. } = state.segments[0];
+            let name = segment_name(start);
+            let reuse = !self.archive
+                && bytes == self.segment_bytes as u64
+                && state.spares.len() < WAL_SPARE_SEGMENTS_MAX;
             let spare = name.replace(".wal", ".spare");
-            let done = if reuse { self.vfs.rename(&name, &spare) } else { self.vfs.remove(&name) };
+            let done = match reuse {
+                _ if self.archive => archive(&*self.vfs, start),
+                true => self.vfs.rename(&name, &spare),
+                false => self.vfs.remove(&name),
+            };
             done.map_err(|e| KernelError::io(format!("release log segment {name}"), e))?;
             if reuse {
                 state.spares.push(spare);
@@ -408,8 +433,75 @@ impl WalManager {
         Ok(freed)
     }
 
+    /// Keeps the log from `lsn` on, until the pin is dropped.
+    pub fn pin(&self, lsn: u64) -> Arc<Pin> {
+        self.state.lock().pins.pin(lsn)
+    }
+
+    /// The LSN at which the oldest segment begins, those in the archive included.
+    ///
+    /// # Errors
+    /// `Unavailable` when the disk refuses.
+    pub fn start(&self) -> KernelResult<u64> {
+        let oldest = self.state.lock().segments.front().map_or(FIRST_LSN, |s| s.start);
+        let archived = reader::starts(&*self.vfs, ARCHIVE_DIR)?;
+        Ok(archived.first().map_or(oldest, |&first| first.min(oldest)))
+    }
+
+    /// Hands the records that are on disk from `lsn` on to `visit`, at most to the end of their segment.
+    /// Returns the LSN behind the last.
+    ///
+    /// # Errors
+    /// `NotFound` when the log no longer has them, `Corrupt`, `Unavailable`, and what `visit` returns.
+    pub fn visit(&self, mut lsn: u64, visit: Visit<'_>) -> KernelResult<u64> {
+        let bytes = self.read(lsn)?;
+        let mut rest = bytes.as_slice();
+        while !rest.is_empty() {
+            let broken = |why| KernelError::corrupt(WAL_DIR, lsn, "a frame that was synced", why);
+            let frame = record::decode_frame(rest, lsn).map_err(broken)?;
+            let mut reader = Reader::new(WAL_DIR, lsn, frame.records);
+            while !reader.rest().is_empty() {
+                visit(lsn, frame.txn, WalRecord::decode(&mut reader)?)?;
+            }
+            lsn += frame.bytes as u64;
+            rest = &rest[frame.bytes..];
+        }
+        Ok(lsn)
+    }
+
+    /// The bytes that are on disk from `lsn` on, at most to the end of their segment.
+    fn read(&self, lsn: u64) -> KernelResult<Vec<u8>> {
+        let state = self.state.lock();
+        let segments = state.segments.iter().map(|s| (s.start, Some(s.file.clone())));
+        let mut segments: Vec<_> = segments.collect();
+        let limit = state.synced;
+        drop(state);
+        if segments.first().is_none_or(|(start, _)| lsn < *start) {
+            let archived = reader::starts(&*self.vfs, ARCHIVE_DIR)?;
+            segments.splice(0..0, archived.into_iter().map(|start| (start, None)));
+        }
+        let behind = segments.partition_point(|(start, _)| *start <= lsn);
+        let Some(index) = behind.checked_sub(1) else {
+            return Err(KernelError::NotFound { kind: "log position", name: lsn.to_string() });
+        };
+        let (start, file) = &segments[index];
+        let end = segments.get(behind).map_or(limit, |(next, _)| limit.min(*next));
+        let mut bytes = vec![0; usize::try_from(end.saturating_sub(lsn)).unwrap_or(usize::MAX)];
+        let name = format!("{ARCHIVE_DIR}/{start:016x}.wal");
+        let read = || match file {
+            Some(file) => Ok(file.clone()),
+            None => self.vfs.open(&name, OpenMode::Read),
+        };
+        read()
+            .and_then(|file| {
+                file.read_exact_at(SEGMENT_HEADER_BYTES as u64 + lsn - start, &mut bytes)
+            })
+            .map_err(|e| KernelError::io(format!("read the log at {lsn}"), e))?;
+        Ok(bytes)
+    }
+
     /// Syncs done, and bytes written, since opening.
-    pub(crate) fn counts(&self) -> (u64, u64) {
+    pub fn counts(&self) -> (u64, u64) {
         (self.syncs.load(Ordering::Relaxed), self.bytes.load(Ordering::Relaxed))
     }
 }

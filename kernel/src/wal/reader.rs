@@ -16,11 +16,11 @@ use sochdb_encoding::codec::Reader;
 use std::sync::Arc;
 
 /// Takes one record: the LSN of its frame, its transaction, and the record.
-pub(crate) type Visit<'a> =
-    &'a mut dyn FnMut(u64, TransactionId, WalRecord<'_>) -> KernelResult<()>;
+pub type Visit<'a> = &'a mut dyn FnMut(u64, TransactionId, WalRecord<'_>) -> KernelResult<()>;
 
 /// What [`read`] found.
-pub(crate) struct Tail {
+#[derive(Default)]
+pub struct Tail {
     /// The segments that are kept: start LSN and open file, oldest first.
     pub segments: Vec<(u64, Arc<dyn VfsFile>)>,
     /// The LSN behind the last good frame.
@@ -30,8 +30,9 @@ pub(crate) struct Tail {
     pub torn_bytes: u64,
     /// The same, with those in `strays`.
     pub cut_bytes: u64,
-    /// Segments wholly below the LSN to begin at, or behind the one that holds `end`: nothing in them
-    /// counts.
+    /// Where the segments wholly below the LSN to begin at begin: a crash kept them from being released.
+    pub released: Vec<u64>,
+    /// Segments behind the one that holds `end`: nothing in them counts.
     pub strays: Vec<String>,
 }
 
@@ -39,19 +40,16 @@ pub(crate) struct Tail {
 ///
 /// # Errors
 /// `Corrupt` when bytes that were once on disk are broken or missing, and whatever `visit` returns.
-pub(crate) fn read(
+pub fn read(
     vfs: &dyn Vfs,
     database: u64,
     from: u64,
     mode: OpenMode,
     visit: Visit<'_>,
 ) -> KernelResult<Tail> {
-    let names = vfs.list(WAL_DIR).map_err(|e| KernelError::io("list the log's folder", e))?;
-    let starts = names.iter().filter_map(|name| name.strip_suffix(".wal"));
-    let mut starts: Vec<u64> = starts.filter_map(|hex| u64::from_str_radix(hex, 16).ok()).collect();
-    starts.sort_unstable();
+    let mut starts = starts(vfs, WAL_DIR)?;
     let older = starts.partition_point(|&start| start <= from).saturating_sub(1);
-    let mut strays: Vec<String> = starts.drain(..older).map(segment_name).collect();
+    let released = starts.drain(..older).collect();
     if starts.first().is_none_or(|&start| from < start) {
         let found = starts.first().map_or("no log".to_owned(), |s| format!("a log from {s} on"));
         return Err(KernelError::corrupt(
@@ -85,10 +83,22 @@ pub(crate) fn read(
     let torn = log[kept - 1].torn_bytes(end);
     let stray_bytes: u64 =
         log[kept..].iter().map(|segment| segment.torn_bytes(segment.start)).sum();
-    strays.extend(log[kept..].iter().map(|segment| segment_name(segment.start)));
+    let strays = log[kept..].iter().map(|segment| segment_name(segment.start)).collect();
     log.truncate(kept);
     let segments = log.into_iter().map(|segment| (segment.start, segment.file)).collect();
-    Ok(Tail { segments, end, torn_bytes: torn, cut_bytes: torn + stray_bytes, strays })
+    Ok(Tail { segments, end, torn_bytes: torn, cut_bytes: torn + stray_bytes, released, strays })
+}
+
+/// Where the segments in the folder `dir` begin, in order.
+///
+/// # Errors
+/// `Unavailable` when the disk refuses.
+pub fn starts(vfs: &dyn Vfs, dir: &str) -> KernelResult<Vec<u64>> {
+    let names = vfs.list(dir).map_err(|e| KernelError::io(format!("list the folder {dir}"), e))?;
+    let starts = names.iter().filter_map(|name| name.strip_suffix(".wal"));
+    let mut starts: Vec<u64> = starts.filter_map(|hex| u64::from_str_radix(hex, 16).ok()).collect();
+    starts.sort_unstable();
+    Ok(starts)
 }
 
 /// `Corrupt` if a frame behind `at` says that the bytes at `at` had been on disk.

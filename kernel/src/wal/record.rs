@@ -55,11 +55,11 @@ use sochdb_encoding::codec::{self, Reader, Wire};
 use sochdb_encoding::wire_structs;
 
 /// Bytes of a segment's header.
-pub(crate) const SEGMENT_HEADER_BYTES: usize = 64;
+pub const SEGMENT_HEADER_BYTES: usize = 64;
 /// Bytes of a frame before its payload.
-pub(crate) const FRAME_HEADER_BYTES: usize = 4 + 4 + 8 + 8;
+pub const FRAME_HEADER_BYTES: usize = 4 + 4 + 8 + 8;
 /// Frames begin at multiples of this.
-pub(crate) const FRAME_ALIGN: usize = 8;
+pub const FRAME_ALIGN: usize = 8;
 const MAGIC: &[u8; 8] = b"SOCHWAL\0";
 const VERSION: u32 = 1;
 const PAYLOAD_BYTES_MIN: usize = 8 + 1;
@@ -67,28 +67,10 @@ const _: () = assert!(FRAME_HEADER_BYTES == 24, "the table above says 24");
 const _: () =
     assert!(SEGMENT_HEADER_BYTES.is_multiple_of(FRAME_ALIGN), "frames stay aligned in the file");
 
-/// The kinds of records, by their tags on disk.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-#[repr(u8)]
-pub(crate) enum WalRecordType {
-    /// A row was written.
-    Put = 0x01,
-    /// A row was removed.
-    Delete = 0x02,
-    /// A transaction's first record.
-    Begin = 0x03,
-    /// A transaction's last record: now it counts.
-    Commit = 0x04,
-    /// What came before of this transaction never counts.
-    Abort = 0x05,
-    /// The log below an LSN was folded into the data file.
-    Checkpoint = 0x06,
-}
-
 /// One record of the log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[allow(missing_docs, reason = "the table of this module explains each field")]
-pub(crate) enum WalRecord<'a> {
+pub enum WalRecord<'a> {
     Put { table: TableId, key: &'a [u8], value: &'a [u8] },
     Delete { table: TableId, key: &'a [u8] },
     Begin { snapshot: Timestamp },
@@ -98,41 +80,24 @@ pub(crate) enum WalRecord<'a> {
 }
 
 impl<'a> WalRecord<'a> {
-    /// The record's kind.
-    pub fn record_type(&self) -> WalRecordType {
-        match self {
-            WalRecord::Put { .. } => WalRecordType::Put,
-            WalRecord::Delete { .. } => WalRecordType::Delete,
-            WalRecord::Begin { .. } => WalRecordType::Begin,
-            WalRecord::Commit { .. } => WalRecordType::Commit,
-            WalRecord::Abort => WalRecordType::Abort,
-            WalRecord::Checkpoint { .. } => WalRecordType::Checkpoint,
-        }
-    }
-
     /// Adds the record's bytes to `out`.
-    pub(crate) fn encode(&self, out: &mut Vec<u8>) {
-        out.push(self.record_type() as u8);
+    pub fn encode(&self, out: &mut Vec<u8>) {
         match *self {
             WalRecord::Put { table, key, value } => {
+                out.push(0x01);
                 codec::put_varint(out, table.0);
                 codec::put_bytes(out, key);
                 codec::put_bytes(out, value);
             }
             WalRecord::Delete { table, key } => {
+                out.push(0x02);
                 codec::put_varint(out, table.0);
                 codec::put_bytes(out, key);
             }
-            WalRecord::Begin { snapshot } => codec::put_u64(out, snapshot.0),
-            WalRecord::Commit { timestamp, rows } => {
-                codec::put_u64(out, timestamp.0);
-                codec::put_u64(out, rows);
-            }
-            WalRecord::Abort => {}
-            WalRecord::Checkpoint { lsn, timestamp } => {
-                codec::put_u64(out, lsn);
-                codec::put_u64(out, timestamp.0);
-            }
+            WalRecord::Begin { snapshot } => (0x03u8, snapshot).put(out),
+            WalRecord::Commit { timestamp, rows } => (0x04u8, (timestamp, rows)).put(out),
+            WalRecord::Abort => out.push(0x05),
+            WalRecord::Checkpoint { lsn, timestamp } => (0x06u8, (lsn, timestamp)).put(out),
         }
     }
 
@@ -140,7 +105,7 @@ impl<'a> WalRecord<'a> {
     ///
     /// # Errors
     /// `Corrupt` when the bytes are no record.
-    pub(crate) fn decode(reader: &mut Reader<'a>) -> KernelResult<WalRecord<'a>> {
+    pub fn decode(reader: &mut Reader<'a>) -> KernelResult<WalRecord<'a>> {
         let tag = reader.u8()?;
         Ok(match tag {
             0x01 => {
@@ -166,12 +131,12 @@ impl<'a> WalRecord<'a> {
 }
 
 /// How many bytes a frame with a payload of `payload_bytes` takes in the log.
-pub(crate) fn frame_bytes(payload_bytes: usize) -> usize {
+pub fn frame_bytes(payload_bytes: usize) -> usize {
     (FRAME_HEADER_BYTES + payload_bytes).next_multiple_of(FRAME_ALIGN)
 }
 
 /// Adds a frame to `out`, which ends at `lsn`. `payload` begins with the transaction's id.
-pub(crate) fn encode_frame(out: &mut Vec<u8>, lsn: u64, synced: u64, payload: &[u8]) {
+pub fn encode_frame(out: &mut Vec<u8>, lsn: u64, synced: u64, payload: &[u8]) {
     assert!(
         (PAYLOAD_BYTES_MIN..=FRAME_PAYLOAD_BYTES_MAX).contains(&payload.len()),
         "a frame's payload of {} bytes is out of bounds",
@@ -192,16 +157,19 @@ pub(crate) fn encode_frame(out: &mut Vec<u8>, lsn: u64, synced: u64, payload: &[
 
 /// A frame that passed every check.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Frame<'a> {
+pub struct Frame<'a> {
+    /// Every byte below this LSN was on disk when it was framed.
     pub synced: u64,
+    /// The transaction whose records these are.
     pub txn: TransactionId,
+    /// One or more records.
     pub records: &'a [u8],
     /// How many bytes the frame takes in the log.
     pub bytes: usize,
 }
 
 /// The frame at the start of `bytes`, which were read at `lsn`; else what is wrong with it.
-pub(crate) fn decode_frame(bytes: &[u8], lsn: u64) -> Result<Frame<'_>, &'static str> {
+pub fn decode_frame(bytes: &[u8], lsn: u64) -> Result<Frame<'_>, &'static str> {
     let u32_at = |at: usize| u32::from_le_bytes(bytes[at..at + 4].try_into().expect("4 bytes"));
     let u64_at = |at: usize| u64::from_le_bytes(bytes[at..at + 8].try_into().expect("8 bytes"));
     if bytes.len() < FRAME_HEADER_BYTES + PAYLOAD_BYTES_MIN {
@@ -244,7 +212,7 @@ wire_structs! {
 }
 
 /// The header of a segment that begins at `start`.
-pub(crate) fn encode_segment_header(database: u64, start: u64, synced: u64) -> Vec<u8> {
+pub fn encode_segment_header(database: u64, start: u64, synced: u64) -> Vec<u8> {
     let (magic, version, zero, padding) = (*MAGIC, VERSION, 0, [0; 20]);
     let mut out =
         SegmentHeader { magic, version, zero, database, start, synced, padding }.to_wire();
@@ -257,7 +225,7 @@ pub(crate) fn encode_segment_header(database: u64, start: u64, synced: u64) -> V
 ///
 /// # Errors
 /// `Corrupt` naming `file` and what is wrong; `Unavailable` when a newer version wrote it.
-pub(crate) fn decode_segment_header(
+pub fn decode_segment_header(
     file: &str,
     bytes: &[u8],
     database: u64,
@@ -346,11 +314,13 @@ mod tests {
         let frame = decode_frame(&bytes, 128).unwrap();
         assert_eq!((frame.synced, frame.txn, frame.bytes), (64, TransactionId(7), bytes.len()));
         let mut reader = Reader::new("wal", 0, frame.records);
-        let mut types = Vec::new();
+        let (mut tags, mut again) = (Vec::new(), Vec::new());
         while !reader.rest().is_empty() {
-            types.push(WalRecord::decode(&mut reader).unwrap().record_type() as u8);
+            tags.push(reader.rest()[0]);
+            WalRecord::decode(&mut reader).unwrap().encode(&mut again);
         }
-        assert_eq!(types, [3, 1, 2, 4]);
+        assert_eq!(tags, [3, 1, 2, 4]);
+        assert_eq!(again, frame.records);
     }
 
     #[test]

@@ -2,8 +2,9 @@
 //!
 //! A workload runs once; its calls are recorded with marks where commits begin and return. Then a
 //! second disk repeats the calls one by one, and after each the power goes: with few unsynced
-//! operations every subset of them survives, with many a sample, and single writes tear. Each image is
-//! opened. What was acknowledged is there; the commit in flight is wholly there or wholly gone;
+//! operations every subset of them survives, with many a sample, and single writes tear. Subsets that
+//! were seen at an earlier call are drawn again only where a commit was acknowledged since, which asks
+//! more of them. Each image is opened. What was acknowledged is there; the commit in flight is wholly there or wholly gone;
 //! `check()` finds nothing; a new commit is taken and survives the next power cut. For a part of the
 //! images the power goes a second time, during recovery. And at every point the process alone dies: the
 //! database opens from what the operating system still has in memory, shows it, and what it has shown
@@ -12,15 +13,16 @@
 use crate::sim_disk::{Call, Disk, Fate, Mark, random_fates};
 use crate::sim_vfs::SimVfs;
 use crate::workload::{self, Shape, State};
-use crate::{either, is_release_proof, replay, seed, size};
+use crate::{either, is_release_proof, parallel, replay, seed, size};
 use fastrand::Rng;
 use sochdb_kernel::Kernel;
 
 /// Above this many unsynced operations their subsets are sampled.
 fn exhaustive_max() -> usize {
-    if is_release_proof() { 10 } else { 4 }
+    if is_release_proof() { 10 } else { 6 }
 }
 
+#[derive(Default)]
 struct Tally {
     images: u64,
     in_recovery: u64,
@@ -28,11 +30,25 @@ struct Tally {
     points: u64,
 }
 
-/// The ways in which the last operations may survive. Subsets without the newest operation were seen
-/// one call earlier, so `fresh` asks for all of them and otherwise only those with it are drawn.
-fn choices(count: usize, newest: Option<usize>, rng: &mut Rng) -> Vec<Vec<Fate>> {
+/// What the images after a call have to show.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Asks {
+    /// More of every image: a commit was acknowledged.
+    More,
+    /// The same of those with the newest operation in it, whose place this is.
+    Newest(usize),
+    /// Nothing new: what was pending became durable, and every subset with it in was seen.
+    Nothing,
+}
+
+/// The ways in which the last operations may survive, without those already seen.
+fn choices(count: usize, asks: Asks, rng: &mut Rng) -> Vec<Vec<Fate>> {
     let mut all = Vec::new();
     if count <= exhaustive_max() {
+        if asks == Asks::Nothing {
+            return all;
+        }
+        let newest = if let Asks::Newest(newest) = asks { Some(newest) } else { None };
         for bits in 0..1u32 << count {
             let kept = |i: usize| bits & (1 << i) != 0;
             if newest.is_none_or(kept) {
@@ -41,11 +57,11 @@ fn choices(count: usize, newest: Option<usize>, rng: &mut Rng) -> Vec<Vec<Fate>>
             }
         }
     } else {
-        all.extend((0..either(8, 200)).map(|_| random_fates(count, rng)));
+        all.extend((0..either(16, 200)).map(|_| random_fates(count, rng)));
     }
-    for _ in 0..if count == 0 { 0 } else { either(2, 20) } {
+    for _ in 0..if count == 0 { 0 } else { either(3, 20) } {
         let mut fates: Vec<Fate> = random_fates(count, rng);
-        let torn = newest.unwrap_or_else(|| rng.usize(0..count));
+        let torn = if let Asks::Newest(newest) = asks { newest } else { rng.usize(0..count) };
         fates[torn] = Fate::Torn(rng.u64(..));
         all.push(fates);
     }
@@ -97,7 +113,8 @@ fn judge(
     }
 }
 
-fn every_cut(seed: u64, shape: Shape, tally: &mut Tally) {
+fn every_cut(seed: u64, shape: Shape) -> Tally {
+    let mut tally = Tally::default();
     let mut rng = Rng::with_seed(seed);
     let txns = workload::generate(&mut rng, shape);
     let states = workload::states(&txns);
@@ -110,7 +127,6 @@ fn every_cut(seed: u64, shape: Shape, tally: &mut Tally) {
     let mut disk = Disk::default();
     let (mut started, mut acked, mut durable) = (0, 0, 0);
     for (point, call) in calls.iter().enumerate() {
-        let before = disk.pending_count();
         disk.apply(call);
         match call {
             Call::Mark(Mark::Started(txn)) => started = txn + 1,
@@ -123,23 +139,27 @@ fn every_cut(seed: u64, shape: Shape, tally: &mut Tally) {
         if matches!(call, Call::Mark(Mark::Started(_) | Mark::Acked { durable: false, .. })) {
             continue;
         }
+        let asks = match disk.newest_pending(call) {
+            Some(newest) => Asks::Newest(newest),
+            None if matches!(call, Call::Mark(_)) => Asks::More,
+            None => Asks::Nothing,
+        };
         tally.points += 1;
-        tally.restarts += 1;
-        if let Err(problem) = judge(&disk.restart(), &states, acked, started, true) {
-            panic!(
-                "seed {seed}, {shape:?}, call {point} of {}, the process died there: {problem}\n{}",
-                calls.len(),
-                replay("crash_points", crate::seed())
-            );
+        if asks != Asks::Nothing {
+            tally.restarts += 1;
+            if let Err(problem) = judge(&disk.restart(), &states, acked, started, true) {
+                panic!(
+                    "seed {seed}, {shape:?}, call {point} of {}, the process died there: {problem}\n{}",
+                    calls.len(),
+                    replay("crash_points", crate::seed())
+                );
+            }
         }
         let count = disk.pending_count();
-        // The newest operation's place in the list is only known when it is a name (they come last).
-        let name = matches!(call, Call::Create { .. } | Call::Remove { .. } | Call::Rename { .. });
-        let newest = (name && before < count).then(|| count - 1);
-        for fates in choices(count, newest, &mut rng) {
+        for fates in choices(count, asks, &mut rng) {
             let image = disk.crash(&fates);
             tally.images += 1;
-            let deep = tally.images.is_multiple_of(either(4, 1));
+            let deep = tally.images.is_multiple_of(either(8, 1));
             let verdict = judge(&image, &states, durable, started, deep);
             if let Err(problem) = verdict {
                 panic!(
@@ -163,19 +183,21 @@ fn every_cut(seed: u64, shape: Shape, tally: &mut Tally) {
             }
         }
     }
+    tally
 }
 
 #[test]
 fn crash_points_keep_every_acknowledged_commit() {
     let seed = seed();
-    let mut tally = Tally { images: 0, in_recovery: 0, restarts: 0, points: 0 };
-    let runs = size(100, 1000);
-    for run in 0..runs {
+    let runs = size(310, 1300);
+    let tallies = parallel(runs, |run| {
         let shape =
             Shape { txns: 24, big_values: run % 3 == 1, lazy: run % 3 == 2, reopens: run % 2 == 1 };
-        every_cut(seed + run, shape, &mut tally);
-    }
-    let Tally { images, in_recovery, restarts, points } = tally;
+        every_cut(seed + run, shape)
+    });
+    let sum = |part: fn(&Tally) -> u64| tallies.iter().map(part).sum::<u64>();
+    let (images, in_recovery) = (sum(|tally| tally.images), sum(|tally| tally.in_recovery));
+    let (restarts, points) = (sum(|tally| tally.restarts), sum(|tally| tally.points));
     println!(
         "crash points: {images} images of {points} points in {runs} workloads, \
          {in_recovery} of them cut again in recovery, {restarts} restarts of the process before the cut, \

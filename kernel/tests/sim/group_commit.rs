@@ -80,7 +80,7 @@ fn group_commit_acknowledges_only_what_everybody_can_read() {
         THREADS * each,
         "rows after opening again"
     );
-    assert!(kernel.check().unwrap().problems.is_empty());
+    assert!(sochdb_operations::check(&kernel).unwrap().problems.is_empty());
     println!(
         "group commit: {} acknowledged commits of {THREADS} threads readable at once and after reopening, \
          {} log syncs; no seed, the scheduler's own",

@@ -23,7 +23,7 @@
 //! | `ddl`          | tables coming, going and changing names beside open transactions            |
 //! | `history`      | random concurrent histories judged by two checkers                          |
 //! | `interleavings`| three small transactions in every order, by brute force                     |
-//! | `differential` | the same operations on redb                                                 |
+//! | `differential` | the same operations on redb and SQLite                                      |
 
 mod bit_flips;
 mod crash_points;
@@ -43,6 +43,9 @@ mod sim_disk;
 mod sim_vfs;
 mod simulation;
 mod workload;
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread::ScopedJoinHandle;
 
 /// Whether the long form was asked for.
 fn is_release_proof() -> bool {
@@ -70,6 +73,23 @@ fn seed() -> u64 {
     std::env::var("SOCHDB_SEED")
         .ok()
         .map_or(20_261_121, |value| value.parse().expect("SOCHDB_SEED is a whole number"))
+}
+
+/// Runs the cases 0, 1, 2 and so on up to `count` on every core; each must depend on its number only.
+fn parallel<T: Send>(count: u64, case: impl Fn(u64) -> T + Sync) -> Vec<T> {
+    let next = AtomicU64::new(0);
+    let work = || -> Vec<T> {
+        let numbers = std::iter::repeat_with(|| next.fetch_add(1, Ordering::Relaxed));
+        numbers.take_while(|number| *number < count).map(&case).collect()
+    };
+    let threads = std::thread::available_parallelism().map_or(1, |threads| threads.get());
+    std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
+        let join = |thread: ScopedJoinHandle<'_, Vec<T>>| {
+            thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+        };
+        threads.into_iter().flat_map(join).collect()
+    })
 }
 
 /// How to see a failure again.

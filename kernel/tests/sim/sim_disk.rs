@@ -256,6 +256,21 @@ impl Disk {
         self.inodes.iter().map(|inode| inode.pending.len()).sum::<usize>() + self.pending.len()
     }
 
+    /// The place in that order of the operation that `call`, done last, left pending, if it left one.
+    pub fn newest_pending(&self, call: &Call) -> Option<usize> {
+        let files = |count: usize| -> usize {
+            self.inodes[..count].iter().map(|inode| inode.pending.len()).sum()
+        };
+        match call {
+            Call::Write { file, .. } | Call::SetLen { file, .. } => Some(files(file + 1) - 1),
+            Call::Create { .. }
+            | Call::Remove { .. }
+            | Call::Rename { .. }
+            | Call::CreateDir { .. } => Some(self.pending_count() - 1),
+            Call::Sync { .. } | Call::SyncDir { .. } | Call::Mark(_) => None,
+        }
+    }
+
     /// The disk after a power cut: what was durable, and of the rest what `fates` says, file by file in
     /// the order of creation, names last.
     pub fn crash(&self, fates: &[Fate]) -> Disk {
@@ -301,6 +316,12 @@ impl Disk {
     /// The names of all files, sorted.
     pub fn names(&self) -> Vec<String> {
         self.now.files.keys().cloned().collect()
+    }
+
+    /// What the file of this number is called, in words.
+    pub fn name_of(&self, file: usize) -> String {
+        let found = self.now.files.iter().find(|(_, number)| **number == file);
+        found.map_or_else(|| format!("removed file {file}"), |(name, _)| name.clone())
     }
 
     /// A file's bytes as readers see them.

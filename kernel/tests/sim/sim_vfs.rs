@@ -194,7 +194,7 @@ impl State {
         &mut self,
         class: Class,
         allocating: bool,
-        what: impl Fn() -> String,
+        what: impl Fn(&Disk) -> String,
     ) -> io::Result<()> {
         self.calls += 1;
         self.allocations += u64::from(allocating);
@@ -202,7 +202,8 @@ impl State {
             return Err(io::Error::other("the power is gone"));
         }
         if self.error_rate_ppm > 0 && self.rng.u32(0..1_000_000) < self.error_rate_ppm {
-            self.fired.get_or_insert_with(|| (class, what()));
+            let disk = &self.disk;
+            self.fired.get_or_insert_with(|| (class, what(disk)));
             return Err(io::Error::from_raw_os_error(EIO));
         }
         let Some(fault) = self.fault else { return Ok(()) };
@@ -218,7 +219,8 @@ impl State {
         if !hit {
             return Ok(());
         }
-        self.fired.get_or_insert_with(|| (class, what()));
+        let disk = &self.disk;
+        self.fired.get_or_insert_with(|| (class, what(disk)));
         Err(io::Error::from_raw_os_error(fault.errno))
     }
 
@@ -227,11 +229,6 @@ impl State {
         if let Some(trace) = &mut self.trace {
             trace.push(call);
         }
-    }
-
-    fn file_name(&self, file: usize) -> String {
-        let found = self.disk.now.files.iter().find(|(_, number)| **number == file);
-        found.map_or_else(|| format!("removed file {file}"), |(name, _)| name.clone())
     }
 }
 
@@ -244,7 +241,7 @@ impl Vfs for SimVfs {
         let mut state = self.state();
         let creating = mode == OpenMode::Create;
         let class = if creating { Class::Name } else { Class::Read };
-        state.enter(class, creating, || format!("open {name} {mode:?}"))?;
+        state.enter(class, creating, |_| format!("open {name} {mode:?}"))?;
         let file = match (state.disk.now.files.get(name).copied(), mode) {
             (Some(_), OpenMode::Create) => return Err(io::ErrorKind::AlreadyExists.into()),
             (None, OpenMode::Read | OpenMode::Write) => return Err(io::ErrorKind::NotFound.into()),
@@ -262,7 +259,7 @@ impl Vfs for SimVfs {
 
     fn list(&self, dir: &str) -> io::Result<Vec<String>> {
         let mut state = self.state();
-        state.enter(Class::Read, false, || format!("list {dir}"))?;
+        state.enter(Class::Read, false, |_| format!("list {dir}"))?;
         let inside = state.disk.now.files.keys().filter(|name| parent(name) == dir);
         Ok(inside.map(|name| name.rsplit('/').next().unwrap_or(name).to_owned()).collect())
     }
@@ -270,7 +267,7 @@ impl Vfs for SimVfs {
     fn create_dir(&self, dir: &str) -> io::Result<()> {
         let mut state = self.state();
         let exists = dir.is_empty() || state.disk.now.dirs.contains(dir);
-        state.enter(Class::Name, !exists, || format!("create_dir {dir}"))?;
+        state.enter(Class::Name, !exists, |_| format!("create_dir {dir}"))?;
         if !exists {
             state.change(Call::CreateDir { dir: dir.to_owned() });
         }
@@ -279,7 +276,7 @@ impl Vfs for SimVfs {
 
     fn remove(&self, name: &str) -> io::Result<()> {
         let mut state = self.state();
-        state.enter(Class::Name, false, || format!("remove {name}"))?;
+        state.enter(Class::Name, false, |_| format!("remove {name}"))?;
         if !state.disk.now.files.contains_key(name) {
             return Err(io::ErrorKind::NotFound.into());
         }
@@ -289,7 +286,7 @@ impl Vfs for SimVfs {
 
     fn rename(&self, from: &str, to: &str) -> io::Result<()> {
         let mut state = self.state();
-        state.enter(Class::Name, false, || format!("rename {from} to {to}"))?;
+        state.enter(Class::Name, false, |_| format!("rename {from} to {to}"))?;
         if !state.disk.now.files.contains_key(from) {
             return Err(io::ErrorKind::NotFound.into());
         }
@@ -299,14 +296,14 @@ impl Vfs for SimVfs {
 
     fn sync_dir(&self, dir: &str) -> io::Result<()> {
         let mut state = self.state();
-        state.enter(Class::Sync, false, || format!("sync_dir {dir}"))?;
+        state.enter(Class::Sync, false, |_| format!("sync_dir {dir}"))?;
         state.change(Call::SyncDir { dir: dir.to_owned() });
         Ok(())
     }
 
     fn lock(&self, name: &str) -> io::Result<Option<Box<dyn VfsLock>>> {
         let mut state = self.state();
-        state.enter(Class::Name, false, || format!("lock {name}"))?;
+        state.enter(Class::Name, false, |_| format!("lock {name}"))?;
         if !state.locks.insert(name.to_owned()) {
             return Ok(None);
         }
@@ -346,18 +343,20 @@ fn position(offset: u64) -> io::Result<usize> {
 impl VfsFile for SimFile {
     fn read_at(&self, offset: u64, buf: &mut [u8]) -> io::Result<usize> {
         let mut state = self.vfs.state();
-        let name = state.file_name(self.file);
-        state.enter(Class::Read, false, || format!("read {name} at {offset}"))?;
+        let file = self.file;
+        let what = |disk: &Disk| format!("read {} at {offset}", disk.name_of(file));
+        state.enter(Class::Read, false, what)?;
         Ok(state.disk.inodes[self.file].now.read(position(offset)?, buf))
     }
 
     fn write_at(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
         self.refuse_if_read_only()?;
         let mut state = self.vfs.state();
-        let name = state.file_name(self.file);
         let (file, offset) = (self.file, position(offset)?);
         let growing = state.disk.inodes[file].now.len() < offset + bytes.len();
-        let what = || format!("write {} bytes to {name} at {offset}", bytes.len());
+        let what = |disk: &Disk| {
+            format!("write {} bytes to {} at {offset}", bytes.len(), disk.name_of(file))
+        };
         state.writes += 1;
         if let Err(error) = state.enter(Class::Write, growing, what) {
             let dead = state.crash_at.is_some_and(|at| at < state.calls);
@@ -369,7 +368,7 @@ impl VfsFile for SimFile {
         }
         match state.lie {
             Some((nth, lie)) if nth == state.writes => {
-                state.lied = Some(what());
+                state.lied = Some(what(&state.disk));
                 if let Lie::Misdirected(by) = lie {
                     let bytes = bytes.into();
                     state.change(Call::Write { file, offset: offset + by, bytes });
@@ -382,8 +381,9 @@ impl VfsFile for SimFile {
 
     fn sync(&self) -> io::Result<()> {
         let mut state = self.vfs.state();
-        let name = state.file_name(self.file);
-        if let Err(error) = state.enter(Class::Sync, false, || format!("sync {name}")) {
+        let file = self.file;
+        let what = |disk: &Disk| format!("sync {}", disk.name_of(file));
+        if let Err(error) = state.enter(Class::Sync, false, what) {
             if state.crash_at.is_none_or(|at| state.calls < at) {
                 let pending = std::mem::take(&mut state.disk.inodes[self.file].pending);
                 state.disk.inodes[self.file].cache_lies = true;
@@ -400,18 +400,19 @@ impl VfsFile for SimFile {
 
     fn len(&self) -> io::Result<u64> {
         let mut state = self.vfs.state();
-        let name = state.file_name(self.file);
-        state.enter(Class::Read, false, || format!("len of {name}"))?;
+        let file = self.file;
+        state.enter(Class::Read, false, |disk| format!("len of {}", disk.name_of(file)))?;
         Ok(state.disk.inodes[self.file].now.len() as u64)
     }
 
     fn set_len(&self, len: u64) -> io::Result<()> {
         self.refuse_if_read_only()?;
         let mut state = self.vfs.state();
-        let name = state.file_name(self.file);
+        let file = self.file;
         let len = position(len)?;
         let growing = state.disk.inodes[self.file].now.len() < len;
-        state.enter(Class::Write, growing, || format!("set_len of {name} to {len}"))?;
+        let what = |disk: &Disk| format!("set_len of {} to {len}", disk.name_of(file));
+        state.enter(Class::Write, growing, what)?;
         state.change(Call::SetLen { file: self.file, len });
         Ok(())
     }

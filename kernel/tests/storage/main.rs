@@ -49,7 +49,7 @@ fn all(kernel: &Kernel) -> Rows {
 }
 
 fn healthy(kernel: &Kernel) {
-    let report = kernel.check().unwrap();
+    let report = sochdb_operations::check(kernel).unwrap();
     assert!(report.problems.is_empty(), "{:?}", report.problems);
 }
 
@@ -222,4 +222,33 @@ fn a_missing_engine_or_codec_is_named_and_other_tables_open() {
     kernel.plugins().register_storage(engine as Arc<dyn StorageExtension>);
     let error = tx.get("t", b"000001").unwrap_err();
     assert!(error.to_string().contains("'shrink' is missing"), "{error}");
+}
+
+#[test]
+fn an_engine_gets_loaded_rows_verified_like_any_others() {
+    let engine = Engine::new();
+    let (vfs, kernel) = with_table(&engine);
+    let options = || kernel.begin_read().unwrap().table("t").unwrap().options;
+    let rows: Rows = (0..3000u32).map(|n| (format!("{n:06}").into(), vec![n as u8; 200])).collect();
+    let load = |name: &str| {
+        let rows = rows.iter().map(|(key, value)| Ok((key.clone(), value.clone())));
+        kernel.bulk_load(name, options(), rows)
+    };
+    for fault in [Fault::Refuse, Fault::DropRow, Fault::ChangeValue, Fault::InventRow] {
+        engine.set(Some(fault));
+        load("loaded").expect_err(&format!("{fault:?}"));
+        assert!(kernel.begin_read().unwrap().table("loaded").is_err());
+    }
+    engine.set(None);
+    assert_eq!(load("loaded").unwrap(), 3000);
+    healthy(&kernel);
+    kernel.run(|tx| tx.drop_table("t").and_then(|()| tx.rename_table("loaded", "t"))).unwrap();
+    assert_eq!(all(&kernel), rows);
+    drop(kernel);
+    let kernel = open(&vfs, &engine);
+    assert_eq!(all(&kernel), rows);
+    assert!(0 < kernel.stats().segments);
+    kernel.checkpoint().unwrap();
+    kernel.checkpoint().unwrap();
+    healthy(&kernel);
 }

@@ -1,0 +1,121 @@
+//! The bytes themselves, for the tools that check, back up and repair a database.
+//!
+//! Those tools live outside the kernel (crate `sochdb-operations`) and need what no ordinary user does: the
+//! formats as the kernel reads them, and a state of the files that stays as it is while they look at it.
+//! Nothing here changes a database. The formats may change with any version; only their files are kept
+//! readable.
+
+use crate::engine::{Inner, Kernel};
+use crate::error::KernelResult;
+use crate::kernel_api::TableId;
+use crate::pins::Pin;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+pub use crate::catalog::{
+    CATALOG, CatalogRow, Codecs, Loaded, StoredBase, load as load_catalog, row as catalog_row,
+};
+pub use crate::mvcc::version::Access;
+pub use crate::page::meta::{META_PAGES, Meta, NO_FREE_LIST};
+pub use crate::page::{BlockCache, DATA_FILE, PageRef, Pager, RunRef, check_page, offset, origin};
+pub use crate::recovery::{LOCK_FILE, NEW_DATA_FILE};
+pub use crate::segment::{Block, Segment, SegmentMeta};
+pub use crate::tree::TreeRoot;
+pub use crate::tree::node::{self, Stored};
+pub use crate::wal::reader::{Visit, starts as log_starts};
+pub use crate::wal::transactions::{Committed, Transactions, WrittenRow};
+pub use crate::wal::{ARCHIVE_DIR, FIRST_LSN, WAL_DIR, WalRecord, record, segment_name};
+
+/// The database as its last checkpoint left it, and the log since. Its pages and log are not used again
+/// while this lives; commits and checkpoints go on.
+pub struct Held {
+    inner: Arc<Inner>,
+    /// The checkpoint's record.
+    pub meta: Meta,
+    /// Where each table's checkpointed rows are.
+    pub bases: BTreeMap<TableId, StoredBase>,
+    /// First page and length of each extent that holds nothing.
+    pub free: Vec<(u64, u64)>,
+    /// The log holds every commit from `meta.lsn` up to here.
+    pub log_end: u64,
+    _pins: [Arc<Pin>; 2],
+}
+
+impl Kernel {
+    /// Holds the present state of the files. Waits for a running checkpoint, and syncs the log.
+    ///
+    /// # Errors
+    /// `Closed`.
+    pub fn hold(&self) -> KernelResult<Held> {
+        let inner = self.inner.clone();
+        inner.check_open()?;
+        let mut state = inner.checkpoint.lock();
+        let (meta, bases) = (state.meta.clone(), state.bases.clone());
+        let free = state.space.extents().collect();
+        let pins = [state.pins.pin(meta.sequence), inner.wal.pin(meta.lsn)];
+        drop(state);
+        let (log_end, _) = inner.wal.ends();
+        inner.wal.wait(log_end, true)?;
+        Ok(Held { inner, meta, bases, free, log_end, _pins: pins })
+    }
+}
+
+/// A place in the log. While this lives the log is kept from there on.
+pub struct LogReader {
+    inner: Arc<Inner>,
+    lsn: u64,
+    pin: Arc<Pin>,
+}
+
+impl Kernel {
+    /// The oldest place of the log, the archive included.
+    ///
+    /// # Errors
+    /// `Closed`, or `Unavailable` when the disk refuses.
+    pub fn log(&self) -> KernelResult<LogReader> {
+        self.inner.check_open()?;
+        let (inner, pin) = (self.inner.clone(), self.inner.wal.pin(0));
+        Ok(LogReader { lsn: inner.wal.start()?, inner, pin })
+    }
+}
+
+impl LogReader {
+    /// Hands some of the records that are on disk behind this place to `visit`, and moves behind them.
+    /// Returns whether there were any.
+    ///
+    /// # Errors
+    /// `NotFound` when an archived segment is missing, `Corrupt`, `Unavailable`, and what `visit` returns.
+    pub fn read(&mut self, visit: Visit<'_>) -> KernelResult<bool> {
+        let (_, synced) = self.inner.wal.ends();
+        let more = self.lsn < synced;
+        if more {
+            self.lsn = self.inner.wal.visit(self.lsn, visit)?;
+            self.pin = self.inner.wal.pin(self.lsn);
+        }
+        Ok(more)
+    }
+}
+
+impl Held {
+    /// Reads pages, runs and segments.
+    pub fn access(&self) -> &Access {
+        &self.inner.access
+    }
+
+    /// The database's directory.
+    pub fn vfs(&self) -> &dyn crate::vfs::Vfs {
+        &*self.inner.env.vfs
+    }
+
+    /// Hands every record of the log from `meta.lsn` to `log_end` on to `visit`, in order.
+    ///
+    /// # Errors
+    /// `Corrupt`, `Unavailable`, and what `visit` returns.
+    pub fn log(&self, visit: Visit<'_>) -> KernelResult<()> {
+        let mut lsn = self.meta.lsn;
+        while lsn < self.log_end {
+            lsn = self.inner.wal.visit(lsn, visit)?;
+        }
+        Ok(())
+    }
+}

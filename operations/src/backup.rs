@@ -1,0 +1,362 @@
+//! Copies a database while it is written to, and puts it back to any moment since.
+//!
+//! [`backup`] holds a checkpoint and the log since, and copies both to another directory: the pages in
+//! use, each read past the cache and compared with its checksum, and the log's frames. What it makes is an
+//! ordinary database with exactly the commits up to the timestamp that the report names. Commits and
+//! checkpoints go on meanwhile.
+//!
+//! [`restore`] makes a new database of a backup, and goes on from there with the log that the original has
+//! written since, up to a commit of your choice. The original must keep its log for that
+//! ([`Options::wal_archive`]).
+//!
+//! ```text
+//!   time ──────▶  backup ─────────────── until ────── the disaster
+//!   archive/, wal/   ├── frame ── frame ──┤ frame ── frame
+//! ```
+//!
+//! What is being made has no `data.soch` until everything else is on disk, so half of it is never taken for
+//! a database. Its log ends with a frame that says that all before it was on disk: bytes of a backup
+//! that rot are `Corrupt` when it is opened, not a torn tail.
+//!
+//! ```
+//! use sochdb_kernel::{Environment, Kernel, KernelResult, Options, TableOptions};
+//! use sochdb_operations::{backup, restore};
+//! use std::sync::Arc;
+//!
+//! # fn main() -> KernelResult<()> {
+//! # let original = sochdb_sim::memory();
+//! # let (copy, rescued) = (sochdb_sim::memory(), sochdb_sim::memory());
+//! let options = Options { wal_archive: true, ..Options::default() };
+//! let kernel = Kernel::open(original.clone(), options)?;
+//! kernel.create_table("users", TableOptions::default())?;
+//! kernel.run(|tx| tx.put("users", b"ada", b"countess"))?;
+//! backup(&kernel, &*copy.vfs, &mut |_| {})?;
+//!
+//! kernel.run(|tx| tx.put("users", b"grace", b"admiral"))?;
+//! let before = kernel.begin_read()?.snapshot();
+//! kernel.run(|tx| tx.delete("users", b"ada"))?; // The disaster.
+//! drop(kernel);
+//!
+//! restore(&copy, Some(&*original.vfs), &rescued, Some(before), &mut |_| {})?;
+//! let kernel = Kernel::open(rescued, Options::default())?;
+//! assert_eq!(kernel.begin_read()?.get("users", b"ada")?.unwrap(), b"countess");
+//! assert_eq!(kernel.begin_read()?.get("users", b"grace")?.unwrap(), b"admiral");
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! [`Options::wal_archive`]: sochdb_kernel::Options::wal_archive
+
+use crate::log::{Log, LogFile};
+use crate::progress::OnProgress;
+use crate::walk::Walk;
+use sochdb_encoding::codec::Reader;
+use sochdb_kernel::inspect::record;
+use sochdb_kernel::inspect::{
+    ARCHIVE_DIR, DATA_FILE, Held, LOCK_FILE, Meta, WAL_DIR, WalRecord, offset, segment_name,
+};
+use sochdb_kernel::limits::PAGE_BYTES;
+use sochdb_kernel::vfs::{OpenMode, Vfs, VfsFile};
+use sochdb_kernel::{Environment, Kernel, KernelError, KernelResult, Options, Timestamp};
+use std::io;
+use std::sync::Arc;
+
+/// The data file of a copy that is not finished. A directory with this file and no data file is none that
+/// the kernel would open, or make a database in.
+const UNFINISHED: &str = "backup.new";
+/// Neighbouring bytes are written together, up to about this many.
+const WRITE_BYTES: usize = 1 << 20;
+/// About how large the copy's log files are.
+const LOG_FILE_BYTES: usize = 4 << 20;
+
+/// What [`backup`] or [`restore`] made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct BackupReport {
+    /// The copy holds every commit up to this one, and nothing of any later one.
+    pub timestamp: Timestamp,
+    /// Pages copied.
+    pub pages: u64,
+    /// Bytes of log copied.
+    pub log_bytes: u64,
+}
+
+/// Copies the open database `kernel` to the empty directory `target`.
+///
+/// # Errors
+/// `Invalid` when the target holds anything, `Corrupt` when what was read is not what was written: a backup
+/// of broken bytes is none ([`check`](crate::check) lists all that is broken). `Unavailable` when a disk
+/// refuses, `Closed`. An unfinished copy is removed as far as possible, and tried again it is overwritten.
+pub fn backup(
+    kernel: &Kernel,
+    target: &dyn Vfs,
+    progress: OnProgress<'_>,
+) -> KernelResult<BackupReport> {
+    let held = kernel.hold()?;
+    let files = LogFile::list(held.vfs(), WAL_DIR, held.meta.lsn)?;
+    let mut log = Log::new(held.meta.database, files);
+    let end = find_end(&mut log, &held.meta, held.log_end, None)?;
+    make(target, |file| copy(&held, held.meta.database, (&mut log, end), (target, file), progress))
+}
+
+/// Makes a new database in the empty directory `target` from the database in `backup` (which is not open)
+/// and the log in `original`, the directory of the database that the backup was made of, or what is left
+/// of it: its folders `archive` and `wal`. The new database holds every commit up to `until`, or all that
+/// the log has.
+///
+/// The new database has an identity of its own: neither its log nor its backups fit the original's.
+///
+/// # Errors
+/// `NotFound` when backup and log do not reach `until`, `Invalid` when the backup has commits behind
+/// `until`, `Corrupt` when a part of the log is missing or broken; else as [`backup`].
+pub fn restore(
+    backup: &Environment,
+    original: Option<&dyn Vfs>,
+    target: &Environment,
+    until: Option<Timestamp>,
+    progress: OnProgress<'_>,
+) -> KernelResult<BackupReport> {
+    let options = Options { read_only: true, create: false, ..Options::default() };
+    let held = Kernel::open(backup.clone(), options)?.hold()?;
+    let folded = Timestamp(held.meta.timestamp);
+    if until.is_some_and(|until| until < folded) {
+        return Err(KernelError::Invalid(format!(
+            "the backup in {} holds commits up to {folded}; name that one or a later one, or take an \
+             older backup",
+            backup.vfs.root()
+        )));
+    }
+    let mut files = Vec::new();
+    for dir in [ARCHIVE_DIR, WAL_DIR] {
+        if let Some(original) = original {
+            files.append(&mut LogFile::list(original, dir, held.meta.lsn)?);
+        }
+    }
+    files.append(&mut LogFile::list(&*backup.vfs, WAL_DIR, held.meta.lsn)?);
+    let mut log = Log::new(held.meta.database, files);
+    let end = find_end(&mut log, &held.meta, u64::MAX, until)?;
+    let vfs = &*target.vfs;
+    make(vfs, |file| copy(&held, target.seed, (&mut log, end), (vfs, file), progress))
+}
+
+/// Makes a database in `target` by `fill`. Its data file gets its name last.
+fn make<T>(
+    target: &dyn Vfs,
+    fill: impl FnOnce(&dyn VfsFile) -> KernelResult<T>,
+) -> KernelResult<T> {
+    let io = |error| KernelError::io(format!("write to {}", target.root()), error);
+    refuse_used(target)?;
+    target.create_dir("").map_err(io)?;
+    let lock = target.lock(LOCK_FILE).map_err(io)?;
+    if lock.is_none() {
+        return Err(KernelError::unavailable(format!("use {}: it is in use", target.root())));
+    }
+    // Once more, now that nobody else may write there.
+    refuse_used(target)?;
+    let result = begin(target).map_err(io).and_then(|file| {
+        let made = fill(&*file)?;
+        let name = || target.rename(UNFINISHED, DATA_FILE).and_then(|()| target.sync_dir(""));
+        name().map_err(io)?;
+        Ok(made)
+    });
+    if result.is_err() {
+        // The first error is what counts; what cannot be removed does not look like a database.
+        let _ = clear(target).and_then(|()| target.remove(UNFINISHED));
+    }
+    result
+}
+
+/// Refuses a directory that holds anything but what an unfinished copy has left.
+fn refuse_used(target: &dyn Vfs) -> KernelResult<()> {
+    let list =
+        |dir| target.list(dir).map_err(|e| KernelError::io(format!("list {}", target.root()), e));
+    let names = list("")?;
+    let unfinished = names.iter().any(|name| name == UNFINISHED);
+    let mut used = names.into_iter().filter(|name| name != LOCK_FILE && name != UNFINISHED);
+    let mut log = list(WAL_DIR)?.into_iter().filter(|_| !unfinished);
+    let found = used.next().or(log.next()).or(list(ARCHIVE_DIR)?.into_iter().next());
+    found.map_or(Ok(()), |name| {
+        let root = target.root();
+        Err(KernelError::Invalid(format!("{root} holds '{name}'; name an empty directory")))
+    })
+}
+
+/// Removes the log files of an unfinished copy. While there are any, its data file is beside them.
+fn clear(target: &dyn Vfs) -> io::Result<()> {
+    for name in target.list(WAL_DIR)? {
+        target.remove(&format!("{WAL_DIR}/{name}"))?;
+    }
+    target.sync_dir(WAL_DIR)
+}
+
+fn begin(target: &dyn Vfs) -> io::Result<Arc<dyn VfsFile>> {
+    target.create_dir(WAL_DIR)?;
+    clear(target)?;
+    if target.list("")?.iter().any(|name| name == UNFINISHED) {
+        target.remove(UNFINISHED)?;
+    }
+    let file = target.open(UNFINISHED, OpenMode::Create)?;
+    target.sync_dir("")?;
+    Ok(file)
+}
+
+/// Where the log that is to be copied ends: the LSN, and the commit.
+type LogEnd = (u64, Timestamp);
+
+/// Looks for the end of the log's last commit before the LSN `limit`, which is `until` if that is given.
+fn find_end(
+    log: &mut Log<'_>,
+    meta: &Meta,
+    limit: u64,
+    until: Option<Timestamp>,
+) -> KernelResult<LogEnd> {
+    let folded = Timestamp(meta.timestamp);
+    let (mut lsn, mut end, mut last) = (meta.lsn, meta.lsn, None);
+    while lsn < limit && (last.is_none() || last != until) {
+        let Some(frame) = log.frame(lsn)? else { break };
+        let commit = commit_in(frame, lsn)?;
+        lsn += frame.len() as u64;
+        let Some(commit) = commit else { continue };
+        if until.is_some_and(|until| until < commit) {
+            break;
+        }
+        let follows = last.map_or(commit <= Timestamp(folded.0 + 1), |last: Timestamp| {
+            commit == Timestamp(last.0 + 1)
+        });
+        if !follows {
+            let expected = format!("the commit that follows commit {}", last.unwrap_or(folded));
+            let found = format!("commit {commit}");
+            return Err(KernelError::corrupt(WAL_DIR, lsn, expected, found));
+        }
+        (end, last) = (lsn, Some(commit));
+    }
+    let reached = last.unwrap_or(folded);
+    if reached < folded || until.is_some_and(|until| reached < until) {
+        let name = Timestamp(reached.0 + 1).to_string();
+        return Err(KernelError::NotFound { kind: "commit in the log", name });
+    }
+    Ok((end, reached))
+}
+
+/// The commit that the frame at `lsn` ends, if it ends one.
+fn commit_in(frame: &[u8], lsn: u64) -> KernelResult<Option<Timestamp>> {
+    let wrong = |why| KernelError::corrupt(WAL_DIR, lsn, "a frame of the log", why);
+    let frame = record::decode_frame(frame, lsn).map_err(wrong)?;
+    let mut reader = Reader::new(WAL_DIR, lsn, frame.records);
+    let mut commit = None;
+    while !reader.rest().is_empty() {
+        if let WalRecord::Commit { timestamp, .. } = WalRecord::decode(&mut reader)? {
+            commit = Some(timestamp);
+        }
+    }
+    Ok(commit)
+}
+
+/// Copies the held checkpoint and the log up to its end, as a database with the identity `database`.
+fn copy(
+    held: &Held,
+    database: u64,
+    (log, (end, timestamp)): (&mut Log<'_>, LogEnd),
+    (target, file): (&dyn Vfs, &dyn VfsFile),
+    progress: OnProgress<'_>,
+) -> KernelResult<BackupReport> {
+    let io = |error| KernelError::io(format!("write to {}", target.root()), error);
+    file.set_len(offset(held.meta.pages)).map_err(io)?;
+    let mut data = DataCopy { file, at: 0, buffer: Vec::new() };
+    let mut sink = |at: u64, bytes: &[u8]| data.write(at, bytes).map_err(io);
+    let mut walk = Walk::new(held, false, &mut sink, progress);
+    walk.run()?;
+    let Walk { report, mut meter, .. } = walk;
+    if let Some(problem) = report.problems.into_iter().next() {
+        return Err(problem);
+    }
+    // On both meta pages, so that it takes two broken ones to lose the copy.
+    for sequence in [held.meta.sequence, held.meta.sequence + 1] {
+        let meta = Meta { database, sequence, ..held.meta.clone() };
+        meta.write(file).map_err(io)?;
+    }
+    data.flush().and_then(|()| file.sync()).map_err(io)?;
+    meter.begin("the log");
+    let mut copy = LogCopy::new(target, database, held.meta.lsn);
+    while copy.end < end {
+        let frame = log.frame(copy.end)?;
+        let gone = || KernelError::unavailable("read the log a second time");
+        copy.add(frame.ok_or_else(gone)?).map_err(io)?;
+    }
+    copy.finish(&held.meta).map_err(io)?;
+    meter.end();
+    Ok(BackupReport { timestamp, pages: report.pages, log_bytes: end - held.meta.lsn })
+}
+
+/// Writes the data file; neighbouring bytes together.
+struct DataCopy<'a> {
+    file: &'a dyn VfsFile,
+    /// Where `buffer` belongs.
+    at: u64,
+    buffer: Vec<u8>,
+}
+
+impl DataCopy<'_> {
+    fn write(&mut self, at: u64, bytes: &[u8]) -> io::Result<()> {
+        // What lies between the end of a run and the next page is zero.
+        let gap = at.wrapping_sub(self.at + self.buffer.len() as u64);
+        if PAGE_BYTES as u64 <= gap || WRITE_BYTES <= self.buffer.len() {
+            self.flush()?;
+            self.at = at;
+        }
+        self.buffer.resize((at - self.at) as usize, 0);
+        self.buffer.extend_from_slice(bytes);
+        Ok(())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.file.write_at(self.at, &self.buffer)?;
+        self.buffer.clear();
+        Ok(())
+    }
+}
+
+/// Writes the log's files.
+struct LogCopy<'a> {
+    target: &'a dyn Vfs,
+    database: u64,
+    /// Where the file in `buffer` begins.
+    start: u64,
+    /// Behind the last frame.
+    end: u64,
+    buffer: Vec<u8>,
+}
+
+impl LogCopy<'_> {
+    fn new(target: &dyn Vfs, database: u64, start: u64) -> LogCopy<'_> {
+        // Everything before a file is on disk when the copy counts.
+        let buffer = record::encode_segment_header(database, start, start);
+        LogCopy { target, database, start, end: start, buffer }
+    }
+
+    fn add(&mut self, frame: &[u8]) -> io::Result<()> {
+        if LOG_FILE_BYTES < self.buffer.len() + frame.len() && self.start < self.end {
+            self.flush()?;
+            *self = LogCopy::new(self.target, self.database, self.end);
+        }
+        self.buffer.extend_from_slice(frame);
+        self.end += frame.len() as u64;
+        Ok(())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        let file = self.target.open(&segment_name(self.start), OpenMode::Create)?;
+        file.write_at(0, &self.buffer)?;
+        file.sync()
+    }
+
+    /// Ends the log with a frame that bears witness: all before it was on disk.
+    fn finish(&mut self, meta: &Meta) -> io::Result<()> {
+        let mut payload = 0u64.to_le_bytes().to_vec();
+        let timestamp = Timestamp(meta.timestamp);
+        WalRecord::Checkpoint { lsn: meta.lsn, timestamp }.encode(&mut payload);
+        record::encode_frame(&mut self.buffer, self.end, self.end, &payload);
+        self.flush()?;
+        self.target.sync_dir(WAL_DIR)
+    }
+}

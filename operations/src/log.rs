@@ -1,0 +1,149 @@
+//! The log's files, wherever they lie, and the frames in them.
+//!
+//! One log may be spread over several folders: `wal` of a database, its `archive`, the `wal` of a backup.
+//! LSNs say what belongs where. A frame that lies in several files is the same in all of them, except that
+//! a backup's log ends with a frame of its own; so earlier places are believed before later ones.
+
+use sochdb_kernel::inspect::record::{self, SEGMENT_HEADER_BYTES};
+use sochdb_kernel::inspect::{WAL_DIR, log_starts};
+use sochdb_kernel::vfs::{OpenMode, Vfs};
+use sochdb_kernel::{KernelError, KernelResult};
+
+/// One log file.
+#[derive(Clone)]
+pub(crate) struct LogFile<'a> {
+    pub vfs: &'a dyn Vfs,
+    pub name: String,
+    /// LSN of the first byte behind its header.
+    pub start: u64,
+    /// How many bytes it has behind its header.
+    pub bytes: u64,
+}
+
+impl<'a> LogFile<'a> {
+    /// The log files in the folder `dir`, oldest first, without those that end before `from`.
+    ///
+    /// # Errors
+    /// `Unavailable` when the disk refuses.
+    pub fn list(vfs: &'a dyn Vfs, dir: &str, from: u64) -> KernelResult<Vec<LogFile<'a>>> {
+        let starts = log_starts(vfs, dir)?;
+        let older = starts.partition_point(|&start| start <= from).saturating_sub(1);
+        let file = |&start: &u64| {
+            let name = format!("{dir}/{start:016x}.wal");
+            let len = vfs.open(&name, OpenMode::Read).and_then(|file| file.len());
+            let len = len.map_err(|e| KernelError::io(format!("read {name}"), e))?;
+            let bytes = len.saturating_sub(SEGMENT_HEADER_BYTES as u64);
+            Ok(LogFile { vfs, name, start, bytes })
+        };
+        starts[older..].iter().map(file).collect()
+    }
+
+    /// Whether the byte at `lsn` may lie in this file.
+    pub fn reaches(&self, lsn: u64) -> bool {
+        self.start <= lsn && lsn - self.start < self.bytes
+    }
+
+    /// Header and content, as far as they can be read.
+    ///
+    /// # Errors
+    /// `Unavailable` when the disk refuses.
+    pub fn load(&self) -> KernelResult<(Vec<u8>, Vec<u8>)> {
+        let io = |e| KernelError::io(format!("read {}", self.name), e);
+        let file = self.vfs.open(&self.name, OpenMode::Read).map_err(io)?;
+        let mut bytes = vec![0; usize::try_from(file.len().map_err(io)?).unwrap_or(usize::MAX)];
+        let got = file.read_at(0, &mut bytes).map_err(io)?;
+        bytes.truncate(got);
+        let content = bytes.split_off(got.min(SEGMENT_HEADER_BYTES));
+        Ok((bytes, content))
+    }
+}
+
+/// The frames of one database's log, by LSN.
+pub(crate) struct Log<'a> {
+    database: u64,
+    /// In the order in which they are believed.
+    files: Vec<LogFile<'a>>,
+    loaded: Option<Loaded>,
+}
+
+/// A file in memory.
+struct Loaded {
+    index: usize,
+    /// Everything below this LSN was on disk when the file was begun.
+    synced: u64,
+    content: Vec<u8>,
+}
+
+impl<'a> Log<'a> {
+    /// The log of `database` in `files`, in the order in which they are believed.
+    pub fn new(database: u64, files: Vec<LogFile<'a>>) -> Log<'a> {
+        Log { database, files, loaded: None }
+    }
+
+    /// The bytes of the frame at `lsn`; `None` at the log's end.
+    ///
+    /// # Errors
+    /// `Corrupt` when there must be a frame and none can be read, `Unavailable` when the disk refuses.
+    pub fn frame(&mut self, lsn: u64) -> KernelResult<Option<&[u8]>> {
+        let mut found = None;
+        let mut why = "no log file for it";
+        for index in 0..self.files.len() {
+            if !self.files[index].reaches(lsn) {
+                continue;
+            }
+            match record::decode_frame(self.at(index, lsn)?, lsn) {
+                Ok(frame) => {
+                    found = Some((index, frame.bytes));
+                    break;
+                }
+                Err(wrong) => why = wrong,
+            }
+        }
+        if let Some((index, bytes)) = found {
+            return Ok(Some(&self.at(index, lsn)?[..bytes]));
+        }
+        match self.goes_on_behind(lsn)? {
+            false => Ok(None),
+            true => Err(KernelError::corrupt(WAL_DIR, lsn, "a frame that was synced", why)),
+        }
+    }
+
+    /// Whether anything behind `lsn` bears witness that what is at `lsn` was on disk.
+    fn goes_on_behind(&mut self, lsn: u64) -> KernelResult<bool> {
+        for index in 0..self.files.len() {
+            let file = &self.files[index];
+            let (behind, from) = (lsn < file.start, lsn.max(file.start));
+            if !file.reaches(from) {
+                continue;
+            }
+            let rest = self.at(index, from)?;
+            let positions = (0..rest.len()).step_by(record::FRAME_ALIGN);
+            let mut frames =
+                positions.filter_map(|at| record::decode_frame(&rest[at..], from + at as u64).ok());
+            let witness = frames.any(|frame| lsn < frame.synced);
+            if witness || (behind && lsn < self.synced()) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// The mark in the header of the file that was loaded last.
+    fn synced(&self) -> u64 {
+        self.loaded.as_ref().map_or(0, |loaded| loaded.synced)
+    }
+
+    /// The bytes of file `index` from `lsn` on.
+    fn at(&mut self, index: usize, lsn: u64) -> KernelResult<&[u8]> {
+        let file = &self.files[index];
+        if self.loaded.as_ref().is_none_or(|loaded| loaded.index != index) {
+            let (header, content) = file.load()?;
+            let synced =
+                record::decode_segment_header(&file.name, &header, self.database, file.start)?;
+            self.loaded = Some(Loaded { index, synced, content });
+        }
+        let loaded = self.loaded.as_ref().expect("loaded just now");
+        let at = usize::try_from(lsn - file.start).unwrap_or(usize::MAX);
+        Ok(loaded.content.get(at..).unwrap_or_default())
+    }
+}

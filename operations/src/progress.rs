@@ -1,0 +1,66 @@
+//! How far a long operation is.
+
+/// How far a long operation is. Handed to a callback now and then: at the beginning of each part, and at
+/// least once per mebibyte.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Progress<'a> {
+    /// Bytes dealt with so far.
+    pub done_bytes: u64,
+    /// Bytes to deal with in all, as far as it is known; may be passed by a little.
+    pub total_bytes: u64,
+    /// What is being done, for people: `table 'users'`.
+    pub what: &'a str,
+}
+
+/// Who wants to know. An operation that must not be watched gets `&mut |_| {}`.
+pub type OnProgress<'a> = &'a mut dyn FnMut(Progress<'_>);
+
+/// How many bytes pass between two calls.
+const STEP_BYTES: u64 = 1 << 20;
+
+/// Counts bytes, and calls the callback when it is time.
+pub(crate) struct Meter<'a> {
+    done_bytes: u64,
+    told_bytes: u64,
+    total_bytes: u64,
+    what: String,
+    callback: OnProgress<'a>,
+}
+
+impl<'a> Meter<'a> {
+    pub fn new(total_bytes: u64, callback: OnProgress<'a>) -> Meter<'a> {
+        Meter { done_bytes: 0, told_bytes: 0, total_bytes, what: String::new(), callback }
+    }
+
+    /// Another part begins.
+    pub fn begin(&mut self, what: impl Into<String>) {
+        self.what = what.into();
+        self.tell();
+    }
+
+    /// The name of the present part.
+    pub fn what(&self) -> &str {
+        &self.what
+    }
+
+    /// `bytes` more are done.
+    pub fn add(&mut self, bytes: u64) {
+        self.done_bytes += bytes;
+        if STEP_BYTES <= self.done_bytes - self.told_bytes {
+            self.tell();
+        }
+    }
+
+    /// Everything is done.
+    pub fn end(&mut self) {
+        self.done_bytes = self.done_bytes.max(self.total_bytes);
+        self.begin("done");
+    }
+
+    fn tell(&mut self) {
+        self.told_bytes = self.done_bytes;
+        let (done_bytes, total_bytes) = (self.done_bytes, self.total_bytes);
+        (self.callback)(Progress { done_bytes, total_bytes, what: &self.what });
+    }
+}
