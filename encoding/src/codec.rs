@@ -264,6 +264,9 @@ impl<K: Wire + Ord + Clone, V: Wire + Clone> Wire for BTreeMap<K, V> {
 
     fn take(reader: &mut Reader<'_>) -> EncodingResult<Self> {
         let pairs = <Vec<(K, V)>>::take(reader)?;
+        if !pairs.is_sorted_by(|a, b| a.0 < b.0) {
+            return Err(reader.corrupt("keys that grow", "others"));
+        }
         Ok(pairs.into_iter().collect())
     }
 }

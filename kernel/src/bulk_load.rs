@@ -35,7 +35,7 @@ impl Kernel {
     ) -> KernelResult<u64> {
         let mut trial = self.begin()?;
         trial.create_table(name, options)?;
-        let info = trial.table(name)?;
+        let mut info = trial.table(name)?;
         trial.rollback();
         let (mut count, mut last) = (0, None);
         let mut rows = rows.into_iter().map(|row| {
@@ -54,6 +54,8 @@ impl Kernel {
         // Held until the table is there: another checkpoint would free a base without a table.
         let mut state = inner.checkpoint.lock();
         inner.run_checkpoint(&mut state, Some(Load { info: &info, rows: &mut rows }))?;
+        drop(rows);
+        info.rows_loaded = count;
         let base = Base::new(&info, state.bases.get(&info.id), &inner.access);
         let mut attempt = 1;
         loop {

@@ -6,7 +6,7 @@
 //!
 //! | key                  | value                                                                   |
 //! |----------------------|-------------------------------------------------------------------------|
-//! | `t`, name            | the table: format u8 1, id u64, storage, codec, schema (each u8 0, or u8 1 and length-prefixed bytes), settings (a varint count of pairs of length-prefixed strings) |
+//! | `t`, name            | the table: format u8 1, id u64, rows it was loaded with u64, storage, codec, schema (each u8 0, or u8 1 and length-prefixed bytes), settings (a varint count of pairs of length-prefixed strings) |
 //! | `s`, table id u64 BE | its base: format u8 1, flushed timestamp u64, a tree's root, rows in segments u64, a varint count of segments ([`crate::segment`]) |
 //! | `c`, number u8       | the name of the codec that blocks refer to by this number                |
 //!
@@ -72,6 +72,8 @@ pub struct TableInfo {
     pub id: TableId,
     /// The table's present name.
     pub name: String,
+    /// Rows that it was loaded with: no log ever had them.
+    pub rows_loaded: u64,
     /// What it is made of.
     pub options: TableOptions,
 }
@@ -88,7 +90,7 @@ impl TableInfo {
 
     /// The catalog's row of the table.
     pub fn encode(&self) -> Vec<u8> {
-        (FORMAT, (self.id, self.options.clone())).to_wire()
+        (FORMAT, (self.id, (self.rows_loaded, self.options.clone()))).to_wire()
     }
 
     /// The table `name`, whose row is `bytes`.
@@ -96,8 +98,8 @@ impl TableInfo {
     /// # Errors
     /// `Corrupt` when they are none.
     pub fn decode(name: &str, bytes: &[u8]) -> KernelResult<TableInfo> {
-        let (_, (id, options)): (u8, _) = decode(bytes)?;
-        Ok(TableInfo { id, name: name.to_owned(), options })
+        let (_, (id, (rows_loaded, options))): (u8, _) = decode(bytes)?;
+        Ok(TableInfo { id, name: name.to_owned(), rows_loaded, options })
     }
 }
 
@@ -159,7 +161,8 @@ pub enum CatalogRow {
     Codec(u8, String),
 }
 
-fn bad(key: &[u8]) -> KernelError {
+/// What `key` of the catalog is not.
+pub fn bad(key: &[u8]) -> KernelError {
     KernelError::corrupt(DATA_FILE, 0, "a row of the catalog", format!("{}", key.escape_ascii()))
 }
 
@@ -203,7 +206,7 @@ pub fn load(pager: &Arc<Pager>, root: TreeRoot) -> KernelResult<Loaded> {
     while let Some((key, stored)) = cursor.next()? {
         let value = match stored {
             Stored::Inline(value) => value.to_vec(),
-            Stored::Run(run) => pager.run(&run)?,
+            Stored::Run(run) => pager.run(&run)?.to_vec(),
         };
         match row(&key, &value)? {
             CatalogRow::Table(info) => loaded.tables.push(info),

@@ -186,6 +186,8 @@ impl Inner {
         let oldest_writer = writers.keys().next().copied();
         let mut current = self.version.write();
         let mut next = (**current).clone();
+        let memtable_bytes_max = self.options.memtable_bytes_max;
+        let (mut window, window_max) = (0, CONFLICT_WINDOW_BYTES_MAX.min(2 * memtable_bytes_max));
         for (id, table) in &mut next.tables {
             let mut new = (**table).clone();
             new.recent.retain(|memtable| oldest_writer.is_some_and(|at| at < memtable.newest()));
@@ -199,12 +201,14 @@ impl Inner {
             }
             new.stuck = failed.get(id).cloned().or(new.stuck);
             // Past its bound the window shrinks: transactions older than what is dropped will conflict.
-            let mut bytes: usize = new.recent.iter().map(|memtable| memtable.bytes()).sum();
-            while CONFLICT_WINDOW_BYTES_MAX < bytes {
-                let dropped = new.recent.pop().expect("it has bytes");
-                bytes -= dropped.bytes();
-                commit.window_start = commit.window_start.max(dropped.newest());
-            }
+            new.recent.retain(|memtable| {
+                window += memtable.bytes();
+                let keep = window <= window_max;
+                if !keep {
+                    commit.window_start = commit.window_start.max(memtable.newest());
+                }
+                keep
+            });
             *table = Arc::new(new);
         }
         next.pin = pin;
@@ -553,9 +557,9 @@ fn verify(
         if wrote != read {
             let show = |row: &Option<Row>| match row {
                 None => "no row".to_owned(),
-                Some((key, None)) => format!("{} (deleted)", key.escape_ascii()),
-                Some((key, Some(value))) => {
-                    format!("{} ({} bytes)", key.escape_ascii(), value.len())
+                Some((key, value)) => {
+                    let bytes = value.as_ref().map(|value| value.len());
+                    format!("{} ({bytes:?} bytes)", key.escape_ascii())
                 }
             };
             let (wrote, read) = (show(&wrote), show(&read));

@@ -43,7 +43,8 @@ pub struct Options {
     pub recovery: RecoveryMode,
     /// When a commit counts as done, unless the transaction says otherwise.
     pub durability: Durability,
-    /// Rows not yet checkpointed may take this much memory; then a checkpoint is due.
+    /// Rows not yet checkpointed may take this much memory; then a checkpoint is due. Up to as much again
+    /// gathers while it runs, and twice as much is kept while old transactions may still be validated.
     pub memtable_bytes_max: usize,
     /// The embedder promises to call [`Kernel::checkpoint`] when [`Kernel::checkpoint_due`]. Without the
     /// promise the commit that passes the bound runs the checkpoint; with it, only at twice the bound.
@@ -55,7 +56,7 @@ pub struct Options {
     /// Keep released log files in the folder `archive` instead of using them again: whoever reads
     /// [`Kernel::changes`] from long ago finds them there, and removes them when nobody does.
     pub wal_archive: bool,
-    /// Keys and values that one transaction may write.
+    /// Memory that one transaction's writes may take; about three times as much while it commits.
     pub write_set_bytes_max: usize,
 }
 
@@ -464,6 +465,11 @@ impl Kernel {
     /// The extensions this database uses.
     pub fn plugins(&self) -> &PluginManager {
         &self.inner.plugins
+    }
+
+    /// How the database was opened.
+    pub fn options(&self) -> &Options {
+        &self.inner.options
     }
 
     /// What opening found and did.

@@ -145,12 +145,7 @@ impl KernelError {
         expected: impl Into<String>,
         found: impl Into<String>,
     ) -> Self {
-        KernelError::Corrupt {
-            file: file.to_owned(),
-            offset,
-            expected: expected.into(),
-            found: found.into(),
-        }
+        EncodingError::corrupt(file, offset, expected, found).into()
     }
 
     /// `Unavailable`: the operating system failed while we tried to `what`.

@@ -34,7 +34,8 @@ pub const RUN_BATCH_BYTES: usize = 256 << 10;
 pub const CODECS_MAX: usize = 255;
 /// How often `run` tries a transaction again before it gives the conflict back.
 pub const RUN_ATTEMPTS_MAX: usize = 1000;
-/// Bytes of retained memtables that old transactions are validated against; past it they conflict.
+/// Bytes of retained memtables that old transactions are validated against, and at most twice
+/// `memtable_bytes_max`; past it they conflict.
 pub const CONFLICT_WINDOW_BYTES_MAX: usize = 256 << 20;
 
 const _: () =

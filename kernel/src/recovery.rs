@@ -21,7 +21,7 @@ use crate::kernel_api::{TableId, Timestamp, TransactionId};
 use crate::mvcc::version::{Access, Base, TableVersion, Version};
 use crate::page::meta::{META_PAGES, Meta, NO_FREE_LIST};
 use crate::page::space::Space;
-use crate::page::{BlockCache, DATA_FILE, Pager};
+use crate::page::{self, BlockCache, DATA_FILE, Pager};
 use crate::pins::Pins;
 use crate::plugin::PluginManager;
 use crate::tree::TreeRoot;
@@ -86,23 +86,26 @@ pub(crate) fn open(
     let file =
         vfs.open(DATA_FILE, mode).map_err(|e| KernelError::io(format!("open {DATA_FILE}"), e))?;
     let meta = Meta::read(&*file)?;
+    let bytes = file.len().map_err(|e| KernelError::io(format!("measure {DATA_FILE}"), e))?;
+    if bytes < page::offset(meta.pages) {
+        let expected = format!("{} pages", meta.pages);
+        return Err(KernelError::corrupt(DATA_FILE, bytes, expected, "the end of the file"));
+    }
     if !options.read_only {
         file.sync().map_err(|e| KernelError::io(format!("sync {DATA_FILE}"), e))?;
     }
     let cache = Arc::new(BlockCache::new(options.cache_bytes_max));
     let pager = Arc::new(Pager::new(file, cache));
     let loaded = catalog::load(&pager, meta.catalog)?;
-    let space = match load_space(&pager, &meta) {
-        // Nobody allocates pages of a database that is read-only.
-        Err(_) if forced => Space::new(meta.pages),
-        other => other?,
-    };
+    // Nobody allocates pages of a database that was forced open.
+    let space = if forced { Space::new(meta.pages) } else { load_space(&pager, &meta)? };
     let plugins = Arc::new(PluginManager::default());
     let codecs_stored = loaded.codecs.len();
     let codecs = Arc::new(Codecs::new(loaded.codecs.clone(), plugins.clone()));
     let access = Access { pager, codecs: codecs.clone(), plugins: plugins.clone() };
     let memtable_bytes = Arc::new(AtomicUsize::new(0));
     let mut replay = Replay::new(&meta, loaded, &access, memtable_bytes.clone());
+    replay.live_tables(meta.lsn)?;
     observer.progress(BootPhase::Init, 1, 1)?;
     observer.progress(BootPhase::Migrate, 1, 1)?;
     let newest = reader::starts(&*vfs, WAL_DIR)?.last().copied().unwrap_or_default();
@@ -266,7 +269,7 @@ fn load_space(pager: &Pager, meta: &Meta) -> KernelResult<Space> {
     if *run == NO_FREE_LIST {
         return Ok(Space::new(meta.pages));
     }
-    Space::decode(&pager.run(run)?, crate::page::offset(run.page), meta.pages)
+    Space::decode(&pager.run(run)?, page::offset(run.page), meta.pages)
 }
 
 /// Makes the log go on right behind its last whole frame, and everything before it durable.
@@ -334,6 +337,15 @@ impl Replay {
         replay
     }
 
+    /// The tables that have a name; two names of one table are refused.
+    fn live_tables(&self, lsn: u64) -> KernelResult<BTreeSet<TableId>> {
+        let live: BTreeSet<TableId> = self.names.values().map(|info| info.id).collect();
+        match live.len() == self.names.len() {
+            true => Ok(live),
+            false => Err(KernelError::corrupt(WAL_DIR, lsn, "one name for each table", "two")),
+        }
+    }
+
     fn add_table(&mut self, info: TableInfo) {
         self.next_table = self.next_table.max(info.id.0 + 1);
         // A table that was loaded in bulk has its rows before it has its name.
@@ -371,14 +383,17 @@ impl Replay {
             self.report.rows += 1;
         }
         if catalog_rows {
-            let live: BTreeSet<TableId> = self.names.values().map(|info| info.id).collect();
+            let live = self.live_tables(first)?;
             self.tables.retain(|id, _| *id == CATALOG || live.contains(id));
         }
         Ok(())
     }
 
     fn change_catalog(&mut self, key: &[u8], row: Option<&[u8]>) -> KernelResult<()> {
-        let name = String::from_utf8_lossy(&key[1..]).into_owned();
+        let Some((b't', name)) = key.split_first() else {
+            return Err(catalog::bad(key));
+        };
+        let name = String::from_utf8_lossy(name).into_owned();
         match row {
             Some(row) => self.add_table(TableInfo::decode(&name, row)?),
             None => drop(self.names.remove(&name)),

@@ -101,6 +101,7 @@ wire_structs! {
 }
 
 /// Where a storage plugin writes the segments of one flush.
+#[derive(Clone)]
 pub struct Sink {
     pub writer: Arc<Mutex<PageWriter>>,
     pub lease: u64,
@@ -113,15 +114,17 @@ pub struct Sink {
 /// A segment that was sealed, and every extent it occupies.
 pub type Sealed = (SegmentMeta, Vec<(u64, u64)>);
 
+impl Sink {
+    fn write(&self, bytes: &[u8]) -> KernelResult<(u64, u64)> {
+        self.writer.lock().write_leased(self.lease, bytes)
+    }
+}
+
 impl SegmentSink for Sink {
     fn create(&self) -> KernelResult<Box<dyn SegmentWrite>> {
         Ok(Box::new(SegmentWriter {
-            lease: self.lease,
+            sink: self.clone(),
             id: SegmentId(self.next_id.fetch_add(1, Ordering::Relaxed)),
-            writer: self.writer.clone(),
-            codec: self.codec.clone(),
-            counts: self.counts.clone(),
-            sealed: self.sealed.clone(),
             raw: 0,
             block: Vec::with_capacity(SEGMENT_BLOCK_BYTES),
             extent: Vec::new(),
@@ -133,12 +136,8 @@ impl SegmentSink for Sink {
 }
 
 struct SegmentWriter {
+    sink: Sink,
     id: SegmentId,
-    writer: Arc<Mutex<PageWriter>>,
-    lease: u64,
-    codec: Option<NumberedCodec>,
-    counts: Arc<Counts>,
-    sealed: Arc<Mutex<Vec<Sealed>>>,
     raw: u64,
     block: Vec<u8>,
     /// Stored bytes not yet written; their blocks' `at` still counts from the extent's beginning.
@@ -151,7 +150,7 @@ struct SegmentWriter {
 
 impl SegmentWriter {
     fn end_block(&mut self) -> KernelResult<()> {
-        let (squeezed, codec) = squeeze(self.codec.as_ref(), &self.block, &self.counts);
+        let (squeezed, codec) = squeeze(self.sink.codec.as_ref(), &self.block, &self.sink.counts);
         let bytes = squeezed.as_ref().unwrap_or(&self.block);
         let stored = u32::try_from(bytes.len()).expect("blocks are small");
         let at = self.extent.len() as u64;
@@ -165,7 +164,7 @@ impl SegmentWriter {
         if self.extent.is_empty() {
             return Ok(());
         }
-        let (page, pages) = self.writer.lock().write_leased(self.lease, &self.extent)?;
+        let (page, pages) = self.sink.write(&self.extent)?;
         self.extents.push((page, pages));
         self.blocks[self.placed..].iter_mut().for_each(|block| block.at += offset(page));
         self.placed = self.blocks.len();
@@ -199,11 +198,11 @@ impl SegmentWrite for SegmentWriter {
         self.end_extent()?;
         let (extents, blocks) = (self.extents.clone(), std::mem::take(&mut self.blocks));
         let index = Index { extents, blocks }.to_wire();
-        let (page, pages) = self.writer.lock().write_leased(self.lease, &index)?;
+        let (page, pages) = self.sink.write(&index)?;
         self.extents.push((page, pages));
         let index = RunRef::new(page, &index, index.len(), 0);
         let meta = SegmentMeta { id: self.id, raw: self.raw, index };
-        self.sealed.lock().push((meta, std::mem::take(&mut self.extents)));
+        self.sink.sealed.lock().push((meta, std::mem::take(&mut self.extents)));
         Ok(self.id)
     }
 }

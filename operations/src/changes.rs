@@ -57,7 +57,8 @@ pub struct Changes {
 
 /// The changes committed after `since`, from the log of `kernel`. `Timestamp(0)` for all there ever were.
 ///
-/// Rows of a bulk load are not in the log: the feed tells of the table only.
+/// Rows of a bulk load are not in the log: the feed tells of the table, whose
+/// [`rows_loaded`](TableInfo::rows_loaded) says how many there were; read them from the table itself.
 ///
 /// # Errors
 /// `NotFound` when the log does not reach back so far; [`sochdb_kernel::Options::wal_archive`] keeps all of it.
@@ -125,7 +126,7 @@ impl Changes {
         let mut change = Change { timestamp: self.told, tables: Vec::new(), rows: Vec::new() };
         for (table, key, value) in next.rows {
             if table == CATALOG {
-                let name = String::from_utf8_lossy(&key[1..]).into_owned();
+                let name = String::from_utf8_lossy(key.get(1..).unwrap_or_default()).into_owned();
                 let table = value.map(|row| TableInfo::decode(&name, &row)).transpose()?;
                 change.tables.push(TableChange { name, table });
             } else {

@@ -1,13 +1,44 @@
-//! Operations.
+//! What an operator does with a database: open it, watch its health, check it, back it up, follow it.
+//!
+//! Everything here stands on the kernel's public API, so the kernel stays small enough to audit.
+//!
+//! | room           | what it is                                                                     |
+//! |----------------|--------------------------------------------------------------------------------|
+//! | `orchestrator` | [`BootOrchestrator`]: opens with budgets, progress, a warm cache, a fallback    |
+//! | `boot`         | [`BootStateMachine`]: the states of opening, for whoever watches                |
+//! | `health`       | [`KernelHealth`]: how a database is, in one word and the reasons                |
+//! | `contracts`    | [`KernelStorage`] and its kin: traits to write code against                     |
+//! | `namespaced`   | [`Namespaced`]: a transaction that shows a tenant its own tables only           |
+//! | `check`        | [`check()`]: reads everything and says what is wrong                              |
+//! | `walk`         | the walk over pages, values and segments that check and backup share            |
+//! | `backup`       | [`backup()`] and [`restore`]: a hot copy, and a way back to any moment since       |
+//! | `changes`      | [`changes()`]: committed changes in commit order                                  |
+//! | `log`          | the log's files, wherever they lie                                              |
+//! | `progress`     | how far a long operation is                                                     |
 
 mod backup;
+mod boot;
 mod changes;
 mod check;
+mod contracts;
+mod health;
 mod log;
+mod namespaced;
+mod orchestrator;
 mod progress;
 mod walk;
 
 pub use backup::{BackupReport, backup, restore};
+pub use boot::{BootSnapshot, BootState, BootStateMachine, BootStep, BootWatch, PhaseProgress};
 pub use changes::{Change, Changes, RowChange, TableChange, changes};
 pub use check::{CheckOptions, CheckReport, check, check_with};
+pub use contracts::{
+    KernelCatalog, KernelRecovery, KernelStorage, KernelTransaction, RestartCost,
+};
+pub use health::{HealthStatus, KernelHealth};
+pub use namespaced::Namespaced;
+pub use orchestrator::{
+    BootBudgets, BootError, BootMetrics, BootOrchestrator, Booted, PreloadHints, WarmupEnd,
+};
 pub use progress::{OnProgress, Progress};
+pub use sochdb_kernel::{BootPhase, RecoveryMode};

@@ -166,13 +166,13 @@ impl Access {
             let stored = self.pager.bytes(at, stored, crc)?;
             let bytes = match codec {
                 0 => stored,
-                _ => self.codecs.codec(codec)?.decompress(&stored, raw)?,
+                _ => self.codecs.codec(codec)?.decompress(&stored, raw)?.into(),
             };
             if bytes.len() != raw {
                 let (expected, found) = (format!("{raw} bytes"), format!("{}", bytes.len()));
                 return Err(KernelError::corrupt(DATA_FILE, at, expected, found));
             }
-            Ok(bytes.into())
+            Ok(bytes)
         })
     }
 }

@@ -79,23 +79,14 @@ impl Meta {
     /// `Corrupt` when it holds none, `Unavailable` when a newer version wrote it.
     pub fn decode(bytes: &[u8], at: u64) -> KernelResult<Meta> {
         let mut reader = Reader::new(DATA_FILE, at, bytes);
+        let wrong = |expected| Err(KernelError::corrupt(DATA_FILE, at, expected, "other bytes"));
         if reader.bytes(8)? != MAGIC {
-            return Err(KernelError::corrupt(
-                DATA_FILE,
-                at,
-                "a SochDB data file's magic",
-                "other bytes",
-            ));
+            return wrong("a SochDB data file's magic");
         }
         let version = reader.u32()?;
         let crc = u32::from_le_bytes(bytes[PAGE_BYTES - 4..].try_into().expect("4 bytes"));
         if codec::crc(&bytes[..PAGE_BYTES - 4]) != crc {
-            return Err(KernelError::corrupt(
-                DATA_FILE,
-                at,
-                "a meta page whose checksum holds",
-                "other bytes",
-            ));
+            return wrong("a meta page whose checksum holds");
         }
         if VERSION < version {
             return Err(KernelError::unavailable(format!(
@@ -110,7 +101,8 @@ impl Meta {
         }
         let meta = Meta::take(&mut reader)?;
         meta.catalog.check(at)?;
-        if meta.pages < META_PAGES || reader.bytes(PAGE_BYTES - 4 - 122)?.iter().any(|&b| b != 0) {
+        let fits = META_PAGES <= meta.pages && meta.lsn.is_multiple_of(8);
+        if !fits || reader.bytes(PAGE_BYTES - 4 - 122)?.iter().any(|&b| b != 0) {
             return Err(reader.corrupt("a meta page that makes sense", format!("{meta:?}")).into());
         }
         Ok(meta)

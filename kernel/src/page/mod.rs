@@ -186,13 +186,8 @@ impl Pager {
     pub fn page(&self, at: PageRef, level: u8) -> KernelResult<Arc<[u8]>> {
         let page = self.cache.get_or(at.cache_key(), || self.load_page(at))?;
         if page[5] != level {
-            let found = format!("level {}", page[5]);
-            return Err(KernelError::corrupt(
-                DATA_FILE,
-                offset(at.page) + 5,
-                format!("level {level}"),
-                found,
-            ));
+            let (expected, found) = (format!("level {level}"), format!("level {}", page[5]));
+            return Err(KernelError::corrupt(DATA_FILE, offset(at.page) + 5, expected, found));
         }
         Ok(page)
     }
@@ -213,7 +208,7 @@ impl Pager {
     ///
     /// # Errors
     /// `Corrupt` when they are not what was written there.
-    pub fn run(&self, run: &RunRef) -> KernelResult<Vec<u8>> {
+    pub fn run(&self, run: &RunRef) -> KernelResult<Arc<[u8]>> {
         self.bytes(offset(run.page), run.stored, run.crc)
     }
 
@@ -221,9 +216,15 @@ impl Pager {
     ///
     /// # Errors
     /// `Corrupt` when they are not what was written there.
-    pub fn bytes(&self, at: u64, len: u32, crc: u32) -> KernelResult<Vec<u8>> {
-        let mut bytes = vec![0; len as usize];
-        self.read_exact(at, &mut bytes)?;
+    pub fn bytes(&self, at: u64, len: u32, crc: u32) -> KernelResult<Arc<[u8]>> {
+        let file_bytes =
+            self.file.len().map_err(|e| KernelError::io("measure the data file", e))?;
+        if file_bytes < at.saturating_add(len.into()) {
+            let (expected, found) = (format!("{len} bytes"), "the end of the file");
+            return Err(KernelError::corrupt(DATA_FILE, at, expected, found));
+        }
+        let mut bytes: Arc<[u8]> = std::iter::repeat_n(0, len as usize).collect();
+        self.read_exact(at, Arc::get_mut(&mut bytes).expect("nobody else has it yet"))?;
         let found = codec::crc(&bytes);
         if found != crc {
             let expected = format!("{len} bytes with checksum {crc:#010x}");

@@ -350,7 +350,7 @@ mod tests {
     fn value(pager: &Pager, stored: Stored) -> Vec<u8> {
         match stored {
             Stored::Inline(value) => value.to_vec(),
-            Stored::Run(run) => pager.run(&run).unwrap(),
+            Stored::Run(run) => pager.run(&run).unwrap().to_vec(),
         }
     }
 

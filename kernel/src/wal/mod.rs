@@ -45,6 +45,8 @@ pub const ARCHIVE_DIR: &str = "archive";
 const NEW_SEGMENT: &str = "wal/new.tmp";
 /// Where a new log begins. Not 0, so that zeroes never look like a frame's LSN.
 pub const FIRST_LSN: u64 = 64;
+/// A larger buffer is given back once its bytes are written.
+const BUFFER_KEPT_BYTES_MAX: usize = 2 << 20;
 /// Zeroes are written in pieces of this size.
 const ZERO_BYTES: usize = 256 << 10;
 
@@ -369,7 +371,8 @@ impl WalManager {
             self.syncs.fetch_add(1, Ordering::Relaxed);
         }
         bytes.clear();
-        state.reserve = bytes;
+        // One huge transaction must not keep its buffer for good.
+        state.reserve = if BUFFER_KEPT_BYTES_MAX < bytes.capacity() { Vec::new() } else { bytes };
         state.check();
         Ok(state)
     }

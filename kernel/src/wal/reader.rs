@@ -15,6 +15,9 @@ use crate::vfs::{OpenMode, Vfs, VfsFile};
 use sochdb_encoding::codec::Reader;
 use std::sync::Arc;
 
+/// The log is written once more in pieces of this size.
+const REWRITE_BYTES: usize = 256 << 10;
+
 /// Takes one record: the LSN of its frame, its transaction, and the record.
 pub type Visit<'a> = &'a mut dyn FnMut(u64, TransactionId, WalRecord<'_>) -> KernelResult<()>;
 
@@ -59,34 +62,51 @@ pub fn read(
             found,
         ));
     }
-    let mut log = Vec::new();
-    for &start in &starts {
-        log.push(LoadedSegment::load(vfs, database, start, mode)?);
-    }
-    let (mut end, mut kept) = (from, log.len());
-    for (index, segment) in log.iter().enumerate() {
-        let next = log.get(index + 1).map(|next| next.start);
-        match segment.visit(end, next, visit)? {
-            Ok(reached) => end = reached,
-            Err((at, why)) => {
-                refuse_corruption(&log[index..], at, why)?;
-                (end, kept) = (at, index + 1);
-                break;
+    let mut tail = Tail { released, end: from, ..Tail::default() };
+    for (index, &start) in starts.iter().enumerate() {
+        let segment = LoadedSegment::load(vfs, database, start, mode)?;
+        let next = starts.get(index + 1).copied();
+        tail.segments.push((start, segment.file.clone()));
+        let (at, why) = match segment.visit(tail.end, next, visit)? {
+            Ok(reached) => {
+                tail.end = reached;
+                continue;
             }
+            Err(failed) => failed,
+        };
+        // Nothing behind this counts, unless something there says that these bytes had been on disk.
+        tail.end = at;
+        segment.refuse_witness(&segment, at, why)?;
+        tail.torn_bytes = segment.torn_bytes(at);
+        tail.cut_bytes = tail.torn_bytes;
+        for &start in &starts[index + 1..] {
+            let stray = LoadedSegment::load(vfs, database, start, mode)?;
+            segment.refuse_witness(&stray, at, why)?;
+            tail.cut_bytes += stray.torn_bytes(start);
+            tail.strays.push(segment_name(start));
         }
+        break;
     }
     if mode == OpenMode::Write {
-        // After a failed sync the operating system may show bytes that it will never write. Written
-        // again they are sure to reach the disk with the next sync.
-        log[..kept].iter().try_for_each(|segment| segment.rewrite(end))?;
+        rewrite(&tail).map_err(|e| KernelError::io("write the log once more", e))?;
     }
-    let torn = log[kept - 1].torn_bytes(end);
-    let stray_bytes: u64 =
-        log[kept..].iter().map(|segment| segment.torn_bytes(segment.start)).sum();
-    let strays = log[kept..].iter().map(|segment| segment_name(segment.start)).collect();
-    log.truncate(kept);
-    let segments = log.into_iter().map(|segment| (segment.start, segment.file)).collect();
-    Ok(Tail { segments, end, torn_bytes: torn, cut_bytes: torn + stray_bytes, released, strays })
+    Ok(tail)
+}
+
+/// Writes the log once more as it was read. After a failed sync the operating system may show bytes that it
+/// will never write; written again they are sure to reach the disk with the next sync.
+fn rewrite(tail: &Tail) -> std::io::Result<()> {
+    let ends = tail.segments.iter().skip(1).map(|(start, _)| *start).chain([tail.end]);
+    let mut bytes = vec![0; REWRITE_BYTES];
+    for ((start, file), end) in tail.segments.iter().zip(ends) {
+        for at in (*start..end).step_by(REWRITE_BYTES) {
+            let count = usize::try_from(end - at).unwrap_or(REWRITE_BYTES).min(REWRITE_BYTES);
+            let offset = SEGMENT_HEADER_BYTES as u64 + at - start;
+            file.read_exact_at(offset, &mut bytes[..count])?;
+            file.write_at(offset, &bytes[..count])?;
+        }
+    }
+    Ok(())
 }
 
 /// Where the segments in the folder `dir` begin, in order.
@@ -99,20 +119,6 @@ pub fn starts(vfs: &dyn Vfs, dir: &str) -> KernelResult<Vec<u64>> {
     let mut starts: Vec<u64> = starts.filter_map(|hex| u64::from_str_radix(hex, 16).ok()).collect();
     starts.sort_unstable();
     Ok(starts)
-}
-
-/// `Corrupt` if a frame behind `at` says that the bytes at `at` had been on disk.
-fn refuse_corruption(log: &[LoadedSegment], at: u64, why: &str) -> KernelResult<()> {
-    for (index, segment) in log.iter().enumerate() {
-        let from = if index == 0 { at } else { segment.start };
-        let witness = segment.frames_behind(from).any(|frame| at < frame.synced);
-        if witness || (index > 0 && at < segment.synced) {
-            let offset = SEGMENT_HEADER_BYTES as u64 + at - log[0].start;
-            let name = segment_name(log[0].start);
-            return Err(KernelError::corrupt(&name, offset, "a frame that was synced", why));
-        }
-    }
-    Ok(())
 }
 
 struct LoadedSegment {
@@ -142,10 +148,15 @@ impl LoadedSegment {
         Ok(LoadedSegment { start, synced, file, bytes })
     }
 
-    fn rewrite(&self, end: u64) -> KernelResult<()> {
-        let used = self.bytes.len().min(usize::try_from(end - self.start).unwrap_or(usize::MAX));
-        let result = self.file.write_at(SEGMENT_HEADER_BYTES as u64, &self.bytes[..used]);
-        result.map_err(|e| KernelError::io(format!("write {}", segment_name(self.start)), e))
+    /// `Corrupt` if `later`, this segment or one behind it, says that the bytes at `at` had been on disk.
+    fn refuse_witness(&self, later: &LoadedSegment, at: u64, why: &str) -> KernelResult<()> {
+        let from = at.max(later.start);
+        if at < later.synced || later.frames_behind(from).any(|frame| at < frame.synced) {
+            let offset = SEGMENT_HEADER_BYTES as u64 + at - self.start;
+            let name = segment_name(self.start);
+            return Err(KernelError::corrupt(&name, offset, "a frame that was synced", why));
+        }
+        Ok(())
     }
 
     fn at(&self, lsn: u64) -> &[u8] {

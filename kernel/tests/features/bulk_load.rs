@@ -115,9 +115,14 @@ fn a_crash_between_the_flip_and_the_commit_leaves_no_table_and_loses_no_space() 
     let (start, end) = (held.meta.lsn, held.log_end);
     drop((held, kernel));
     let log = sochdb_kernel::inspect::segment_name(
-        *sochdb_kernel::inspect::log_starts(&vfs, "wal").unwrap().iter().rfind(|s| **s <= start).unwrap(),
+        *sochdb_kernel::inspect::log_starts(&vfs, "wal")
+            .unwrap()
+            .iter()
+            .rfind(|s| **s <= start)
+            .unwrap(),
     );
-    let file = sochdb_kernel::vfs::Vfs::open(&vfs, &log, sochdb_kernel::vfs::OpenMode::Write).unwrap();
+    let file =
+        sochdb_kernel::vfs::Vfs::open(&vfs, &log, sochdb_kernel::vfs::OpenMode::Write).unwrap();
     let len = file.len().unwrap();
     let behind = 64 + (start - u64::from_str_radix(&log[4..20], 16).unwrap());
     file.write_at(behind, &vec![0; (len - behind) as usize]).unwrap();

@@ -20,7 +20,9 @@ fn hot_counters_add_up_at_every_durability() {
             for n in 0..1000 {
                 let key = [b"a", b"b", b"c"][(n + thread) % 3];
                 kernel.run_with(options, |tx| {
-                    let old = tx.get("t", key)?.map_or(0, |v| u64::from_le_bytes((*v).try_into().unwrap()));
+                    let old = tx
+                        .get("t", key)?
+                        .map_or(0, |v| u64::from_le_bytes((*v).try_into().unwrap()));
                     tx.put("t", key, &(old + 1).to_le_bytes())
                 })?;
             }

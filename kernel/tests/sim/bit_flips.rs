@@ -57,7 +57,8 @@ fn judge(disk: Disk, states: &[State], is_log: bool) -> Result<Outcome, String> 
         }
         return Err(format!("wrong rows: {difference}"));
     }
-    let check_knows = sochdb_operations::check(&kernel).map_or(true, |report| !report.problems.is_empty());
+    let check_knows =
+        sochdb_operations::check(&kernel).map_or(true, |report| !report.problems.is_empty());
     Ok(Outcome::Harmless { check_knows })
 }
 

@@ -116,7 +116,10 @@ fn kill_nine_loses_no_acknowledged_commit() {
         let lost: Vec<_> = acked.iter().filter(|key| !left.contains(*key)).take(5).collect();
         assert!(lost.is_empty(), "round {round} of seed {seed} lost {lost:?}");
         assert_eq!(left, right, "round {round} of seed {seed}: half a commit");
-        assert!(sochdb_operations::check(&kernel).unwrap().problems.is_empty(), "round {round} of seed {seed}");
+        assert!(
+            sochdb_operations::check(&kernel).unwrap().problems.is_empty(),
+            "round {round} of seed {seed}"
+        );
     }
     assert!(rounds / 2 < ready, "only {ready} of {rounds} children came to write anything");
     println!(

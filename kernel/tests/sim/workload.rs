@@ -390,7 +390,8 @@ pub fn holds(kernel: &Kernel, state: &State) -> KernelResult<bool> {
 
 /// `check()` finds nothing.
 pub fn check(kernel: &Kernel) -> Result<(), String> {
-    let report = sochdb_operations::check(kernel).map_err(|error| format!("check failed: {error}"))?;
+    let report =
+        sochdb_operations::check(kernel).map_err(|error| format!("check failed: {error}"))?;
     match report.problems.first() {
         None => Ok(()),
         Some(problem) => Err(format!("check found {} problems: {problem}", report.problems.len())),
