@@ -75,7 +75,8 @@ impl Kernel {
     pub fn log(&self) -> KernelResult<LogReader> {
         self.inner.check_open()?;
         let (inner, pin) = (self.inner.clone(), self.inner.wal.pin(0));
-        Ok(LogReader { lsn: inner.wal.start()?, inner, pin })
+        let lsn = inner.wal.starts()?.first().copied().unwrap_or(FIRST_LSN);
+        Ok(LogReader { inner, lsn, pin })
     }
 }
 

@@ -8,10 +8,17 @@
 //! | a transaction happens wholly or not at all                 | `wal::record`, `recovery`            |
 //! | a snapshot never changes and never shows the unfinished    | `transaction`, `mvcc`                |
 //! | of two writers of one row, one gets `Conflict`             | `transaction`                        |
+//! | [`Kernel::run`] makes progress, however hot the row        | `engine`                             |
 //! | broken bytes are an error, never a wrong row               | `page`, `tree`, `segment`            |
 //! | a checkpoint is there wholly or not at all                 | `checkpoint`, `page::meta`           |
+//! | a loaded table is there with all of its rows, or not       | `bulk_load`                          |
 //! | a plugin cannot lose a commit                              | `checkpoint`, [`plugin`]             |
-//! | opening takes time for the log since the last checkpoint   | `recovery`                           |
+//! | opening takes time for the log since the last checkpoint   | `recovery`, watched through `boot`   |
+//! | nothing is reused while somebody still reads it            | `pins`, `page::space`, `wal`         |
+//! | memory, keys, values and waits have bounds                 | [`limits`], [`Options`]              |
+//!
+//! What is not needed to keep a commit safe lives outside, in the crate `sochdb-operations` (check, backup,
+//! restore, repair, change feed, boot, health) and the crate `sochdb-claims`; [`inspect`] is their door.
 //!
 //! A commit goes down; a value comes up; plugins meet the data only at a checkpoint:
 //!

@@ -5,5 +5,6 @@ mod bad_input;
 mod commands;
 mod crash;
 mod demo;
+mod fixtures;
 mod program;
 mod tidy;

@@ -19,6 +19,8 @@ use std::iter::Peekable;
 
 /// Bytes of a page that entries may fill.
 const ROOM: usize = PAGE_BYTES - PAGE_HEADER_BYTES;
+/// How full leaves are made that come one behind the other: a few rows that come later still fit.
+const FILL: usize = ROOM - ROOM / 16;
 /// A page below this is poured into its right neighbour.
 const SMALL: usize = ROOM / 3;
 
@@ -275,7 +277,7 @@ impl Builder {
         self.entries.push(entry);
         // Beyond two pages even with everything shared: the first page is safe to write.
         if 2 * ROOM < self.size(0, self.entries.len(), self.bytes) {
-            self.write_first(ROOM, writer)?;
+            self.write_first(if self.level == 0 { FILL } else { ROOM }, writer)?;
         }
         Ok(())
     }

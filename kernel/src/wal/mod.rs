@@ -129,6 +129,10 @@ pub fn segment_name(start: u64) -> String {
     format!("{WAL_DIR}/{start:016x}.wal")
 }
 
+fn archive_name(start: u64) -> String {
+    format!("{ARCHIVE_DIR}/{start:016x}.wal")
+}
+
 fn remove_if_there(vfs: &dyn Vfs, name: &str) -> std::io::Result<()> {
     match vfs.remove(name) {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error),
@@ -139,7 +143,7 @@ fn remove_if_there(vfs: &dyn Vfs, name: &str) -> std::io::Result<()> {
 /// Moves the segment that begins at `start` to the archive.
 pub fn archive(vfs: &dyn Vfs, start: u64) -> std::io::Result<()> {
     vfs.create_dir(ARCHIVE_DIR)?;
-    vfs.rename(&segment_name(start), &format!("{ARCHIVE_DIR}/{start:016x}.wal"))
+    vfs.rename(&segment_name(start), &archive_name(start))
 }
 
 impl WalManager {
@@ -441,14 +445,14 @@ impl WalManager {
         self.state.lock().pins.pin(lsn)
     }
 
-    /// The LSN at which the oldest segment begins, those in the archive included.
+    /// The LSNs at which segments begin, those in the archive first.
     ///
     /// # Errors
     /// `Unavailable` when the disk refuses.
-    pub fn start(&self) -> KernelResult<u64> {
-        let oldest = self.state.lock().segments.front().map_or(FIRST_LSN, |s| s.start);
-        let archived = reader::starts(&*self.vfs, ARCHIVE_DIR)?;
-        Ok(archived.first().map_or(oldest, |&first| first.min(oldest)))
+    pub fn starts(&self) -> KernelResult<Vec<u64>> {
+        let mut starts = reader::starts(&*self.vfs, ARCHIVE_DIR)?;
+        starts.extend(reader::starts(&*self.vfs, WAL_DIR)?);
+        Ok(starts)
     }
 
     /// Hands the records that are on disk from `lsn` on to `visit`, at most to the end of their segment.
@@ -474,28 +478,16 @@ impl WalManager {
 
     /// The bytes that are on disk from `lsn` on, at most to the end of their segment.
     fn read(&self, lsn: u64) -> KernelResult<Vec<u8>> {
-        let state = self.state.lock();
-        let segments = state.segments.iter().map(|s| (s.start, Some(s.file.clone())));
-        let mut segments: Vec<_> = segments.collect();
-        let limit = state.synced;
-        drop(state);
-        if segments.first().is_none_or(|(start, _)| lsn < *start) {
-            let archived = reader::starts(&*self.vfs, ARCHIVE_DIR)?;
-            segments.splice(0..0, archived.into_iter().map(|start| (start, None)));
-        }
-        let behind = segments.partition_point(|(start, _)| *start <= lsn);
-        let Some(index) = behind.checked_sub(1) else {
+        let (starts, (_, synced)) = (self.starts()?, self.ends());
+        let behind = starts.partition_point(|&start| start <= lsn);
+        let Some(&start) = starts[..behind].last() else {
             return Err(KernelError::NotFound { kind: "log position", name: lsn.to_string() });
         };
-        let (start, file) = &segments[index];
-        let end = segments.get(behind).map_or(limit, |(next, _)| limit.min(*next));
+        let end = starts.get(behind).map_or(synced, |&next| synced.min(next));
         let mut bytes = vec![0; usize::try_from(end.saturating_sub(lsn)).unwrap_or(usize::MAX)];
-        let name = format!("{ARCHIVE_DIR}/{start:016x}.wal");
-        let read = || match file {
-            Some(file) => Ok(file.clone()),
-            None => self.vfs.open(&name, OpenMode::Read),
-        };
-        read()
+        // It may move to the archive right now; nothing else can happen to what is pinned.
+        let file = self.vfs.open(&segment_name(start), OpenMode::Read);
+        file.or_else(|_| self.vfs.open(&archive_name(start), OpenMode::Read))
             .and_then(|file| {
                 file.read_exact_at(SEGMENT_HEADER_BYTES as u64 + lsn - start, &mut bytes)
             })

@@ -1,0 +1,181 @@
+//! Old files open forever: every released version left a database in `tests/fixtures/`.
+//!
+//! Each has a table in the kernel's tree (with large values, deletions and a typed schema), a table of the
+//! `lscs` plugin compressed by `lz4`, a loaded table, an archived log, and commits that no checkpoint folded
+//! in. To make this version's: `SOCHDB_MAKE_FIXTURE=tests/fixtures/v0.1 cargo test --test all fixtures`.
+
+use sochdb::{
+    Column, ColumnType, Database, Environment, Kernel, KernelResult, Options, Schema, TableOptions,
+    Timestamp, Value,
+};
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+type Rows = BTreeMap<Vec<u8>, Vec<u8>>;
+
+fn value(n: u32, bytes: usize) -> Vec<u8> {
+    format!("{n} potatoes, ").bytes().cycle().take(bytes).collect()
+}
+
+/// What every fixture holds, by table.
+fn contents() -> BTreeMap<&'static str, Rows> {
+    let key = |n: u32| format!("key-{n:05}").into_bytes();
+    let mut plain: Rows = (0..300).map(|n| (key(n), value(n, 30))).collect();
+    plain.insert(b"large".to_vec(), value(1, 20_000));
+    plain.retain(|key, _| !key.ends_with(b"7"));
+    plain.extend((0..20).map(|n| (key(n), b"written after the last checkpoint".to_vec())));
+    let columns = (0..600).map(|n| (key(n), value(n, 80))).collect();
+    let loaded = (0..200).map(|n| (key(n), value(n, 50))).collect();
+    let rows = [typed(1, "ada", None), typed(2, "alan", Some(41.5))];
+    let typed = rows.into_iter().collect();
+    BTreeMap::from([("plain", plain), ("columns", columns), ("loaded", loaded), ("typed", typed)])
+}
+
+fn schema() -> Schema {
+    let column = |name: &str, kind, nullable| Column {
+        name: name.to_owned(),
+        kind,
+        nullable,
+        default: None,
+    };
+    let columns = vec![
+        column("id", ColumnType::Int64, false),
+        column("name", ColumnType::String, false),
+        column("age", ColumnType::Float64, true),
+    ];
+    Schema::new(columns, &["id"]).expect("a good schema")
+}
+
+fn typed(id: i64, name: &str, age: Option<f64>) -> (Vec<u8>, Vec<u8>) {
+    let age = age.map_or(Value::Null, Value::Float64);
+    let row = [Value::Int64(id), Value::String(name.into()), age];
+    let schema = schema();
+    let key = schema.encode_key(&row).expect("fits the schema");
+    (key, schema.encode_row(&row).expect("fits the schema"))
+}
+
+fn open(path: &Path) -> KernelResult<Database> {
+    let options = Options { wal_segment_bytes: 16 << 10, wal_archive: true, ..Options::default() };
+    Database::builder().options(options).background(false).open(path)
+}
+
+/// Makes the fixture of this version in `path`, and leaves it as a killed process would.
+fn make(path: &Path) -> KernelResult<()> {
+    let db = open(path)?;
+    let contents = contents();
+    let with = |storage: Option<&str>, codec: Option<&str>, schema| TableOptions {
+        storage: storage.map(str::to_owned),
+        codec: codec.map(str::to_owned),
+        schema,
+        ..TableOptions::default()
+    };
+    db.create_table("plain", with(None, Some("lz4"), None))?;
+    db.create_table("columns", with(Some("lscs"), Some("lz4"), None))?;
+    db.create_table("typed", with(None, None, Some(schema())))?;
+    let put = |table: &'static str, keep: &dyn Fn(usize) -> bool| {
+        db.run(|tx| {
+            let mut rows = contents[table].iter().enumerate().filter(|(index, _)| keep(*index));
+            rows.try_for_each(|(_, (key, value))| tx.put(table, key, value))
+        })
+    };
+    db.run(|tx| {
+        (0..300).try_for_each(|n| tx.put("plain", format!("key-{n:05}").as_bytes(), &value(n, 30)))
+    })?;
+    put("columns", &|index| index < 400)?;
+    put("typed", &|_| true)?;
+    db.checkpoint()?;
+    put("columns", &|index| 400 <= index)?;
+    db.run(|tx| tx.put("plain", b"large", &contents["plain"][b"large".as_slice()]))?;
+    db.run(|tx| {
+        (0..300)
+            .filter(|n| n % 10 == 7)
+            .try_for_each(|n| tx.delete("plain", format!("key-{n:05}").as_bytes()))
+    })?;
+    db.checkpoint()?;
+    let rows = contents["loaded"].iter().map(|(key, value)| Ok((key.clone(), value.clone())));
+    db.bulk_load("loaded", TableOptions::default(), rows)?;
+    put("plain", &|_| true)?;
+    // No close: the last commits shall stay in the log.
+    std::mem::forget(db);
+    Ok(())
+}
+
+fn folder() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures")
+}
+
+fn copy(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let target = to.join(entry.file_name());
+        match entry.file_type().unwrap().is_dir() {
+            true => copy(&entry.path(), &target),
+            false => drop(std::fs::copy(entry.path(), target).unwrap()),
+        }
+    }
+}
+
+#[test]
+fn every_released_versions_files_open_and_hold_what_was_written() {
+    if let Some(path) = std::env::var_os("SOCHDB_MAKE_FIXTURE") {
+        make(&Path::new(env!("CARGO_MANIFEST_DIR")).join(path)).unwrap();
+    }
+    let mut count = 0;
+    for entry in std::fs::read_dir(folder()).unwrap() {
+        let entry = entry.unwrap();
+        if !entry.file_type().unwrap().is_dir() {
+            continue;
+        }
+        let dir = tempfile::tempdir().unwrap();
+        copy(&entry.path(), dir.path());
+        for round in ["as it was left", "after a checkpoint"] {
+            let db = open(dir.path()).unwrap();
+            assert_eq!(db.check().unwrap().problems.len(), 0, "{entry:?} {round}");
+            let tx = db.begin_read().unwrap();
+            for (table, expected) in contents() {
+                let rows = tx.scan(table, ..).unwrap();
+                let rows: Rows =
+                    rows.map(|row| row.map(|(k, v)| (k, v.to_vec())).unwrap()).collect();
+                assert!(rows == expected, "{entry:?}, table {table}, {round}");
+            }
+            assert_eq!(tx.table("typed").unwrap().options.schema, Some(schema()));
+            assert_eq!(tx.table("loaded").unwrap().rows_loaded, 200);
+            let commits =
+                db.changes(Timestamp(0)).unwrap().map(|change| change.unwrap().timestamp.0);
+            assert!(commits.eq(1..=tx.snapshot().0), "the archive tells of every commit");
+            drop(tx);
+            db.close().unwrap();
+        }
+        count += 1;
+    }
+    assert!(0 < count, "there are fixtures");
+}
+
+#[test]
+fn files_of_a_later_version_are_refused_by_name() {
+    let dir = tempfile::tempdir().unwrap();
+    copy(&folder().join("v0.1"), dir.path());
+    let data = dir.path().join("data.soch");
+    let mut bytes = std::fs::read(&data).unwrap();
+    for page in [0, 4096] {
+        bytes[page + 8] = 9;
+        let crc = crc32c::crc32c(&bytes[page..page + 4092]);
+        bytes[page + 4092..page + 4096].copy_from_slice(&crc.to_le_bytes());
+    }
+    std::fs::write(&data, &bytes).unwrap();
+    let error = Kernel::open(Environment::disk(dir.path()), Options::default()).unwrap_err();
+    assert!(error.to_string().contains("format 9 is newer than this program's 1"), "{error}");
+
+    copy(&folder().join("v0.1"), dir.path());
+    let log = std::fs::read_dir(dir.path().join("wal")).unwrap().map(|entry| entry.unwrap().path());
+    for path in log {
+        let mut bytes = std::fs::read(&path).unwrap();
+        bytes[8] = 9;
+        let crc = crc32c::crc32c(&bytes[..60]);
+        bytes[60..64].copy_from_slice(&crc.to_le_bytes());
+        std::fs::write(&path, &bytes).unwrap();
+    }
+    let error = Kernel::open(Environment::disk(dir.path()), Options::default()).unwrap_err();
+    assert!(error.to_string().contains("newer"), "{error}");
+}
