@@ -356,7 +356,7 @@ impl AtomicClaimManager {
     }
 
     /// Gives the job back untouched, as when a worker shuts down: the attempt does not count, and the job
-    /// may be claimed at once.
+    /// may be claimed at once, before those that were enqueued after it.
     ///
     /// # Errors
     /// As [`renew`](Self::renew).
@@ -364,7 +364,8 @@ impl AtomicClaimManager {
         let place = self.home().run(|tx| {
             let (id, row) = self.held(tx, token)?;
             let attempts = row.attempts.saturating_sub(1);
-            let row_now = JobRow { state: READY, due: self.now_us(), attempts, ..row.clone() };
+            let due = row.enqueued.min(self.now_us());
+            let row_now = JobRow { state: READY, due, attempts, ..row.clone() };
             self.replace(tx, id, &row, &row_now)?;
             Ok(row_now.place(id))
         })?;

@@ -41,7 +41,8 @@ impl ClaimToken {
     /// The fencing number: the claiming transaction's number times [`CLAIM_BATCH_MAX`], plus the place in
     /// its batch. No two claims of a database's whole life share one, and of two claims of the same thing
     /// the later has the greater. Give it to outside systems along with each request; they refuse
-    /// numbers below the greatest they have seen for that thing.
+    /// numbers below the greatest they have seen for that thing. A database restored from a backup lives
+    /// another life: numbers given out after the backup was made may come again.
     pub fn fence(&self) -> u64 {
         self.fence
     }

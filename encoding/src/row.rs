@@ -471,10 +471,14 @@ impl Schema {
         let mut reader = Reader::new("a table's schema", 0, bytes);
         take_version(&mut reader)?;
         let mut schema = Schema { columns: Vec::new(), key: Vec::new() };
-        for _ in 0..reader.u16()? {
+        let columns = reader.u16()?;
+        check_limit("columns of a table", columns.into(), COLUMNS_MAX)?;
+        for _ in 0..columns {
             schema.columns.push(take_column(&mut reader)?);
         }
-        for _ in 0..reader.u16()? {
+        let keys = reader.u16()?;
+        check_limit("columns of a key", keys.into(), KEY_COLUMNS_MAX)?;
+        for _ in 0..keys {
             schema.key.push(reader.u16()?.into());
         }
         reader.end()?;

@@ -14,7 +14,7 @@
 
 use crate::error::{KernelError, KernelResult, bound};
 use crate::kernel_api::{KeyRange, TableId, Timestamp};
-use crate::limits::{CODECS_MAX, TABLE_NAME_BYTES_MAX};
+use crate::limits::{CODECS_MAX, TABLE_NAME_BYTES_MAX, TABLES_MADE_MAX};
 use crate::page::{DATA_FILE, Pager};
 use crate::plugin::{CompressionExtension, PluginManager, TableContext};
 use crate::segment::SegmentMeta;
@@ -98,7 +98,10 @@ impl TableInfo {
     /// # Errors
     /// `Corrupt` when they are none.
     pub fn decode(name: &str, bytes: &[u8]) -> KernelResult<TableInfo> {
-        let (_, (id, (rows_loaded, options))): (u8, _) = decode(bytes)?;
+        let (_, (id, (rows_loaded, options))): (u8, (TableId, _)) = decode(bytes)?;
+        if id == CATALOG || TABLES_MADE_MAX < id.0 as usize {
+            return Err(bad(&table_key(name)));
+        }
         Ok(TableInfo { id, name: name.to_owned(), rows_loaded, options })
     }
 }
@@ -161,8 +164,16 @@ pub enum CatalogRow {
     Codec(u8, String),
 }
 
-/// What `key` of the catalog is not.
-pub fn bad(key: &[u8]) -> KernelError {
+/// The name of the table whose row has `key`.
+///
+/// # Errors
+/// `Corrupt` when it is no table's row.
+pub fn name_of(key: &[u8]) -> KernelResult<&str> {
+    let name = key.strip_prefix(b"t").and_then(|name| std::str::from_utf8(name).ok());
+    name.ok_or_else(|| bad(key))
+}
+
+fn bad(key: &[u8]) -> KernelError {
     KernelError::corrupt(DATA_FILE, 0, "a row of the catalog", format!("{}", key.escape_ascii()))
 }
 
@@ -171,16 +182,18 @@ pub fn bad(key: &[u8]) -> KernelError {
 /// # Errors
 /// `Corrupt` when it is none.
 pub fn row(key: &[u8], value: &[u8]) -> KernelResult<CatalogRow> {
-    let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).map_err(|_| bad(key));
     Ok(match key.split_first() {
-        Some((b't', name)) => CatalogRow::Table(TableInfo::decode(&text(name)?, value)?),
+        Some((b't', _)) => CatalogRow::Table(TableInfo::decode(name_of(key)?, value)?),
         Some((b's', id)) => {
             let id = TableId(u64::from_be_bytes(id.try_into().map_err(|_| bad(key))?));
             let base: StoredBase = decode(value)?;
             base.tree.check(0)?;
             CatalogRow::Base(id, base)
         }
-        Some((b'c', &[number])) => CatalogRow::Codec(number, text(value)?),
+        Some((b'c', &[number])) => {
+            let name = String::from_utf8(value.to_vec()).map_err(|_| bad(key))?;
+            CatalogRow::Codec(number, name)
+        }
         _ => return Err(bad(key)),
     })
 }

@@ -319,7 +319,7 @@ impl Work<'_> {
         let tree = TableVersion::new(Base::Tree(root), Timestamp(0), Default::default());
         let run = || {
             let source = tree.base_source(access, info, &KeyRange::all(), false)?;
-            Ok(Merged::new(vec![source], false))
+            Ok(Merged::new(vec![source], false, false))
         };
         let storage = self.inner.plugins.storage(name)?;
         let (segments, _, puts) = self.write_segments(&*storage, info, &run)?;
@@ -529,19 +529,7 @@ fn segment_run(
     let base = SegmentBase::new(segments.to_vec(), 0);
     let cursor = storage.open(&info.context(), &base.handles())?.scan(&KeyRange::all(), false)?;
     let source = Source::Plugin { cursor, batch: VecDeque::new(), done: false };
-    let mut merged = Merged::new(vec![source], false);
-    if !bottom {
-        return Ok(merged);
-    }
-    let live = Box::new(move || {
-        loop {
-            match merged.next()? {
-                Some((_, None)) => {}
-                row => return Ok(row),
-            }
-        }
-    });
-    Ok(Merged::new(vec![Source::Tree(live)], false))
+    Ok(Merged::new(vec![source], false, bottom))
 }
 
 /// Compares what a plugin was given with what it gives back, row by row; counts rows and values.

@@ -11,7 +11,7 @@
 //! all of them. Readers take `version` once, when they begin.
 
 use crate::boot::{BootObserver, RecoveryMode};
-use crate::catalog::{CATALOG, Codecs, StoredBase, TableInfo};
+use crate::catalog::{CATALOG, Codecs, StoredBase, TableInfo, name_of};
 use crate::checkpoint::CheckpointReport;
 use crate::environment::Environment;
 use crate::error::{KernelError, KernelResult, PluginFault, bound};
@@ -303,7 +303,7 @@ impl Inner {
         let mut next = current.clone();
         let mut names = (*current.names).clone();
         for (key, row) in tx.writes().get(&CATALOG).into_iter().flatten() {
-            let name = String::from_utf8_lossy(&key[1..]).into_owned();
+            let name = name_of(key)?.to_owned();
             match row {
                 Some(row) => {
                     let info = TableInfo::decode(&name, row)?;

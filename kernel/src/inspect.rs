@@ -53,8 +53,9 @@ impl Kernel {
         let (meta, bases) = (state.meta.clone(), state.bases.clone());
         let free = state.space.extents().collect();
         let pins = [state.pins.pin(meta.sequence), inner.wal.pin(meta.lsn)];
-        drop(state);
+        // Before the lock is given back: what a bulk load commits belongs to the base it made.
         let (log_end, _) = inner.wal.ends();
+        drop(state);
         inner.wal.wait(log_end, true)?;
         Ok(Held { inner, meta, bases, free, log_end, _pins: pins })
     }

@@ -288,7 +288,7 @@ fn mend_log(vfs: &dyn Vfs, options: &Options, tail: &Tail) -> KernelResult<()> {
             let wipe = tail.torn_bytes.min(file.len()?.saturating_sub(at));
             file.write_at(at, &vec![0; usize::try_from(wipe).unwrap_or(0)])?;
         }
-        tail.segments.iter().try_for_each(|(_, file)| file.sync())?;
+        reader::settle(tail)?;
         // Names too: a killed process may have renamed files without living to sync their folder.
         vfs.sync_dir(WAL_DIR).and_then(|()| vfs.sync_dir(""))
     };
@@ -390,13 +390,10 @@ impl Replay {
     }
 
     fn change_catalog(&mut self, key: &[u8], row: Option<&[u8]>) -> KernelResult<()> {
-        let Some((b't', name)) = key.split_first() else {
-            return Err(catalog::bad(key));
-        };
-        let name = String::from_utf8_lossy(name).into_owned();
+        let name = catalog::name_of(key)?;
         match row {
-            Some(row) => self.add_table(TableInfo::decode(&name, row)?),
-            None => drop(self.names.remove(&name)),
+            Some(row) => self.add_table(TableInfo::decode(name, row)?),
+            None => drop(self.names.remove(name)),
         }
         Ok(())
     }

@@ -98,18 +98,11 @@ impl Iterator for Scan {
     type Item = KernelResult<(Vec<u8>, Slice)>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        while !self.failed {
-            match self.merged.next() {
-                Ok(Some((key, Some(value)))) => return Some(Ok((key, value))),
-                Ok(Some((_, None))) => {}
-                Ok(None) => return None,
-                Err(error) => {
-                    self.failed = true;
-                    return Some(Err(error));
-                }
-            }
+        if self.failed {
+            return None;
         }
-        None
+        let row = self.merged.next().inspect_err(|_| self.failed = true).transpose()?;
+        Some(row.map(|(key, value)| (key, value.expect("only live rows were asked for"))))
     }
 }
 
@@ -193,10 +186,10 @@ impl Transaction {
         let mut tables: BTreeMap<String, TableInfo> =
             version.names.iter().map(|(name, info)| (name.clone(), (**info).clone())).collect();
         for (key, row) in self.writes.get(&CATALOG).into_iter().flatten() {
-            let name = String::from_utf8_lossy(&key[1..]).into_owned();
+            let name = catalog::name_of(key)?;
             match row {
-                Some(row) => tables.insert(name.clone(), TableInfo::decode(&name, row)?),
-                None => tables.remove(&name),
+                Some(row) => tables.insert(name.to_owned(), TableInfo::decode(name, row)?),
+                None => tables.remove(name),
             };
         }
         Ok(tables.into_values().collect())
@@ -272,7 +265,7 @@ impl Transaction {
             sources.extend(rows.memory(at, &range, reverse));
             sources.push(rows.base_source(&self.inner.access, &info, &range, reverse)?);
         }
-        Ok(Scan { merged: Merged::new(sources, reverse), failed: false })
+        Ok(Scan { merged: Merged::new(sources, reverse, true), failed: false })
     }
 
     /// Sets the value of `key` in `table`.

@@ -21,7 +21,6 @@
 //! ```
 //! use sochdb_kernel::{Environment, Kernel, KernelResult, Options, TableOptions};
 //! use sochdb_operations::{backup, restore};
-//! use std::sync::Arc;
 //!
 //! # fn main() -> KernelResult<()> {
 //! # let original = sochdb_sim::memory();
@@ -47,19 +46,23 @@
 //!
 //! [`Options::wal_archive`]: sochdb_kernel::Options::wal_archive
 
+use crate::fresh::Fresh;
 use crate::log::{Log, LogFile};
 use crate::progress::OnProgress;
 use crate::walk::Walk;
 use sochdb_encoding::codec::Reader;
 use sochdb_kernel::inspect::record;
 use sochdb_kernel::inspect::{
-    ARCHIVE_DIR, DATA_FILE, Held, LOCK_FILE, Meta, WAL_DIR, WalRecord, offset, segment_name,
+    ARCHIVE_DIR, CATALOG, CatalogRow, Held, Meta, WAL_DIR, WalRecord, catalog_row, offset,
+    segment_name,
 };
 use sochdb_kernel::limits::PAGE_BYTES;
 use sochdb_kernel::vfs::{OpenMode, Vfs, VfsFile};
-use sochdb_kernel::{Environment, Kernel, KernelError, KernelResult, Options, Timestamp};
+use sochdb_kernel::{
+    Environment, Kernel, KernelError, KernelResult, Options, TableInfo, Timestamp,
+};
+use std::collections::BTreeSet;
 use std::io;
-use std::sync::Arc;
 
 /// The data file of a copy that is not finished. A directory with this file and no data file is none that
 /// the kernel would open, or make a database in.
@@ -95,7 +98,7 @@ pub fn backup(
     let held = kernel.hold()?;
     let files = LogFile::list(held.vfs(), WAL_DIR, held.meta.lsn)?;
     let mut log = Log::new(held.meta.database, files);
-    let end = find_end(&mut log, &held.meta, held.log_end, None)?;
+    let end = find_end(&mut log, &held, held.log_end, None)?;
     make(target, |file| copy(&held, held.meta.database, (&mut log, end), (target, file), progress))
 }
 
@@ -104,10 +107,13 @@ pub fn backup(
 /// of it: its folders `archive` and `wal`. The new database holds every commit up to `until`, or all that
 /// the log has.
 ///
+/// Rows of a bulk load are not in the log: no backup can be taken past a bulk load that came after it. Make
+/// a backup after each.
+///
 /// The new database has an identity of its own: neither its log nor its backups fit the original's.
 ///
 /// # Errors
-/// `NotFound` when backup and log do not reach `until`, `Invalid` when the backup has commits behind
+/// `NotFound` when backup and log do not reach `until` or a table was bulk-loaded on the way, `Invalid` when the backup has commits behind
 /// `until`, `Corrupt` when a part of the log is missing or broken; else as [`backup`].
 pub fn restore(
     backup: &Environment,
@@ -134,7 +140,7 @@ pub fn restore(
     }
     files.append(&mut LogFile::list(&*backup.vfs, WAL_DIR, held.meta.lsn)?);
     let mut log = Log::new(held.meta.database, files);
-    let end = find_end(&mut log, &held.meta, u64::MAX, until)?;
+    let end = find_end(&mut log, &held, u64::MAX, until)?;
     let vfs = &*target.vfs;
     make(vfs, |file| copy(&held, target.seed, (&mut log, end), (vfs, file), progress))
 }
@@ -144,60 +150,19 @@ fn make<T>(
     target: &dyn Vfs,
     fill: impl FnOnce(&dyn VfsFile) -> KernelResult<T>,
 ) -> KernelResult<T> {
-    let io = |error| KernelError::io(format!("write to {}", target.root()), error);
-    refuse_used(target)?;
-    target.create_dir("").map_err(io)?;
-    let lock = target.lock(LOCK_FILE).map_err(io)?;
-    if lock.is_none() {
-        return Err(KernelError::unavailable(format!("use {}: it is in use", target.root())));
-    }
+    let fresh = Fresh::new(target, UNFINISHED);
+    fresh.refuse_used()?;
+    let _lock = fresh.lock()?;
     // Once more, now that nobody else may write there.
-    refuse_used(target)?;
-    let result = begin(target).map_err(io).and_then(|file| {
-        let made = fill(&*file)?;
-        let name = || target.rename(UNFINISHED, DATA_FILE).and_then(|()| target.sync_dir(""));
-        name().map_err(io)?;
-        Ok(made)
-    });
-    if result.is_err() {
+    fresh.refuse_used()?;
+    fresh.clear()?;
+    let file = fresh.begin()?;
+    let made = fill(&*file).and_then(|made| fresh.finish().map(|()| made));
+    if made.is_err() {
         // The first error is what counts; what cannot be removed does not look like a database.
-        let _ = clear(target).and_then(|()| target.remove(UNFINISHED));
+        let _ = fresh.clear();
     }
-    result
-}
-
-/// Refuses a directory that holds anything but what an unfinished copy has left.
-fn refuse_used(target: &dyn Vfs) -> KernelResult<()> {
-    let list =
-        |dir| target.list(dir).map_err(|e| KernelError::io(format!("list {}", target.root()), e));
-    let names = list("")?;
-    let unfinished = names.iter().any(|name| name == UNFINISHED);
-    let mut used = names.into_iter().filter(|name| name != LOCK_FILE && name != UNFINISHED);
-    let mut log = list(WAL_DIR)?.into_iter().filter(|_| !unfinished);
-    let found = used.next().or(log.next()).or(list(ARCHIVE_DIR)?.into_iter().next());
-    found.map_or(Ok(()), |name| {
-        let root = target.root();
-        Err(KernelError::Invalid(format!("{root} holds '{name}'; name an empty directory")))
-    })
-}
-
-/// Removes the log files of an unfinished copy. While there are any, its data file is beside them.
-fn clear(target: &dyn Vfs) -> io::Result<()> {
-    for name in target.list(WAL_DIR)? {
-        target.remove(&format!("{WAL_DIR}/{name}"))?;
-    }
-    target.sync_dir(WAL_DIR)
-}
-
-fn begin(target: &dyn Vfs) -> io::Result<Arc<dyn VfsFile>> {
-    target.create_dir(WAL_DIR)?;
-    clear(target)?;
-    if target.list("")?.iter().any(|name| name == UNFINISHED) {
-        target.remove(UNFINISHED)?;
-    }
-    let file = target.open(UNFINISHED, OpenMode::Create)?;
-    target.sync_dir("")?;
-    Ok(file)
+    made
 }
 
 /// Where the log that is to be copied ends: the LSN, and the commit.
@@ -206,15 +171,18 @@ type LogEnd = (u64, Timestamp);
 /// Looks for the end of the log's last commit before the LSN `limit`, which is `until` if that is given.
 fn find_end(
     log: &mut Log<'_>,
-    meta: &Meta,
+    held: &Held,
     limit: u64,
     until: Option<Timestamp>,
 ) -> KernelResult<LogEnd> {
-    let folded = Timestamp(meta.timestamp);
-    let (mut lsn, mut end, mut last) = (meta.lsn, meta.lsn, None);
+    let folded = Timestamp(held.meta.timestamp);
+    let (mut lsn, mut end, mut last) = (held.meta.lsn, held.meta.lsn, None);
+    // Tables whose rows were loaded past the log, and are not in the held checkpoint.
+    let mut loaded: BTreeSet<Vec<u8>> = BTreeSet::new();
+    let mut changes = Vec::new();
     while lsn < limit && (last.is_none() || last != until) {
         let Some(frame) = log.frame(lsn)? else { break };
-        let commit = commit_in(frame, lsn)?;
+        let commit = commit_in(frame, lsn, &mut changes)?;
         lsn += frame.len() as u64;
         let Some(commit) = commit else { continue };
         if until.is_some_and(|until| until < commit) {
@@ -228,6 +196,14 @@ fn find_end(
             let found = format!("commit {commit}");
             return Err(KernelError::corrupt(WAL_DIR, lsn, expected, found));
         }
+        for (key, table) in changes.drain(..) {
+            match table {
+                Some(TableInfo { rows_loaded: 1.., id, .. }) if !held.bases.contains_key(&id) => {
+                    loaded.insert(key)
+                }
+                _ => loaded.remove(&key),
+            };
+        }
         (end, last) = (lsn, Some(commit));
     }
     let reached = last.unwrap_or(folded);
@@ -235,18 +211,40 @@ fn find_end(
         let name = Timestamp(reached.0 + 1).to_string();
         return Err(KernelError::NotFound { kind: "commit in the log", name });
     }
-    Ok((end, reached))
+    match loaded.first() {
+        None => Ok((end, reached)),
+        Some(key) => {
+            let name = String::from_utf8_lossy(&key[1..]).into_owned();
+            Err(KernelError::NotFound { kind: "bulk-loaded table in the log or backup", name })
+        }
+    }
 }
 
-/// The commit that the frame at `lsn` ends, if it ends one.
-fn commit_in(frame: &[u8], lsn: u64) -> KernelResult<Option<Timestamp>> {
+/// A row of the catalog that a commit wrote: its key, and the table that has the name now.
+type NameChange = (Vec<u8>, Option<TableInfo>);
+
+/// The commit that the frame at `lsn` ends, if it ends one. Adds to `changes` what the frame changes in
+/// the catalog.
+fn commit_in(
+    frame: &[u8],
+    lsn: u64,
+    changes: &mut Vec<NameChange>,
+) -> KernelResult<Option<Timestamp>> {
     let wrong = |why| KernelError::corrupt(WAL_DIR, lsn, "a frame of the log", why);
     let frame = record::decode_frame(frame, lsn).map_err(wrong)?;
     let mut reader = Reader::new(WAL_DIR, lsn, frame.records);
     let mut commit = None;
     while !reader.rest().is_empty() {
-        if let WalRecord::Commit { timestamp, .. } = WalRecord::decode(&mut reader)? {
-            commit = Some(timestamp);
+        match WalRecord::decode(&mut reader)? {
+            WalRecord::Begin { .. } => changes.clear(),
+            WalRecord::Commit { timestamp, .. } => commit = Some(timestamp),
+            WalRecord::Put { table: CATALOG, key, value } => {
+                if let CatalogRow::Table(info) = catalog_row(key, value)? {
+                    changes.push((key.to_vec(), Some(info)));
+                }
+            }
+            WalRecord::Delete { table: CATALOG, key } => changes.push((key.to_vec(), None)),
+            _ => {}
         }
     }
     Ok(commit)

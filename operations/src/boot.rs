@@ -4,8 +4,8 @@
 //!   Init ──▶ Migrate ──▶ Recover ──▶ Warmup ──▶ Ready
 //!    │ ▲        │           │           ├─────▶ ReadOnly         asked for by the options
 //!    │ │        │           │           └─────▶ ForcedReadOnly   some commits are missing
-//!    ▼ │        ▼           ▼
-//!   Failed ◀────┴───────────┘
+//!    ▼ │        ▼           ▼           ▼
+//!   Failed ◀────┴───────────┴───────────┘
 //! ```
 //!
 //! The way back from `Failed` to `Init` is taken once at most, when the first attempt met broken bytes and the
@@ -32,7 +32,7 @@ pub enum BootState {
     Migrate,
     /// The log since the last checkpoint is being read.
     Recover,
-    /// The cache is being filled.
+    /// Extensions are being registered and the cache filled.
     Warmup,
     /// It serves.
     Ready,
@@ -68,7 +68,7 @@ impl BootState {
             Init => matches!(next, Migrate | Failed),
             Migrate => matches!(next, Recover | Failed),
             Recover => matches!(next, Warmup | Failed),
-            Warmup => matches!(next, Ready | ReadOnly | ForcedReadOnly),
+            Warmup => matches!(next, Ready | ReadOnly | ForcedReadOnly | Failed),
             Failed => next == Init,
             Ready | ReadOnly | ForcedReadOnly => false,
         }
@@ -117,6 +117,20 @@ pub struct BootSnapshot {
 }
 
 /// The machine. Its driver moves it; anybody else looks at it through [`watch`](Self::watch).
+///
+/// A move that the diagram does not have is the driver's own mistake and panics.
+///
+/// ```
+/// use sochdb_operations::{BootState, BootStateMachine, RecoveryMode};
+///
+/// let machine = BootStateMachine::new(RecoveryMode::Strict);
+/// let watch = machine.watch();
+/// machine.enter(BootState::Migrate, 120);
+/// machine.fail("the disk is gone".to_owned(), true, 200);
+/// let seen = watch.snapshot();
+/// assert!(seen.is_over && seen.state == BootState::Failed);
+/// assert_eq!(seen.history.len(), 3);
+/// ```
 pub struct BootStateMachine {
     shared: Arc<Shared>,
 }
@@ -134,7 +148,7 @@ struct Shared {
 
 impl BootStateMachine {
     /// In `Init`, about to open as `mode` says.
-    pub(crate) fn new(mode: RecoveryMode) -> BootStateMachine {
+    pub fn new(mode: RecoveryMode) -> BootStateMachine {
         let seen = BootSnapshot {
             state: BootState::Init,
             mode,
@@ -158,7 +172,10 @@ impl BootStateMachine {
     }
 
     /// Moves to `next`, `at_us` microseconds after the boot began.
-    pub(crate) fn enter(&self, next: BootState, at_us: u64) {
+    ///
+    /// # Panics
+    /// When the present state does not lead there.
+    pub fn enter(&self, next: BootState, at_us: u64) {
         self.change(|seen| {
             let from = seen.state;
             assert!(from.may_become(next), "a boot never goes from {from:?} to {next:?}");
@@ -173,7 +190,10 @@ impl BootStateMachine {
     }
 
     /// Moves to `Failed` because of `error`; `is_over` says that no other attempt follows.
-    pub(crate) fn fail(&self, error: String, is_over: bool, at_us: u64) {
+    ///
+    /// # Panics
+    /// When the boot is over.
+    pub fn fail(&self, error: String, is_over: bool, at_us: u64) {
         self.change(|seen| {
             let from = seen.state;
             assert!(from.may_become(BootState::Failed), "a boot never fails in {from:?}");
@@ -185,7 +205,10 @@ impl BootStateMachine {
     }
 
     /// Begins again, by force.
-    pub(crate) fn force(&self, at_us: u64) {
+    ///
+    /// # Panics
+    /// Unless a strict attempt failed and the boot is not over.
+    pub fn force(&self, at_us: u64) {
         self.change(|seen| {
             let first = seen.mode == RecoveryMode::Strict && !seen.is_over;
             assert!(first && seen.state == BootState::Failed, "forced in {:?}", seen.state);
@@ -197,7 +220,10 @@ impl BootStateMachine {
     }
 
     /// The present phase got on.
-    pub(crate) fn progress(&self, progress: PhaseProgress) {
+    ///
+    /// # Panics
+    /// When it is another phase, or what is done has become less or more than all.
+    pub fn progress(&self, progress: PhaseProgress) {
         self.change(|seen| {
             let before = seen.progress;
             assert!(before.phase == progress.phase, "{progress:?} in {before:?}");
@@ -280,12 +306,12 @@ mod tests {
             machine(&way[..end]);
         }
         machine(&[Migrate, Recover, Warmup, ReadOnly]);
+        machine(&[Migrate, Recover, Warmup, Failed]);
         for bad in [
             &[Init][..],
             &[Recover],
             &[Migrate, Warmup],
             &[Migrate, Recover, Ready],
-            &[Migrate, Recover, Warmup, Failed],
             &[Migrate, Recover, Warmup, Ready, Init],
             // Forced without having been forced.
             &[Migrate, Recover, Warmup, ForcedReadOnly],

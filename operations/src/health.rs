@@ -7,7 +7,7 @@
 //! | `ReadOnly` | it serves reads only, as it was opened         | if by force: restore or repair               |
 //! | `Failed`   | it was closed, or its log cannot be written    | open it again                                |
 
-use sochdb_kernel::{Kernel, KernelError};
+use sochdb_kernel::Kernel;
 use std::fmt;
 
 /// How a database is.
@@ -93,10 +93,11 @@ impl KernelHealth for Kernel {
                 why: format!("the log failed, writes are refused: {why}"),
             };
         }
-        match is_read_only(self) {
-            Err(error) => return HealthStatus::Failed { why: error.to_string() },
-            Ok(true) => return HealthStatus::ReadOnly { lost: self.recovery().lost.clone() },
-            Ok(false) => {}
+        if let Err(closed) = self.begin_read() {
+            return HealthStatus::Failed { why: closed.to_string() };
+        }
+        if self.options().read_only {
+            return HealthStatus::ReadOnly { lost: self.recovery().lost.clone() };
         }
         let (checkpoints, tables) = self.troubles();
         let mut why: Vec<String> =
@@ -105,14 +106,5 @@ impl KernelHealth for Kernel {
             |(name, why): (String, String)| format!("the storage of table '{name}' fails: {why}");
         why.extend(tables.into_iter().map(storage));
         if why.is_empty() { HealthStatus::Healthy } else { HealthStatus::Degraded { why } }
-    }
-}
-
-/// Whether every change would be refused: one that cannot succeed is tried, as no table has an empty name.
-fn is_read_only(kernel: &Kernel) -> Result<bool, KernelError> {
-    match kernel.begin()?.drop_table("") {
-        Err(KernelError::Invalid(_)) => Ok(true),
-        Err(error @ KernelError::Closed(_)) => Err(error),
-        _ => Ok(false),
     }
 }

@@ -12,6 +12,8 @@
 //! | `check`        | [`check()`]: reads everything and says what is wrong                              |
 //! | `walk`         | the walk over pages, values and segments that check and backup share            |
 //! | `backup`       | [`backup()`] and [`restore`]: a hot copy, and a way back to any moment since       |
+//! | `repair`       | [`repair()`]: saves what can be saved of a broken database into a new one        |
+//! | `fresh`        | a directory in which a database is being made, and which is none until then      |
 //! | `changes`      | [`changes()`]: committed changes in commit order                                  |
 //! | `log`          | the log's files, wherever they lie                                              |
 //! | `progress`     | how far a long operation is                                                     |
@@ -21,24 +23,27 @@ mod boot;
 mod changes;
 mod check;
 mod contracts;
+mod fresh;
 mod health;
 mod log;
 mod namespaced;
 mod orchestrator;
 mod progress;
+mod repair;
 mod walk;
 
 pub use backup::{BackupReport, backup, restore};
 pub use boot::{BootSnapshot, BootState, BootStateMachine, BootStep, BootWatch, PhaseProgress};
 pub use changes::{Change, Changes, RowChange, TableChange, changes};
 pub use check::{CheckOptions, CheckReport, check, check_with};
-pub use contracts::{
-    KernelCatalog, KernelRecovery, KernelStorage, KernelTransaction, RestartCost,
-};
+pub use contracts::{KernelCatalog, KernelRecovery, KernelStorage, KernelTransaction, RestartCost};
 pub use health::{HealthStatus, KernelHealth};
 pub use namespaced::Namespaced;
 pub use orchestrator::{
     BootBudgets, BootError, BootMetrics, BootOrchestrator, Booted, PreloadHints, WarmupEnd,
 };
 pub use progress::{OnProgress, Progress};
+pub use repair::{
+    LostCommits, LostRows, Register, RepairOptions, RepairReport, RepairedTable, repair,
+};
 pub use sochdb_kernel::{BootPhase, RecoveryMode};

@@ -186,6 +186,7 @@ pub struct Booted {
     pub history: Vec<BootStep>,
 }
 
+type Prepare = Box<dyn FnOnce(&Kernel) -> KernelResult<()> + Send>;
 type OnPhaseProgress = Box<dyn FnMut(PhaseProgress) + Send>;
 
 /// Opens a database.
@@ -211,6 +212,7 @@ pub struct BootOrchestrator {
     budgets: BootBudgets,
     hints: PreloadHints,
     allow_forced: bool,
+    prepare: Option<Prepare>,
     on_progress: Option<OnPhaseProgress>,
     machine: BootStateMachine,
 }
@@ -225,6 +227,7 @@ impl BootOrchestrator {
             budgets: BootBudgets::default(),
             hints: PreloadHints::default(),
             allow_forced: false,
+            prepare: None,
             on_progress: None,
             machine,
         }
@@ -252,6 +255,17 @@ impl BootOrchestrator {
         self
     }
 
+    /// `prepare` gets the recovered database before anything else does: the place to register extensions, so
+    /// that tables of storage plugins can be preloaded. It runs at the beginning of the phase `Warmup`.
+    #[must_use]
+    pub fn prepare(
+        mut self,
+        prepare: impl FnOnce(&Kernel) -> KernelResult<()> + Send + 'static,
+    ) -> BootOrchestrator {
+        self.prepare = Some(Box::new(prepare));
+        self
+    }
+
     /// `callback` is told how far each phase is.
     #[must_use]
     pub fn on_progress(
@@ -270,10 +284,11 @@ impl BootOrchestrator {
     /// Opens the database.
     ///
     /// # Errors
-    /// [`BootError`]: a budget was spent, or the kernel refused. Nothing was lost, and the directory is not
-    /// locked.
+    /// [`BootError`]: a budget was spent, or the kernel or `prepare` refused. Nothing was lost, and the
+    /// directory is not locked.
     pub fn open(self) -> Result<Booted, BootError> {
         let BootOrchestrator { env, mut options, budgets, hints, on_progress, machine, .. } = self;
+        let prepare = self.prepare;
         let may_force = self.allow_forced && options.recovery == RecoveryMode::Strict;
         let driver = Driver {
             machine,
@@ -302,6 +317,9 @@ impl BootOrchestrator {
             }
             other => other?,
         };
+        if let Some(prepare) = prepare {
+            prepare(&kernel).map_err(|source| driver.fail(source, true))?;
+        }
         let (warmup_end, warmup_skipped) =
             driver.warm_up(&kernel, &hints, options.cache_bytes_max as u64);
         let state = match (options.recovery, options.read_only) {
@@ -375,17 +393,22 @@ impl Driver {
                 Ok(kernel)
             }
             Err(source) => {
-                self.charge();
-                let phase = self.phase();
                 let is_over = !may_follow || !is_corrupt(&source);
-                let error = match self.over.get() {
-                    Some((budget_us, spent_us)) => BootError::Budget { phase, budget_us, spent_us },
-                    None => BootError::Failed { phase, source },
-                };
-                self.machine.fail(error.to_string(), is_over, self.now_us());
-                Err(error)
+                Err(self.fail(source, is_over))
             }
         }
+    }
+
+    /// The present phase failed because of `source`; `is_over` says that no other attempt follows.
+    fn fail(&self, source: KernelError, is_over: bool) -> BootError {
+        self.charge();
+        let phase = self.phase();
+        let error = match self.over.get() {
+            Some((budget_us, spent_us)) => BootError::Budget { phase, budget_us, spent_us },
+            None => BootError::Failed { phase, source },
+        };
+        self.machine.fail(error.to_string(), is_over, self.now_us());
+        error
     }
 
     /// Reads what `hints` name, so that it lies in the cache.

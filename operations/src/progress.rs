@@ -44,6 +44,11 @@ impl<'a> Meter<'a> {
         &self.what
     }
 
+    /// There are `bytes` more to do than was known.
+    pub fn grow(&mut self, bytes: u64) {
+        self.total_bytes += bytes;
+    }
+
     /// `bytes` more are done.
     pub fn add(&mut self, bytes: u64) {
         self.done_bytes += bytes;

@@ -5,7 +5,9 @@ use sochdb_claims::{
     AtomicClaimManager, ClaimError, ClaimResult, ClaimToken, JobOptions, JobState, LeaseConfig,
     LeaseManager, Released, WHY_BYTES_MAX,
 };
-use sochdb_kernel::{ErrorKind, IsolationLevel, Kernel, KernelError, TransactionOptions};
+use sochdb_kernel::{
+    Environment, ErrorKind, IsolationLevel, Kernel, KernelError, Options, TransactionOptions,
+};
 use sochdb_sim::MemoryVfs;
 use std::sync::Arc;
 
@@ -182,6 +184,17 @@ fn a_job_given_back_has_lost_no_attempt() {
 }
 
 #[test]
+fn a_job_given_back_comes_before_those_enqueued_after_it() {
+    let (_, queue, clock) = queue(LeaseConfig::default());
+    for payload in [b"a", b"b", b"c"] {
+        queue.enqueue(payload, plain()).unwrap();
+        clock.advance(1);
+    }
+    queue.give_back(&claim(&queue, "w")).unwrap();
+    assert_eq!(drain(&queue), ["a", "b", "c"]);
+}
+
+#[test]
 fn work_and_acknowledgement_commit_together_or_not_at_all() {
     let (kernel, queue, _) = queue(LeaseConfig::default());
     queue.enqueue(b"job", plain()).unwrap();
@@ -304,6 +317,24 @@ fn everything_survives_a_restart_and_fencing_numbers_only_grow() {
             _ => {}
         }
     }
+}
+
+#[test]
+fn a_database_that_is_read_only_shows_its_queue_and_grants_nothing() {
+    let vfs = MemoryVfs::new();
+    let clock = crate::WallClock::at(1, 0);
+    let kernel = open(Arc::new(vfs.clone()));
+    let queue = AtomicClaimManager::open(&kernel, clock.clone(), "jobs", Default::default());
+    queue.unwrap().enqueue(b"job", plain()).unwrap();
+    drop(kernel);
+    let env = Environment { vfs: Arc::new(vfs), clock: clock.clone(), seed: 1 };
+    let kernel = Kernel::open(env, Options { read_only: true, ..Options::default() }).unwrap();
+    let queue =
+        AtomicClaimManager::open(&kernel, clock.clone(), "jobs", Default::default()).unwrap();
+    assert_eq!(queue.stats().unwrap().ready, 1);
+    assert_eq!(kind(queue.claim("w").unwrap_err()), ErrorKind::Invalid);
+    let none = AtomicClaimManager::open(&kernel, clock, "others", Default::default());
+    assert_eq!(kind(none.err().unwrap()), ErrorKind::Invalid);
 }
 
 #[test]

@@ -20,6 +20,7 @@ struct Model {
     state: JobState,
     priority: i8,
     due: u64,
+    enqueued: u64,
     fence: u64,
     attempts: u32,
     payload: Vec<u8>,
@@ -87,7 +88,8 @@ impl World {
         };
         let state = JobState::Ready;
         let due = self.now + delay_us;
-        let job = Model { state, priority, due, fence: 0, attempts: 0, payload };
+        let enqueued = self.now;
+        let job = Model { state, priority, due, enqueued, fence: 0, attempts: 0, payload };
         assert!(self.jobs.insert(id, job).is_none(), "job {id} twice");
     }
 
@@ -200,7 +202,8 @@ impl World {
                 let result = self.queue.give_back(&token);
                 if self.judge(&token, result).is_some() {
                     let job = self.jobs.get_mut(&id).unwrap();
-                    (job.state, job.due, job.attempts) = (JobState::Ready, now, job.attempts - 1);
+                    let due = now.min(job.enqueued);
+                    (job.state, job.due, job.attempts) = (JobState::Ready, due, job.attempts - 1);
                 }
             }
             3 => {

@@ -1,24 +1,24 @@
 //! Many sorted sources as one: of equal keys the newest source's row wins.
 
 use super::memtable::MemCursor;
+use super::version::Access;
 use crate::error::KernelResult;
 use crate::kernel_api::Slice;
 use crate::limits::{RUN_BATCH_BYTES, RUN_BATCH_ROWS};
 use crate::plugin::{RunCursor, RunRow};
+use crate::tree::node::Stored;
+use crate::tree::read::TreeCursor;
 use std::collections::VecDeque;
 
 /// A key and its value; `None` is a tombstone.
 pub(crate) type Row = (Vec<u8>, Option<Slice>);
-
-/// Gives the next row, if there is one.
-type Next = Box<dyn FnMut() -> KernelResult<Option<Row>> + Send>;
 
 /// One sorted source of rows.
 pub(crate) enum Source {
     Memory(MemCursor),
     /// A transaction's own writes.
     Writes(std::vec::IntoIter<Row>),
-    Tree(Next),
+    Tree(Box<(TreeCursor, Access)>),
     Plugin {
         cursor: Box<dyn RunCursor>,
         batch: VecDeque<RunRow>,
@@ -31,7 +31,11 @@ impl Source {
         Ok(match self {
             Source::Memory(cursor) => cursor.next(),
             Source::Writes(rows) => rows.next(),
-            Source::Tree(next) => next()?,
+            Source::Tree(tree) => match tree.0.next()? {
+                Some((key, Stored::Inline(value))) => Some((key, Some(value))),
+                Some((key, stored)) => Some((key, Some(tree.1.value(stored)?))),
+                None => None,
+            },
             Source::Plugin { cursor, batch, done } => {
                 if batch.is_empty() && !*done {
                     batch.extend(cursor.next_batch(RUN_BATCH_ROWS, RUN_BATCH_BYTES)?);
@@ -47,26 +51,42 @@ impl Source {
 pub(crate) struct Merged {
     sources: Vec<(Source, Option<Row>)>,
     reverse: bool,
+    /// Whether deletions are left out.
+    live: bool,
     started: bool,
 }
 
 impl Merged {
-    pub fn new(sources: Vec<Source>, reverse: bool) -> Merged {
+    /// Every key's newest row; those that are deletions only if not `live`.
+    pub fn new(sources: Vec<Source>, reverse: bool, live: bool) -> Merged {
         let sources = sources.into_iter().map(|source| (source, None)).collect();
-        Merged { sources, reverse, started: false }
+        Merged { sources, reverse, live, started: false }
     }
 
-    /// The next key's newest row, tombstones included.
+    /// The next row.
     ///
     /// # Errors
     /// Whatever a source returns.
     pub fn next(&mut self) -> KernelResult<Option<Row>> {
+        loop {
+            match self.advance()? {
+                Some((_, None)) if self.live => {}
+                row => return Ok(row),
+            }
+        }
+    }
+
+    fn advance(&mut self) -> KernelResult<Option<Row>> {
         if !self.started {
             self.started = true;
             for (source, head) in &mut self.sources {
                 *head = source.next()?;
             }
             self.sources.retain(|(_, head)| head.is_some());
+        }
+        if let [(source, head)] = &mut self.sources[..] {
+            // Nothing to compare with, and so no need to read ahead.
+            return if head.is_some() { Ok(head.take()) } else { source.next() };
         }
         let mut best: Option<usize> = None;
         for index in 0..self.sources.len() {

@@ -136,6 +136,9 @@ impl Access {
     }
 
     /// A row's value as the user wrote it.
+    ///
+    /// # Errors
+    /// `Corrupt`, or the codec's failure.
     pub fn value(&self, stored: Stored) -> KernelResult<Slice> {
         match stored {
             Stored::Inline(value) => Ok(value),
@@ -231,13 +234,8 @@ impl TableVersion {
     ) -> KernelResult<Source> {
         Ok(match &self.base {
             Base::Tree(root) => {
-                let access = access.clone();
-                let mut cursor =
-                    TreeCursor::new(access.pager.clone(), *root, range.clone(), reverse);
-                Source::Tree(Box::new(move || {
-                    let row = cursor.next()?;
-                    row.map(|(key, stored)| Ok((key, Some(access.value(stored)?)))).transpose()
-                }))
+                let cursor = TreeCursor::new(access.pager.clone(), *root, range.clone(), reverse);
+                Source::Tree(Box::new((cursor, access.clone())))
             }
             Base::Segments(base) if base.segments.is_empty() => {
                 Source::Writes(Vec::new().into_iter())
@@ -254,7 +252,7 @@ impl TableVersion {
         let all = KeyRange::all();
         let newest = Timestamp(u64::MAX);
         let cursor = |m: &Arc<Memtable>| MemCursor::new(m.clone(), newest, &all, false);
-        Merged::new(self.frozen.iter().map(|m| Source::Memory(cursor(m))).collect(), false)
+        Merged::new(self.frozen.iter().map(|m| Source::Memory(cursor(m))).collect(), false, false)
     }
 
     /// Every memtable that may hold a row newer than `at`, from new to old.

@@ -109,11 +109,17 @@ impl Meta {
     }
 
     /// Writes the record to its page. Not synced.
+    ///
+    /// # Errors
+    /// The operating system's own.
     pub fn write(&self, file: &dyn VfsFile) -> std::io::Result<()> {
         file.write_at(self.sequence % META_PAGES * PAGE_BYTES as u64, &self.encode())
     }
 
     /// Makes the record's page hold none. Not synced.
+    ///
+    /// # Errors
+    /// The operating system's own.
     pub fn wipe(&self, file: &dyn VfsFile) -> std::io::Result<()> {
         file.write_at(self.sequence % META_PAGES * PAGE_BYTES as u64, &[0; PAGE_BYTES])
     }

@@ -133,6 +133,9 @@ impl BlockCache {
     }
 
     /// What `key` names, from the cache or else from `load`.
+    ///
+    /// # Errors
+    /// What `load` returns.
     pub fn get_or(
         &self,
         key: CacheKey,

@@ -44,6 +44,7 @@ pub enum Stored {
     Run(RunRef),
 }
 
+#[inline]
 fn u16_at(bytes: &[u8], at: usize) -> usize {
     usize::from(u16::from_le_bytes([bytes[at], bytes[at + 1]]))
 }
@@ -69,12 +70,14 @@ fn cell_bytes(page: &[u8]) -> usize {
     if page[5] == 0 { LEAF_CELL_BYTES } else { INNER_CELL_BYTES }
 }
 
+#[inline]
 fn suffix(page: &[u8], index: usize) -> &[u8] {
     let at = cell(page, index);
     &page[at + cell_bytes(page)..][..u16_at(page, at)]
 }
 
 /// The key of entry `index`.
+#[inline]
 pub fn key(page: &[u8], index: usize) -> Vec<u8> {
     let (prefix, suffix) = (prefix(page), suffix(page, index));
     let mut key = Vec::with_capacity(prefix.len() + suffix.len());
@@ -83,7 +86,10 @@ pub fn key(page: &[u8], index: usize) -> Vec<u8> {
     key
 }
 
-/// Where `key` is: `Ok` its index, or `Err` the index of the first entry behind it.
+/// Where `key` is: `Ok` its index.
+///
+/// # Errors
+/// The index of the first entry behind it, when it is not there.
 pub fn find(page: &[u8], key: &[u8]) -> Result<usize, usize> {
     let prefix = prefix(page);
     let shared = prefix.len().min(key.len());
@@ -93,10 +99,12 @@ pub fn find(page: &[u8], key: &[u8]) -> Result<usize, usize> {
         Ordering::Equal if key.len() < prefix.len() => return Err(0),
         Ordering::Equal => &key[shared..],
     };
+    let (slots, head) = (PAGE_HEADER_BYTES + prefix.len(), cell_bytes(page));
     let (mut low, mut high) = (0, count(page));
     while low < high {
         let middle = (low + high) / 2;
-        match suffix(page, middle).cmp(rest) {
+        let at = u16_at(page, slots + 2 * middle);
+        match page[at + head..][..u16_at(page, at)].cmp(rest) {
             Ordering::Less => low = middle + 1,
             Ordering::Greater => high = middle,
             Ordering::Equal => return Ok(middle),
@@ -132,7 +140,10 @@ pub fn stored(page: &Arc<[u8]>, index: usize) -> KernelResult<Stored> {
     Ok(Stored::Run(RunRef::take(&mut reader)?))
 }
 
-/// Whether every offset of the page stays inside it; else what is wrong.
+/// Whether every offset of the page stays inside it.
+///
+/// # Errors
+/// What is wrong.
 pub fn check(page: &[u8]) -> Result<(), &'static str> {
     let kind = if page[5] == 0 { KIND_LEAF } else { KIND_INNER };
     if page[4] != kind {

@@ -17,6 +17,7 @@ use std::sync::Arc;
 
 /// The log is written once more in pieces of this size.
 const REWRITE_BYTES: usize = 256 << 10;
+const ZEROES: [u8; 4096] = [0; 4096];
 
 /// Takes one record: the LSN of its frame, its transaction, and the record.
 pub type Visit<'a> = &'a mut dyn FnMut(u64, TransactionId, WalRecord<'_>) -> KernelResult<()>;
@@ -28,6 +29,8 @@ pub struct Tail {
     pub segments: Vec<(u64, Arc<dyn VfsFile>)>,
     /// The LSN behind the last good frame.
     pub end: u64,
+    /// Everything below had been on disk already.
+    pub synced: u64,
     /// Bytes behind `end`, in its segment, that hold remains of frames never wholly written. They
     /// must be wiped before the log goes on, lest a whole frame among them replays one day.
     pub torn_bytes: u64,
@@ -62,12 +65,13 @@ pub fn read(
             found,
         ));
     }
-    let mut tail = Tail { released, end: from, ..Tail::default() };
+    let mut tail = Tail { released, end: from, synced: from, ..Tail::default() };
     for (index, &start) in starts.iter().enumerate() {
         let segment = LoadedSegment::load(vfs, database, start, mode)?;
         let next = starts.get(index + 1).copied();
         tail.segments.push((start, segment.file.clone()));
-        let (at, why) = match segment.visit(tail.end, next, visit)? {
+        tail.synced = tail.synced.max(segment.synced);
+        let (at, why) = match segment.visit(tail.end, next, &mut tail.synced, visit)? {
             Ok(reached) => {
                 tail.end = reached;
                 continue;
@@ -87,23 +91,23 @@ pub fn read(
         }
         break;
     }
-    if mode == OpenMode::Write {
-        rewrite(&tail).map_err(|e| KernelError::io("write the log once more", e))?;
-    }
     Ok(tail)
 }
 
-/// Writes the log once more as it was read. After a failed sync the operating system may show bytes that it
-/// will never write; written again they are sure to reach the disk with the next sync.
-fn rewrite(tail: &Tail) -> std::io::Result<()> {
+/// Makes the log durable as it was read, from its newest synced mark on. After a failed sync the operating
+/// system may show bytes that it will never write; written again they are sure to reach the disk.
+pub fn settle(tail: &Tail) -> std::io::Result<()> {
     let ends = tail.segments.iter().skip(1).map(|(start, _)| *start).chain([tail.end]);
     let mut bytes = vec![0; REWRITE_BYTES];
     for ((start, file), end) in tail.segments.iter().zip(ends) {
-        for at in (*start..end).step_by(REWRITE_BYTES) {
+        for at in (tail.synced.max(*start)..end).step_by(REWRITE_BYTES) {
             let count = usize::try_from(end - at).unwrap_or(REWRITE_BYTES).min(REWRITE_BYTES);
             let offset = SEGMENT_HEADER_BYTES as u64 + at - start;
             file.read_exact_at(offset, &mut bytes[..count])?;
             file.write_at(offset, &bytes[..count])?;
+        }
+        if tail.synced <= end {
+            file.sync()?;
         }
     }
     Ok(())
@@ -125,8 +129,9 @@ struct LoadedSegment {
     start: u64,
     synced: u64,
     file: Arc<dyn VfsFile>,
-    /// What lies behind the header.
     bytes: Vec<u8>,
+    /// The LSN behind which there are only zeroes: no frame begins there.
+    zeroes: u64,
 }
 
 impl LoadedSegment {
@@ -144,8 +149,9 @@ impl LoadedSegment {
         bytes.truncate(got);
         let header = &bytes[..SEGMENT_HEADER_BYTES.min(bytes.len())];
         let synced = record::decode_segment_header(&name, header, database, start)?;
-        bytes.drain(..SEGMENT_HEADER_BYTES);
-        Ok(LoadedSegment { start, synced, file, bytes })
+        let used = bytes.chunks(ZEROES.len()).rposition(|chunk| *chunk != ZEROES[..chunk.len()]);
+        let zeroes = start + used.map_or(0, |chunk| (chunk + 1) * ZEROES.len()) as u64;
+        Ok(LoadedSegment { start, synced, file, bytes, zeroes })
     }
 
     /// `Corrupt` if `later`, this segment or one behind it, says that the bytes at `at` had been on disk.
@@ -161,7 +167,7 @@ impl LoadedSegment {
 
     fn at(&self, lsn: u64) -> &[u8] {
         let offset = usize::try_from(lsn - self.start).unwrap_or(usize::MAX);
-        self.bytes.get(offset..).unwrap_or_default()
+        self.bytes.get(offset.saturating_add(SEGMENT_HEADER_BYTES)..).unwrap_or_default()
     }
 
     /// Visits the frames from `from` to `end`, or to the first that fails: its LSN and why.
@@ -169,6 +175,7 @@ impl LoadedSegment {
         &self,
         from: u64,
         end: Option<u64>,
+        synced: &mut u64,
         visit: Visit<'_>,
     ) -> KernelResult<Result<u64, (u64, &'static str)>> {
         let name = segment_name(self.start);
@@ -185,22 +192,21 @@ impl LoadedSegment {
                 visit(lsn, frame.txn, WalRecord::decode(&mut reader)?)?;
             }
             lsn += frame.bytes as u64;
+            *synced = frame.synced.max(*synced);
         }
         Ok(Ok(lsn))
     }
 
     /// Every good frame at or behind `lsn`, wherever it begins.
     fn frames_behind(&self, lsn: u64) -> impl Iterator<Item = record::Frame<'_>> {
-        let last = self.start + self.bytes.len() as u64;
-        let positions = (lsn..last).step_by(record::FRAME_ALIGN);
+        let positions = (lsn..self.zeroes).step_by(record::FRAME_ALIGN);
         positions.filter_map(|at| record::decode_frame(self.at(at), at).ok())
     }
 
     /// How many bytes from `lsn` on must be wiped so that no frame header of this place is left.
     fn torn_bytes(&self, lsn: u64) -> u64 {
-        let last = self.start + self.bytes.len() as u64;
         let is_header = |&at: &u64| self.at(at).get(8..16) == Some(&at.to_le_bytes()[..]);
-        let headers = (lsn..last).step_by(record::FRAME_ALIGN).filter(is_header);
+        let headers = (lsn..self.zeroes).step_by(record::FRAME_ALIGN).filter(is_header);
         headers.last().map_or(0, |at| at - lsn + record::FRAME_HEADER_BYTES as u64)
     }
 }

@@ -168,7 +168,10 @@ pub struct Frame<'a> {
     pub bytes: usize,
 }
 
-/// The frame at the start of `bytes`, which were read at `lsn`; else what is wrong with it.
+/// The frame at the start of `bytes`, which were read at `lsn`.
+///
+/// # Errors
+/// What is wrong with it.
 pub fn decode_frame(bytes: &[u8], lsn: u64) -> Result<Frame<'_>, &'static str> {
     let u32_at = |at: usize| u32::from_le_bytes(bytes[at..at + 4].try_into().expect("4 bytes"));
     let u64_at = |at: usize| u64::from_le_bytes(bytes[at..at + 8].try_into().expect("8 bytes"));

@@ -2,8 +2,16 @@
 
 use crate::sim_vfs::{EIO, Fault, Lasts};
 use crate::{disk, fill, open, options, quick};
-use sochdb_kernel::{Kernel, Options};
+use sochdb_kernel::plugin::{
+    Extension, ExtensionCapability, ExtensionInfo, RunCursor, SegmentRead, SegmentSink,
+    StorageExtension, StorageReader, TableContext,
+};
+use sochdb_kernel::{
+    Kernel, KernelError, KernelResult, Options, PluginFault, SegmentId, TableOptions,
+};
 use sochdb_operations::{HealthStatus, KernelCatalog, KernelHealth, KernelRecovery, RestartCost};
+use std::ops::Range;
+use std::sync::Arc;
 
 #[test]
 fn a_failed_sync_of_the_log_is_failed_health_until_the_database_is_opened_again() {
@@ -79,4 +87,65 @@ fn a_database_is_a_catalog() {
     assert!(KernelCatalog::table(&kernel, "a").is_err());
     kernel.drop_table("b").unwrap();
     assert!(KernelCatalog::tables(&kernel).unwrap().is_empty());
+}
+
+/// A storage engine that takes nothing.
+struct Broken;
+
+impl Extension for Broken {
+    fn info(&self) -> ExtensionInfo {
+        let text = |text: &str| text.to_owned();
+        ExtensionInfo {
+            name: text("broken"),
+            version: text("1"),
+            description: text("for tests"),
+            author: text("nobody"),
+            capabilities: vec![ExtensionCapability::Storage],
+        }
+    }
+}
+
+impl StorageExtension for Broken {
+    fn flush(
+        &self,
+        _: &TableContext,
+        _: Box<dyn RunCursor>,
+        _: Arc<dyn SegmentSink>,
+    ) -> KernelResult<Vec<SegmentId>> {
+        Err(KernelError::plugin("broken", PluginFault::Refused, "not today"))
+    }
+
+    fn plan_compaction(
+        &self,
+        _: &TableContext,
+        _: &[Arc<dyn SegmentRead>],
+    ) -> KernelResult<Option<Range<usize>>> {
+        Ok(None)
+    }
+
+    fn open(
+        &self,
+        _: &TableContext,
+        _: &[Arc<dyn SegmentRead>],
+    ) -> KernelResult<Arc<dyn StorageReader>> {
+        Err(KernelError::plugin("broken", PluginFault::Refused, "there are no segments"))
+    }
+}
+
+#[test]
+fn a_table_whose_storage_fails_degrades_health_by_its_name() {
+    let kernel = open(&disk());
+    kernel.plugins().register_storage(Arc::new(Broken));
+    let storage = Some("broken".to_owned());
+    kernel.create_table("poor", TableOptions { storage, ..TableOptions::default() }).unwrap();
+    fill(&kernel, "poor", 3, 10);
+    fill(&kernel, "fine", 3, 10);
+    assert_eq!(kernel.health(), HealthStatus::Healthy);
+    assert_eq!(kernel.checkpoint().unwrap().failed.len(), 1);
+    let health = kernel.health().to_string();
+    assert!(health.starts_with("degraded: the storage of table 'poor' fails: "), "{health}");
+    assert!(health.contains("not today"), "{health}");
+    kernel.run(|tx| tx.drop_table("poor")).unwrap();
+    kernel.checkpoint().unwrap();
+    assert_eq!(kernel.health(), HealthStatus::Healthy);
 }

@@ -8,6 +8,9 @@
 //!
 //! The disk that fails is the kernel's own test disk.
 
+#[path = "../files/engine.rs"]
+#[allow(dead_code, reason = "other tests use the rest of it")]
+mod engine;
 #[path = "../../../kernel/tests/sim/sim_disk.rs"]
 #[allow(dead_code, reason = "other tests use the rest of it")]
 mod sim_disk;

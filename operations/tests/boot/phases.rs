@@ -1,8 +1,9 @@
 //! Progress, budgets, metrics and states of real openings.
 
+use crate::engine::Engine;
 use crate::sim_vfs::SimVfs;
 use crate::{count, disk, fill, open, options, quick, slow};
-use sochdb_kernel::{Environment, ErrorKind, KernelError, Options};
+use sochdb_kernel::{Environment, ErrorKind, Kernel, KernelError, Options, TableOptions};
 use sochdb_operations::{
     BootBudgets, BootError, BootOrchestrator, BootPhase, BootState, BootWatch, HealthStatus,
     KernelHealth, PhaseProgress, PreloadHints, WarmupEnd,
@@ -279,4 +280,32 @@ fn another_thread_can_watch_a_boot() {
     orchestrator.open().unwrap();
     let seen = watcher.join().unwrap();
     assert_eq!(seen.history.iter().map(|step| step.state).collect::<Vec<_>>(), WAY);
+}
+
+#[test]
+fn extensions_are_there_before_their_tables_are_preloaded() {
+    let vfs = disk();
+    let kernel = open(&vfs);
+    kernel.plugins().register_storage(Arc::new(Engine));
+    let storage = Some("engine".to_owned());
+    kernel.create_table("t", TableOptions { storage, ..TableOptions::default() }).unwrap();
+    fill(&kernel, "t", 100, 100);
+    kernel.close().unwrap();
+    drop(kernel);
+    let boot = || BootOrchestrator::new(quick(&vfs), options()).preload(PreloadHints::all(1 << 30));
+    let booted = boot().open().unwrap();
+    assert_eq!((booted.metrics.warmup_rows, &*booted.warmup_skipped[0].0), (0, "t"));
+    assert_eq!(booted.warmup_skipped[0].1.kind(), ErrorKind::Plugin);
+    drop(booted);
+    let register = |kernel: &Kernel| {
+        kernel.plugins().register_storage(Arc::new(Engine));
+        Ok(())
+    };
+    let booted = boot().prepare(register).open().unwrap();
+    assert_eq!(booted.metrics.warmup_rows, 100);
+    drop(booted);
+    let error = boot().prepare(|_| Err(KernelError::invalid("no plugins"))).open().unwrap_err();
+    let BootError::Failed { phase: BootPhase::Warmup, source } = error else { panic!("{error}") };
+    assert_eq!(source.kind(), ErrorKind::Invalid);
+    drop(open(&vfs));
 }

@@ -320,3 +320,35 @@ fn the_log_of_another_database_is_refused() {
     assert_eq!(error.kind(), ErrorKind::Corrupt, "{error}");
     assert!(error.to_string().contains("database"), "{error}");
 }
+
+#[test]
+fn a_table_that_was_bulk_loaded_after_the_backup_is_not_restored_empty() {
+    let (vfs, kernel, _, mut rng) = filled(12, true);
+    let copy = MemoryVfs::new();
+    quiet(&kernel, &copy).unwrap();
+    let rows = (0..500u32).map(|n| Ok((n.to_be_bytes().to_vec(), vec![7; 50])));
+    kernel.bulk_load("loaded", TableOptions::default(), rows).unwrap();
+    let loaded = kernel.begin_read().unwrap().snapshot();
+    let later = MemoryVfs::new();
+    quiet(&kernel, &later).unwrap();
+    kernel.run(|tx| tx.rename_table("loaded", "renamed")).unwrap();
+    kernel.run(|tx| tx.put("renamed", b"more", b"row")).unwrap();
+    let renamed = kernel.begin_read().unwrap().snapshot();
+    kernel.run(|tx| tx.drop_table("renamed")).unwrap();
+    let to = |copy: &MemoryVfs, until: Timestamp| {
+        let target = MemoryVfs::new();
+        let report = restore(&env(copy), Some(&vfs), &env(&target), Some(until), &mut |_| {});
+        report.map(|_| world::read(&open(&target, Options::default()).unwrap()))
+    };
+    let before = to(&copy, Timestamp(loaded.0 - 1)).unwrap();
+    assert!(!before.contains_key("loaded"));
+    for until in [loaded, renamed] {
+        let error = to(&copy, until).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::NotFound, "{error}");
+        assert!(error.to_string().contains("bulk-loaded"), "{error}");
+    }
+    assert_eq!(to(&later, loaded).unwrap()["loaded"].len(), 500);
+    assert_eq!(to(&later, renamed).unwrap()["renamed"].len(), 501);
+    assert!(to(&copy, Timestamp(renamed.0 + 1)).is_ok(), "it is gone again");
+    fill(&kernel, &mut world::read(&kernel), &mut rng, 3);
+}

@@ -71,10 +71,10 @@ fn every_damaged_page_in_use_is_noticed_and_no_other_is_blamed() {
     fill(&kernel, &mut create_model(), &mut Rng::with_seed(6), 5);
     let pages = kernel.stats().pages_total;
     let healthy = check(&kernel).unwrap();
-    let mut rng = Rng::with_seed(7);
     let mut noticed = 0;
     for page in 2..pages {
-        let at = page * 4096 + rng.u64(..40);
+        // Of a page in use, the first byte is.
+        let at = page * 4096;
         let before = bytes(&vfs, "data.soch")[at as usize];
         overwrite(&vfs, "data.soch", at, &[before ^ 4]);
         let report = check(&kernel).unwrap();

@@ -94,6 +94,9 @@ impl Rows {
         let end = segment.raw_bytes();
         let at = end.checked_sub(8).ok_or(KernelError::invalid("a segment without a count"))?;
         let count = u64_at(&*segment, at)?;
+        if at / 8 < count {
+            return Err(KernelError::invalid("a segment with too large a count"));
+        }
         Ok(Rows { segment, count })
     }
 

@@ -4,4 +4,5 @@ mod backup;
 mod check;
 mod engine;
 mod forgetful;
+mod repair;
 mod world;

@@ -4,7 +4,7 @@ use crate::engine::{Engine, Shrink};
 use fastrand::Rng;
 use sochdb_kernel::plugin::PluginManager;
 use sochdb_kernel::vfs::{OpenMode, Vfs};
-use sochdb_kernel::{Environment, Kernel, KernelResult, Options, TableOptions};
+use sochdb_kernel::{Environment, Kernel, KernelResult, Options, TableOptions, Timestamp};
 use sochdb_sim::MemoryVfs;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -43,18 +43,24 @@ pub fn create(kernel: &Kernel) -> Model {
     TABLES.map(|name| (name.to_owned(), Rows::new())).into()
 }
 
-/// Runs `count` transactions of a few puts and deletes, large values among them.
-pub fn fill(kernel: &Kernel, model: &mut Model, rng: &mut Rng, count: usize) {
+/// Runs `count` transactions of a few puts and deletes, large values among them. Returns what each wrote.
+pub fn fill(
+    kernel: &Kernel,
+    model: &mut Model,
+    rng: &mut Rng,
+    count: usize,
+) -> Vec<(Timestamp, Vec<Write>)> {
+    let mut history = Vec::new();
     for _ in 0..count {
         let writes: Vec<_> = (0..rng.usize(1..8)).map(|_| write(rng)).collect();
-        kernel
-            .run(|tx| {
-                writes.iter().try_for_each(|(table, key, value)| match value {
-                    Some(value) => tx.put(table, key, value),
-                    None => tx.delete(table, key),
-                })
-            })
-            .unwrap();
+        let mut tx = kernel.begin().unwrap();
+        for (table, key, value) in &writes {
+            match value {
+                Some(value) => tx.put(table, key, value).unwrap(),
+                None => tx.delete(table, key).unwrap(),
+            }
+        }
+        history.push((tx.commit().unwrap(), writes.clone()));
         for (table, key, value) in writes {
             let rows = model.get_mut(table).expect("the table was made");
             match value {
@@ -63,9 +69,11 @@ pub fn fill(kernel: &Kernel, model: &mut Model, rng: &mut Rng, count: usize) {
             }
         }
     }
+    history
 }
 
-type Write = (&'static str, Vec<u8>, Option<Vec<u8>>);
+/// One write: table, key, and the value or `None` for a deletion.
+pub type Write = (&'static str, Vec<u8>, Option<Vec<u8>>);
 
 fn write(rng: &mut Rng) -> Write {
     let table = TABLES[rng.usize(..3) + usize::from(rng.u8(..20) == 0)];
