@@ -17,7 +17,10 @@ use sochdb_kernel::plugin::{ExtensionCapability, Metric, PluginManager};
 use sochdb_kernel::{
     Durability, Environment, Kernel, KernelError, KernelResult, Options, Timestamp,
 };
-use sochdb_operations::{Changes, CheckReport};
+use sochdb_operations::{
+    BackupReport, Changes, CheckReport, OnProgress, RepairOptions, RepairReport,
+};
+use std::cell::RefCell;
 use std::ops::Deref;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -109,6 +112,18 @@ impl Database {
     /// As [`sochdb_operations::check`].
     pub fn check(&self) -> KernelResult<CheckReport> {
         sochdb_operations::check(&self.kernel)
+    }
+
+    /// Copies the database to the empty directory `target`, while commits and checkpoints go on.
+    ///
+    /// # Errors
+    /// As [`sochdb_operations::backup`].
+    pub fn backup(
+        &self,
+        target: impl AsRef<Path>,
+        progress: OnProgress<'_>,
+    ) -> KernelResult<BackupReport> {
+        sochdb_operations::backup(&self.kernel, &*Environment::disk(target).vfs, progress)
     }
 
     /// The changes committed after `since`, in commit order, from the log.
@@ -232,6 +247,29 @@ impl DatabaseBuilder {
             database.background = Some(started);
         }
         Ok(database)
+    }
+
+    /// Saves what can be saved of the database in `broken` into a new one in the empty directory `target`,
+    /// with this builder's options and plugins.
+    ///
+    /// # Errors
+    /// As [`sochdb_operations::repair`]. What is broken is no error but part of the report.
+    pub fn repair(
+        self,
+        broken: impl AsRef<Path>,
+        target: impl AsRef<Path>,
+        progress: OnProgress<'_>,
+    ) -> KernelResult<RepairReport> {
+        // What runs the plugins must live until everything is read and written.
+        let running = RefCell::new(Vec::new());
+        let register = |to: &PluginManager| {
+            let registered = PluginManager::default();
+            running.borrow_mut().push(self.plugins(&registered)?);
+            hand_over(&registered, to)
+        };
+        let options = RepairOptions { register: &register, options: self.options.clone() };
+        let broken = Environment::disk(broken).vfs;
+        sochdb_operations::repair(&*broken, &Environment::disk(target), &options, progress)
     }
 
     fn plugins(&self, registered: &PluginManager) -> KernelResult<Plugins> {

@@ -30,7 +30,8 @@
 //! | transactions                            | [`Kernel::begin`], [`Kernel::run`], [`Transaction`] |
 //! | typed rows and keys                     | [`Schema`], [`Value`]                              |
 //! | what happened since                     | [`Database::changes`]                              |
-//! | check, back up, repair, boot            | [`operations`]                                     |
+//! | check, back up, repair, boot, health    | [`operations`]                                     |
+//! | queues of jobs, leases                  | [`claims`]                                         |
 //! | what can go wrong                       | [`KernelError`], sorted by [`ErrorKind`]           |
 //! | extensions in Rust, for those who trust | [`plugin`], [`Kernel::plugins`]                    |
 //! | the host of WebAssembly plugins         | [`PluginHost`]                                     |
@@ -44,12 +45,12 @@ mod on_demand;
 mod telemetry;
 
 pub use database::{Database, DatabaseBuilder};
+/// Durable claims on things to do: queues of jobs and named leases, with fencing numbers.
+pub use sochdb_claims as claims;
 pub use sochdb_encoding::{EncodingError, EncodingResult};
 /// The host of WebAssembly plugins in full: manifests, capabilities, limits.
 pub use sochdb_host_abi as host;
 pub use sochdb_host_abi::{PluginHost, PluginInfo};
-pub use sochdb_operations as operations;
-pub use sochdb_operations::{Change, Changes, CheckReport};
 pub use sochdb_kernel::{
     CheckpointReport, Clock, Column, ColumnType, Durability, Environment, ErrorKind,
     IsolationLevel, KERNEL_VERSION, Kernel, KernelError, KernelResult, KernelStats, KeyRange,
@@ -57,3 +58,6 @@ pub use sochdb_kernel::{
     TableInfo, TableOptions, Timestamp, Transaction, TransactionOptions, Value, limits, plugin,
     vfs,
 };
+/// What an operator does: boot, health, check, backup, restore, repair, change feed.
+pub use sochdb_operations as operations;
+pub use sochdb_operations::{BackupReport, Change, Changes, CheckReport, RepairReport};

@@ -106,6 +106,29 @@ pub enum Command {
     Export(Export),
     /// Walk every page, segment and log record and say what is wrong; exits with 5 if anything is.
     Check,
+    /// Copy the database to an empty directory while others may be writing.
+    ///
+    /// The copy is a database with every commit up to now. Everything read is compared with its checksum.
+    Backup {
+        /// Where the copy goes; must be empty or missing.
+        target: PathBuf,
+    },
+    /// Make the database, which must not exist yet, from a backup.
+    ///
+    /// With --log it goes on from the backup with what the original has logged since; the original must
+    /// have kept its log (`wal_archive`) for that.
+    #[command(after_help = "Examples:\n  \
+        sochdb --db rescued restore backups/monday\n  \
+        sochdb --db rescued restore backups/monday --log broken-db --until 120000")]
+    Restore(Restore),
+    /// Save what can be saved of a broken database into a new one; exits with 5 if anything is lost.
+    ///
+    /// The broken database is only read. Every row whose checksum holds is saved, and what is lost is
+    /// listed by table and range of keys.
+    Repair {
+        /// Where the new database goes; must be empty or missing.
+        target: PathBuf,
+    },
     /// Print sizes and counters.
     Stats(Stats),
     /// Look at plugins.
@@ -290,6 +313,18 @@ pub struct Export {
     /// The format; without it the file's name says, and JSONL on standard output.
     #[arg(long, value_enum)]
     pub format: Option<Format>,
+}
+
+#[derive(Debug, Args)]
+pub struct Restore {
+    /// The backup.
+    pub backup: PathBuf,
+    /// The directory of the database that the backup was made of, or what is left of it.
+    #[arg(long, value_name = "DIR")]
+    pub log: Option<PathBuf>,
+    /// The last commit to restore; without it all that the log has.
+    #[arg(long, value_name = "COMMIT", requires = "log")]
+    pub until: Option<u64>,
 }
 
 #[derive(Debug, Args)]

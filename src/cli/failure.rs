@@ -121,7 +121,10 @@ impl From<KernelError> for Failure {
             }
             ErrorKind::Corrupt => (
                 Exit::Corrupt,
-                Some("`sochdb check` lists everything that is damaged; restore a backup"),
+                Some(
+                    "`sochdb check` lists what is damaged; restore a backup, or save the rest with \
+                     `sochdb repair`",
+                ),
             ),
             // The kernel has one kind for what another attempt or another program may mend; a script
             // wants to know which. A test holds these words and the kernel's together.

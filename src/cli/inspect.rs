@@ -48,7 +48,7 @@ pub fn check(session: &mut Session) -> Outcome {
         Exit::Corrupt,
         format!("{many} found in {}", session.common.directory.display()),
     )
-    .help("restore a backup; until then `sochdb export` still writes every row that can be read"))
+    .help("restore a backup, or save what can be saved with `sochdb repair`"))
 }
 
 /// Prints counters and gauges.

@@ -6,10 +6,12 @@
 //!   tables   table create, list, drop   rows     put, get, delete, scan
 //!   import   files in                   export   files out
 //!   inspect  check, stats               plugins  plugin list, inspect
+//!   copies   backup, restore, repair
 //!   demo     the whole path, alive      dataset  the demo's rows    crash  writer to be killed
 //! ```
 
 mod args;
+mod copies;
 mod crash;
 mod dataset;
 mod demo;
@@ -59,6 +61,9 @@ fn run(session: &mut Session, command: Command) -> Outcome {
         Command::Import(args) => import::import(session, &args),
         Command::Export(args) => export::export(session, &args),
         Command::Check => inspect::check(session),
+        Command::Backup { target } => copies::backup(session, &target),
+        Command::Restore(args) => copies::restore(session, &args),
+        Command::Repair { target } => copies::repair(session, &target),
         Command::Stats(args) => inspect::stats(session, &args),
         Command::Plugin(command) => plugins::plugin(session, command),
         Command::Completions { shell } => {

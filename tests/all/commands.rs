@@ -261,3 +261,65 @@ fn help_teaches() {
     assert_eq!(work.run(&["no-such-command"]).code, 2);
     assert_eq!(work.run(&[]).code, 2);
 }
+
+#[test]
+fn a_backup_is_a_database_of_its_own_and_can_be_restored() {
+    let work = Workplace::new();
+    work.ok(&["table", "create", "notes", "--codec", "lz4"]);
+    work.ok(&["table", "create", "cold", "--storage", "lscs"]);
+    for n in 0..30 {
+        work.ok(&["put", if n % 2 == 0 { "notes" } else { "cold" }, &format!("k{n}"), "before"]);
+    }
+    let said = work.ok(&["backup", "copy"]);
+    assert!(said.starts_with("copy holds every commit up to 32: "), "{said}");
+    work.ok(&["put", "notes", "k0", "after"]);
+    assert_eq!(work.ok(&["--db", "copy", "get", "notes", "k0"]), "before\n");
+    assert_eq!(work.ok(&["--db", "copy", "get", "cold", "k29"]), "before\n");
+    assert!(work.ok(&["--db", "copy", "check"]).ends_with("no problems\n"));
+    work.refused(&["backup", "copy"], 2, &["copy"]);
+
+    let restored = work.ok(&["--db", "again", "restore", "copy", "--json"]);
+    let restored: Value = serde_json::from_str(&restored).unwrap();
+    assert_eq!(restored["commit"], 32);
+    assert_eq!(work.ok(&["--db", "again", "get", "notes", "k0"]), "before\n");
+    // The original's log goes on from where the backup ends.
+    work.ok(&["--db", "later", "restore", "copy", "--log", "db"]);
+    assert_eq!(work.ok(&["--db", "later", "get", "notes", "k0"]), "after\n");
+    work.refused(&["--db", "later", "restore", "copy"], 2, &["later"]);
+    work.refused(&["--db", "none", "restore", "nowhere"], 3, &["nowhere"]);
+}
+
+#[test]
+fn a_broken_database_is_repaired_into_a_new_one() {
+    let work = Workplace::new();
+    let rows: String =
+        (0..2000).map(|n| format!("{{\"id\": {n}, \"text\": \"row {n}\"}}\n")).collect();
+    let file = work.file("rows.jsonl", rows);
+    let file = file.to_str().unwrap();
+    work.ok(&["import", file, "--table", "tree", "--key", "id"]);
+    work.ok(&["import", file, "--table", "columns", "--key", "id", "--storage", "lscs"]);
+    let whole = work.ok(&["repair", "copy"]);
+    assert!(
+        whole.contains("table 'tree': 2000 rows") && whole.contains("nothing is lost"),
+        "{whole}"
+    );
+    for table in ["tree", "columns"] {
+        let exported = |db: &str| work.ok(&["--db", db, "export", table]);
+        assert_eq!(exported("copy"), exported("db"));
+    }
+    // A page in the middle of the data file rots, and both meta pages.
+    let data = work.db().join("data.soch");
+    let mut bytes = std::fs::read(&data).unwrap();
+    let middle = bytes.len() / 2 / 4096 * 4096;
+    bytes[..8192].fill(0);
+    bytes[middle..middle + 4096].fill(0xaa);
+    std::fs::write(&data, &bytes).unwrap();
+    work.refused(&["scan", "tree"], 5, &["data.soch", "sochdb repair"]);
+    let ended = work.run(&["repair", "rescued", "--json"]);
+    let report: Value = serde_json::from_str(&ended.out).unwrap();
+    assert_eq!((ended.code, &report["ok"]), (5, &Value::Bool(false)), "{report}");
+    assert!(ended.err.contains("saved to rescued, but not all of it"), "{}", ended.err);
+    assert!(work.ok(&["--db", "rescued", "check"]).ends_with("no problems\n"));
+    let saved = work.ok(&["--db", "rescued", "export", "tree"]).lines().count();
+    assert!(1000 < saved, "{saved} rows of 2000 saved: {report}");
+}
