@@ -20,8 +20,9 @@ impl Kernel {
     /// Makes the table `name` with `rows`, pairs of key and value in strictly growing order of keys.
     /// Returns how many there were. Any amount of rows will do: they are neither logged nor kept in memory.
     ///
-    /// Reads and commits go on meanwhile, checkpoints wait. Folds in what other tables have in memory, as
-    /// [`checkpoint`](Self::checkpoint) does.
+    /// Reads and commits of other threads go on meanwhile, checkpoints wait, and with them commits that find
+    /// memory full. So what yields `rows` may read this database but must not commit to it: it could wait
+    /// for itself. Folds in what other tables have in memory, as [`checkpoint`](Self::checkpoint) does.
     ///
     /// # Errors
     /// `Invalid` when the keys do not grow or the name is taken, `Limit` for a key or value that is too

@@ -95,15 +95,13 @@ impl Meta {
         }
         let page_bytes = reader.u32()?;
         if version != VERSION || page_bytes as usize != PAGE_BYTES {
-            return Err(reader
-                .corrupt("version 1 and pages of 4096 bytes", format!("{page_bytes}"))
-                .into());
+            return wrong("version 1 and pages of 4096 bytes");
         }
         let meta = Meta::take(&mut reader)?;
         meta.catalog.check(at)?;
         let fits = META_PAGES <= meta.pages && meta.lsn.is_multiple_of(8);
         if !fits || reader.bytes(PAGE_BYTES - 4 - 122)?.iter().any(|&b| b != 0) {
-            return Err(reader.corrupt("a meta page that makes sense", format!("{meta:?}")).into());
+            return wrong("a meta page that makes sense");
         }
         Ok(meta)
     }

@@ -118,8 +118,15 @@ impl State {
         self.segments.back().is_some_and(|s| used(s) + bytes as u64 <= s.bytes)
     }
 
-    fn fail<T>(&self) -> KernelResult<T> {
-        let why = self.failed.as_deref().unwrap_or("unknown");
+    /// Adds a frame, for which there is room.
+    fn push(&mut self, payload: &[u8]) {
+        record::encode_frame(&mut self.pending, self.end, self.synced, payload);
+        self.end += record::frame_bytes(payload.len()) as u64;
+    }
+
+    /// Refuses when the log is poisoned.
+    fn usable(&self) -> KernelResult<()> {
+        let Some(why) = &self.failed else { return Ok(()) };
         Err(KernelError::Closed(format!("the log failed earlier ({why}), writes are refused")))
     }
 }
@@ -143,7 +150,10 @@ fn remove_if_there(vfs: &dyn Vfs, name: &str) -> std::io::Result<()> {
 /// Moves the segment that begins at `start` to the archive.
 pub fn archive(vfs: &dyn Vfs, start: u64) -> std::io::Result<()> {
     vfs.create_dir(ARCHIVE_DIR)?;
-    vfs.rename(&segment_name(start), &archive_name(start))
+    vfs.sync_dir("")?;
+    vfs.rename(&segment_name(start), &archive_name(start))?;
+    // Before the log's own folder is synced: a name must not leave that one without being in this.
+    vfs.sync_dir(ARCHIVE_DIR)
 }
 
 impl WalManager {
@@ -202,9 +212,7 @@ impl WalManager {
     /// the log goes on. `Closed` when the log is poisoned.
     pub fn append(&self, payloads: &[Vec<u8>]) -> KernelResult<u64> {
         let mut state = self.state.lock();
-        if state.failed.is_some() {
-            return state.fail();
-        }
+        state.usable()?;
         for (index, payload) in payloads.iter().enumerate() {
             let bytes = record::frame_bytes(payload.len());
             state = match self.make_room(state, bytes) {
@@ -216,9 +224,7 @@ impl WalManager {
                     return Err(error);
                 }
             };
-            let (end, synced) = (state.end, state.synced);
-            record::encode_frame(&mut state.pending, end, synced, payload);
-            state.end += bytes as u64;
+            state.push(payload);
         }
         state.check();
         Ok(state.end)
@@ -230,11 +236,8 @@ impl WalManager {
         let mut abort = payload[..8].to_vec();
         WalRecord::Abort.encode(&mut abort);
         let mut state = self.state.lock();
-        let bytes = record::frame_bytes(abort.len());
-        if state.failed.is_none() && state.fits(bytes) {
-            let (end, synced) = (state.end, state.synced);
-            record::encode_frame(&mut state.pending, end, synced, &abort);
-            state.end += bytes as u64;
+        if state.failed.is_none() && state.fits(record::frame_bytes(abort.len())) {
+            state.push(&abort);
         }
     }
 
@@ -251,9 +254,7 @@ impl WalManager {
         while state.busy {
             self.changed.wait(&mut state);
         }
-        if state.failed.is_some() {
-            return state.fail();
-        }
+        state.usable()?;
         let segment = self.new_segment(&mut state, bytes)?;
         // A segment that nothing was written to yet is replaced: two of one start are one file.
         if state.segments.back().is_some_and(|old| old.start == segment.start) {
@@ -319,9 +320,7 @@ impl WalManager {
         let mut state = self.state.lock();
         assert!(lsn <= state.end, "waiting for {lsn}, the log ends at {}", state.end);
         loop {
-            if state.failed.is_some() {
-                return state.fail();
-            }
+            state.usable()?;
             if lsn <= (if sync { state.synced } else { state.written }) {
                 return Ok(());
             }
@@ -342,9 +341,7 @@ impl WalManager {
         while state.busy {
             self.changed.wait(&mut state);
         }
-        if state.failed.is_some() {
-            return state.fail();
-        }
+        state.usable()?;
         let Some(segment) = state.segments.back() else { return Ok(state) };
         let file = segment.file.clone();
         let offset = SEGMENT_HEADER_BYTES as u64 + state.written - segment.start;
@@ -366,7 +363,7 @@ impl WalManager {
         if let Err(error) = result {
             tracing::error!(%error, "the log could not be written; writes are refused until reopened");
             self.fail(&mut state, &error.to_string());
-            return state.fail();
+            state.usable()?;
         }
         state.written += bytes.len() as u64;
         self.bytes.fetch_add(bytes.len() as u64, Ordering::Relaxed);
@@ -402,7 +399,7 @@ impl WalManager {
     /// # Errors
     /// `Closed`.
     pub fn check(&self) -> KernelResult<()> {
-        if self.poisoned.load(Ordering::Acquire) { self.state.lock().fail() } else { Ok(()) }
+        if self.poisoned.load(Ordering::Acquire) { self.state.lock().usable() } else { Ok(()) }
     }
 
     /// Whether and why writes are refused.
@@ -452,6 +449,7 @@ impl WalManager {
     pub fn starts(&self) -> KernelResult<Vec<u64>> {
         let mut starts = reader::starts(&*self.vfs, ARCHIVE_DIR)?;
         starts.extend(reader::starts(&*self.vfs, WAL_DIR)?);
+        starts.sort_unstable();
         Ok(starts)
     }
 
@@ -480,9 +478,8 @@ impl WalManager {
     fn read(&self, lsn: u64) -> KernelResult<Vec<u8>> {
         let (starts, (_, synced)) = (self.starts()?, self.ends());
         let behind = starts.partition_point(|&start| start <= lsn);
-        let Some(&start) = starts[..behind].last() else {
-            return Err(KernelError::NotFound { kind: "log position", name: lsn.to_string() });
-        };
+        let gap = || KernelError::NotFound { kind: "log position", name: lsn.to_string() };
+        let start = *starts[..behind].last().ok_or_else(gap)?;
         let end = starts.get(behind).map_or(synced, |&next| synced.min(next));
         let mut bytes = vec![0; usize::try_from(end.saturating_sub(lsn)).unwrap_or(usize::MAX)];
         // It may move to the archive right now; nothing else can happen to what is pinned.
@@ -491,7 +488,10 @@ impl WalManager {
             .and_then(|file| {
                 file.read_exact_at(SEGMENT_HEADER_BYTES as u64 + lsn - start, &mut bytes)
             })
-            .map_err(|e| KernelError::io(format!("read the log at {lsn}"), e))?;
+            .map_err(|error| match error.kind() {
+                std::io::ErrorKind::UnexpectedEof => gap(),
+                _ => KernelError::io(format!("read the log at {lsn}"), error),
+            })?;
         Ok(bytes)
     }
 

@@ -94,13 +94,26 @@ fn a_snapshot_from_before_the_load_does_not_see_it() {
 fn commits_go_on_while_rows_are_loaded() {
     let kernel = open(&MemoryVfs::new());
     kernel.create_table("other", TableOptions::default()).unwrap();
+    let (ask, asked) = std::sync::mpsc::channel();
+    let (told, tell) = std::sync::mpsc::channel();
+    let writer = kernel.clone();
+    let thread = std::thread::spawn(move || {
+        for n in asked {
+            let n: u32 = n;
+            writer.run(|tx| tx.put("other", &n.to_be_bytes(), b"x")).unwrap();
+            told.send(()).unwrap();
+        }
+    });
     let source = (0..2000u32).map(|n| {
         if n % 100 == 0 {
-            kernel.run(|tx| tx.put("other", &n.to_be_bytes(), b"x"))?;
+            ask.send(n).unwrap();
+            tell.recv().unwrap();
         }
         Ok((n.to_be_bytes().to_vec(), vec![0; 50]))
     });
     assert_eq!(kernel.bulk_load("t", TableOptions::default(), source).unwrap(), 2000);
+    drop(ask);
+    thread.join().unwrap();
     assert_eq!(all(&kernel, "other").len(), 20);
     healthy(&kernel);
 }

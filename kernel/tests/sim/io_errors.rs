@@ -13,7 +13,7 @@
 
 use crate::sim_disk::{Disk, Fate};
 use crate::sim_vfs::{Class, EIO, Fault, Lasts, SimVfs};
-use crate::workload::{self, Shape, Txn};
+use crate::workload::{self, Shape, Step, Txn};
 use crate::{either, is_release_proof, replay, seed, size};
 use fastrand::Rng;
 use sochdb_kernel::{ErrorKind, Kernel};
@@ -77,7 +77,11 @@ pub fn run(vfs: &SimVfs, txns: &[Txn], mut after_each: impl FnMut(usize)) -> Res
             Err(error) => {
                 // A table whose creation failed is missing from then on; that is the client's own doing.
                 if !matches!(error.kind(), ErrorKind::NotFound | ErrorKind::Invalid) {
-                    clear("commit", error.kind())?;
+                    // As below, a storage engine that met the error while rows were loaded is named.
+                    let loads = matches!(&txn.steps[..], [Step::Load(..)]);
+                    if !loads || error.kind() != ErrorKind::Plugin {
+                        clear("commit", error.kind())?;
+                    }
                     known.maybe.insert(txn.number);
                     failed_now.insert(txn.number);
                 }

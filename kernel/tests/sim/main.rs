@@ -23,6 +23,7 @@
 //! | `ddl`          | tables coming, going and changing names beside open transactions            |
 //! | `history`      | random concurrent histories judged by two checkers                          |
 //! | `interleavings`| three small transactions in every order, by brute force                     |
+//! | `feed`         | does a follower of the change feed hold what the database holds?            |
 //! | `differential` | the same operations on redb and SQLite                                      |
 
 mod bit_flips;
@@ -32,6 +33,7 @@ mod differential;
 mod disk_full;
 mod disk_lies;
 mod extensions;
+mod feed;
 mod group_commit;
 mod hermitage;
 mod history;

@@ -22,6 +22,9 @@ pub type State = BTreeMap<String, BTreeMap<Vec<u8>, Arc<[u8]>>>;
 /// The table in which every transaction leaves its number.
 pub const MARKS: &str = "marks";
 
+/// What the names of loaded tables begin with.
+const LOADED: &str = "loaded-";
+
 /// One change of a transaction.
 #[derive(Clone, Debug)]
 pub enum Step {
@@ -35,6 +38,9 @@ pub enum Step {
     Drop(String),
     /// Renames a table.
     Rename(String, String),
+    /// Makes a table of sorted rows past the log. Stands alone: no transaction does it, and the table's
+    /// name is its mark.
+    Load(String, Vec<(Vec<u8>, Arc<[u8]>)>),
 }
 
 /// What follows a transaction.
@@ -88,8 +94,13 @@ pub fn small_options() -> Options {
 
 /// Opens the database on `vfs` with small bounds.
 pub fn open(vfs: &SimVfs) -> KernelResult<Kernel> {
+    open_with(vfs, small_options())
+}
+
+/// Opens the database on `vfs`.
+pub fn open_with(vfs: &SimVfs, options: Options) -> KernelResult<Kernel> {
     let env = Environment { seed: 1, ..Environment::with_vfs(Arc::new(vfs.clone())) };
-    let kernel = Kernel::open(env, small_options())?;
+    let kernel = Kernel::open(env, options)?;
     extensions::register(&kernel);
     Ok(kernel)
 }
@@ -111,13 +122,40 @@ fn value(rng: &mut Rng, shape: &Shape) -> Arc<[u8]> {
     bytes(rng, len)
 }
 
+/// The table that the load of this number makes. It is never dropped or renamed.
+fn loaded_table(number: usize) -> String {
+    format!("{LOADED}{number}")
+}
+
+fn load(rng: &mut Rng, shape: &Shape, number: usize) -> Step {
+    let keys: BTreeSet<u32> = (0..rng.u32(0..60)).map(|_| rng.u32(0..60)).collect();
+    let rows = keys.into_iter().map(|key| (row_key(key), value(rng, shape)));
+    Step::Load(loaded_table(number), rows.collect())
+}
+
+fn row_key(number: u32) -> Vec<u8> {
+    format!("key-{number:03}").into_bytes()
+}
+
 /// Draws a workload.
 pub fn generate(rng: &mut Rng, shape: Shape) -> Vec<Txn> {
     let mut tables = vec!["alpha".to_owned(), "beta".to_owned()];
     let mut names = 0;
-    let mut txns = Vec::new();
+    let (mut txns, mut loaded) = (Vec::new(), Vec::new());
     let huge = rng.usize(1..shape.txns);
     for number in 0..shape.txns {
+        let after = match rng.u8(0..24) {
+            0 | 1 => After::Checkpoint,
+            2 if shape.reopens => After::Close,
+            3 if shape.reopens => After::Drop,
+            _ => After::Nothing,
+        };
+        if number > 2 && number != huge && rng.u8(0..16) == 0 {
+            loaded.push(loaded_table(number));
+            let steps = vec![load(rng, &shape, number)];
+            txns.push(Txn { number, steps, durable: true, after });
+            continue;
+        }
         let mut steps = Vec::new();
         if number == 0 {
             let all = tables.iter().map(String::as_str).chain([MARKS]);
@@ -140,8 +178,9 @@ pub fn generate(rng: &mut Rng, shape: Shape) -> Vec<Txn> {
             }
         }
         for _ in 0..rng.usize(1..8) {
-            let table = tables[rng.usize(0..tables.len())].clone();
-            let key = format!("key-{:03}", rng.u32(0..60)).into_bytes();
+            let at = rng.usize(0..tables.len() + loaded.len());
+            let table = tables.get(at).unwrap_or_else(|| &loaded[at - tables.len()]).clone();
+            let key = row_key(rng.u32(0..60));
             if rng.u8(0..4) == 0 {
                 steps.push(Step::Delete(table, key));
             } else {
@@ -152,12 +191,6 @@ pub fn generate(rng: &mut Rng, shape: Shape) -> Vec<Txn> {
             let table = tables[0].clone();
             steps.push(Step::Put(table, b"huge".to_vec(), bytes(rng, 120_000)));
         }
-        let after = match rng.u8(0..24) {
-            0 | 1 => After::Checkpoint,
-            2 if shape.reopens => After::Close,
-            3 if shape.reopens => After::Drop,
-            _ => After::Nothing,
-        };
         let durable = !shape.lazy || rng.bool();
         txns.push(Txn { number, steps, durable, after });
     }
@@ -178,6 +211,10 @@ pub fn apply(state: &mut State, txn: &Txn) {
                 let rows = state.remove(from).expect("generated");
                 state.insert(to.clone(), rows);
             }
+            Step::Load(table, rows) => {
+                state.insert(table.clone(), rows.iter().cloned().collect());
+                return;
+            }
         }
     }
     let mark = (txn.number as u64).to_be_bytes();
@@ -197,6 +234,10 @@ pub fn states(txns: &[Txn]) -> Vec<State> {
 
 /// Runs one transaction up to and including its commit.
 pub fn execute(kernel: &Kernel, txn: &Txn) -> KernelResult<()> {
+    if let [Step::Load(table, rows)] = &txn.steps[..] {
+        let rows = rows.iter().map(|(key, value)| Ok((key.clone(), value.to_vec())));
+        return kernel.bulk_load(table, extensions::options_of(table), rows).map(drop);
+    }
     let durability = (!txn.durable).then_some(Durability::None);
     let mut tx = kernel.begin_with(TransactionOptions { durability, ..Default::default() })?;
     for step in &txn.steps {
@@ -206,6 +247,7 @@ pub fn execute(kernel: &Kernel, txn: &Txn) -> KernelResult<()> {
             Step::Create(table) => tx.create_table(table, extensions::options_of(table))?,
             Step::Drop(table) => tx.drop_table(table)?,
             Step::Rename(from, to) => tx.rename_table(from, to)?,
+            Step::Load(..) => unreachable!("a load stands alone"),
         }
     }
     let mark = (txn.number as u64).to_be_bytes();
@@ -287,9 +329,14 @@ pub fn read_other_ways(kernel: &Kernel, state: &State) -> KernelResult<()> {
     Ok(())
 }
 
-/// Which transactions a state holds, by their marks.
+/// Which transactions a state holds, by their marks, and which loads, by their tables.
 pub fn included(state: &State) -> BTreeSet<usize> {
-    state.get(MARKS).into_iter().flatten().map(|(key, _)| mark_number(key)).collect()
+    let marks = state.get(MARKS).into_iter().flatten().map(|(key, _)| mark_number(key));
+    marks.chain(state.keys().filter_map(|table| load_number(table))).collect()
+}
+
+fn load_number(table: &str) -> Option<usize> {
+    table.strip_prefix(LOADED)?.parse().ok()
 }
 
 fn mark_number(key: &[u8]) -> usize {
@@ -358,13 +405,18 @@ pub fn judge_prefix(
     Ok(count)
 }
 
-/// The numbers in the table of marks.
+/// As [`included`], from the marks and names alone.
 fn marks(kernel: &Kernel) -> KernelResult<BTreeSet<usize>> {
     let tx = kernel.begin_read()?;
-    if tx.table(MARKS).is_err() {
-        return Ok(BTreeSet::new());
+    let tables = tx.tables()?;
+    let mut numbers: BTreeSet<usize> =
+        tables.iter().filter_map(|table| load_number(&table.name)).collect();
+    if tables.iter().any(|table| table.name == MARKS) {
+        for row in tx.scan(MARKS, KeyRange::all())? {
+            numbers.insert(mark_number(&row?.0));
+        }
     }
-    tx.scan(MARKS, KeyRange::all())?.map(|row| row.map(|(key, _)| mark_number(&key))).collect()
+    Ok(numbers)
 }
 
 /// Whether scans find exactly `state`; [`difference`] says what they find instead.
