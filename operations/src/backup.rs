@@ -18,32 +18,6 @@
 //! a database. Its log ends with a frame that says that all before it was on disk: bytes of a backup
 //! that rot are `Corrupt` when it is opened, not a torn tail.
 //!
-//! ```
-//! use sochdb_kernel::{Environment, Kernel, KernelResult, Options, TableOptions};
-//! use sochdb_operations::{backup, restore};
-//!
-//! # fn main() -> KernelResult<()> {
-//! # let original = sochdb_sim::memory();
-//! # let (copy, rescued) = (sochdb_sim::memory(), sochdb_sim::memory());
-//! let options = Options { wal_archive: true, ..Options::default() };
-//! let kernel = Kernel::open(original.clone(), options)?;
-//! kernel.create_table("users", TableOptions::default())?;
-//! kernel.run(|tx| tx.put("users", b"ada", b"countess"))?;
-//! backup(&kernel, &*copy.vfs, &mut |_| {})?;
-//!
-//! kernel.run(|tx| tx.put("users", b"grace", b"admiral"))?;
-//! let before = kernel.begin_read()?.snapshot();
-//! kernel.run(|tx| tx.delete("users", b"ada"))?; // The disaster.
-//! drop(kernel);
-//!
-//! restore(&copy, Some(&*original.vfs), &rescued, Some(before), &mut |_| {})?;
-//! let kernel = Kernel::open(rescued, Options::default())?;
-//! assert_eq!(kernel.begin_read()?.get("users", b"ada")?.unwrap(), b"countess");
-//! assert_eq!(kernel.begin_read()?.get("users", b"grace")?.unwrap(), b"admiral");
-//! # Ok(())
-//! # }
-//! ```
-//!
 //! [`Options::wal_archive`]: sochdb_kernel::Options::wal_archive
 
 use crate::fresh::Fresh;
@@ -90,6 +64,23 @@ pub struct BackupReport {
 /// `Invalid` when the target holds anything, `Corrupt` when what was read is not what was written: a backup
 /// of broken bytes is none ([`check`](crate::check) lists all that is broken). `Unavailable` when a disk
 /// refuses, `Closed`. An unfinished copy is removed as far as possible, and tried again it is overwritten.
+///
+/// ```
+/// use sochdb_kernel::{Kernel, KernelResult, Options, TableOptions};
+///
+/// # fn main() -> KernelResult<()> {
+/// # let copy = sochdb_sim::memory();
+/// let kernel = Kernel::open(sochdb_sim::memory(), Options::default())?;
+/// kernel.create_table("users", TableOptions::default())?;
+/// kernel.run(|tx| tx.put("users", b"ada", b"countess"))?;
+///
+/// let report = sochdb_operations::backup(&kernel, &*copy.vfs, &mut |_| {})?;
+/// assert_eq!(report.timestamp, kernel.begin_read()?.snapshot());
+/// let copy = Kernel::open(copy, Options::default())?;
+/// assert_eq!(copy.begin_read()?.get("users", b"ada")?.unwrap(), b"countess");
+/// # Ok(())
+/// # }
+/// ```
 pub fn backup(
     kernel: &Kernel,
     target: &dyn Vfs,
@@ -97,7 +88,7 @@ pub fn backup(
 ) -> KernelResult<BackupReport> {
     let held = kernel.hold()?;
     let files = LogFile::list(held.vfs(), WAL_DIR, held.meta.lsn)?;
-    let mut log = Log::new(held.meta.database, files);
+    let mut log = Log::new(held.meta.database, files, Vec::new());
     let end = find_end(&mut log, &held, held.log_end, None)?;
     make(target, |file| copy(&held, held.meta.database, (&mut log, end), (target, file), progress))
 }
@@ -115,6 +106,32 @@ pub fn backup(
 /// # Errors
 /// `NotFound` when backup and log do not reach `until` or a table was bulk-loaded on the way, `Invalid` when the backup has commits behind
 /// `until`, `Corrupt` when a part of the log is missing or broken; else as [`backup`].
+///
+/// ```
+/// use sochdb_kernel::{Environment, Kernel, KernelResult, Options, TableOptions};
+/// use sochdb_operations::{backup, restore};
+///
+/// # fn main() -> KernelResult<()> {
+/// # let original = sochdb_sim::memory();
+/// # let (copy, rescued) = (sochdb_sim::memory(), sochdb_sim::memory());
+/// let options = Options { wal_archive: true, ..Options::default() };
+/// let kernel = Kernel::open(original.clone(), options)?;
+/// kernel.create_table("users", TableOptions::default())?;
+/// kernel.run(|tx| tx.put("users", b"ada", b"countess"))?;
+/// backup(&kernel, &*copy.vfs, &mut |_| {})?;
+///
+/// kernel.run(|tx| tx.put("users", b"grace", b"admiral"))?;
+/// let before = kernel.begin_read()?.snapshot();
+/// kernel.run(|tx| tx.delete("users", b"ada"))?; // The disaster.
+/// drop(kernel);
+///
+/// restore(&copy, Some(&*original.vfs), &rescued, Some(before), &mut |_| {})?;
+/// let kernel = Kernel::open(rescued, Options::default())?;
+/// assert_eq!(kernel.begin_read()?.get("users", b"ada")?.unwrap(), b"countess");
+/// assert_eq!(kernel.begin_read()?.get("users", b"grace")?.unwrap(), b"admiral");
+/// # Ok(())
+/// # }
+/// ```
 pub fn restore(
     backup: &Environment,
     original: Option<&dyn Vfs>,
@@ -133,13 +150,14 @@ pub fn restore(
         )));
     }
     let mut files = Vec::new();
-    for dir in [ARCHIVE_DIR, WAL_DIR] {
+    // In this order a file that is being archived meanwhile is seen at least once.
+    for dir in [WAL_DIR, ARCHIVE_DIR] {
         if let Some(original) = original {
             files.append(&mut LogFile::list(original, dir, held.meta.lsn)?);
         }
     }
-    files.append(&mut LogFile::list(&*backup.vfs, WAL_DIR, held.meta.lsn)?);
-    let mut log = Log::new(held.meta.database, files);
+    let copies = LogFile::list(&*backup.vfs, WAL_DIR, held.meta.lsn)?;
+    let mut log = Log::new(held.meta.database, files, copies);
     let end = find_end(&mut log, &held, u64::MAX, until)?;
     let vfs = &*target.vfs;
     make(vfs, |file| copy(&held, target.seed, (&mut log, end), (vfs, file), progress))

@@ -5,22 +5,6 @@
 //! of the file must be used once or be free; the log's records must make whole transactions whose
 //! timestamps follow each other. A deep check also restores everything that is compressed, and has each
 //! storage plugin show all its rows.
-//!
-//! ```
-//! use sochdb_kernel::{Kernel, KernelResult, Options, TableOptions};
-//!
-//! # fn main() -> KernelResult<()> {
-//! let kernel = Kernel::open(sochdb_sim::memory(), Options::default())?;
-//! kernel.create_table("users", TableOptions::default())?;
-//! kernel.run(|tx| tx.put("users", b"ada", b"countess"))?;
-//! kernel.checkpoint()?;
-//!
-//! let report = sochdb_operations::check(&kernel)?;
-//! assert!(report.is_healthy(), "{:?}", report.problems);
-//! assert_eq!(report.rows, 1);
-//! # Ok(())
-//! # }
-//! ```
 
 use crate::progress::OnProgress;
 use crate::walk::Walk;
@@ -92,6 +76,22 @@ pub struct CheckOptions {
 ///
 /// # Errors
 /// `Closed`. What is broken is no error here but part of the report.
+///
+/// ```
+/// use sochdb_kernel::{Kernel, KernelResult, Options, TableOptions};
+///
+/// # fn main() -> KernelResult<()> {
+/// let kernel = Kernel::open(sochdb_sim::memory(), Options::default())?;
+/// kernel.create_table("users", TableOptions::default())?;
+/// kernel.run(|tx| tx.put("users", b"ada", b"countess"))?;
+/// kernel.checkpoint()?;
+///
+/// let report = sochdb_operations::check(&kernel)?;
+/// assert!(report.is_healthy(), "{:?}", report.problems);
+/// assert_eq!(report.rows, 1);
+/// # Ok(())
+/// # }
+/// ```
 pub fn check(kernel: &Kernel) -> KernelResult<CheckReport> {
     check_with(kernel, CheckOptions::default(), &mut |_| {})
 }

@@ -35,7 +35,10 @@ impl<'a> LogFile<'a> {
             let bytes = len.saturating_sub(SEGMENT_HEADER_BYTES as u64);
             Ok(LogFile { vfs, name, start, bytes })
         };
-        starts[older..].iter().map(file).collect()
+        let files = starts[older..].iter().map(file);
+        // A name that says that the file goes on past the greatest LSN is not the log's.
+        let is_sane = |file: &LogFile<'_>| file.start.checked_add(file.bytes).is_some();
+        files.filter(|file| file.as_ref().map_or(true, is_sane)).collect()
     }
 
     /// Whether the byte at `lsn` may lie in this file.
@@ -63,6 +66,8 @@ pub(crate) struct Log<'a> {
     database: u64,
     /// In the order in which they are believed.
     files: Vec<LogFile<'a>>,
+    /// How many of them, from the first on, are the original's, and so agree on every frame.
+    originals: usize,
     loaded: Option<Loaded>,
 }
 
@@ -75,9 +80,11 @@ struct Loaded {
 }
 
 impl<'a> Log<'a> {
-    /// The log of `database` in `files`, in the order in which they are believed.
-    pub fn new(database: u64, files: Vec<LogFile<'a>>) -> Log<'a> {
-        Log { database, files, loaded: None }
+    /// The log of `database` in `files`, the original's, and else in `copies`.
+    pub fn new(database: u64, mut files: Vec<LogFile<'a>>, copies: Vec<LogFile<'a>>) -> Log<'a> {
+        let originals = files.len();
+        files.extend(copies);
+        Log { database, files, originals, loaded: None }
     }
 
     /// The bytes of the frame at `lsn`; `None` at the log's end.
@@ -87,7 +94,10 @@ impl<'a> Log<'a> {
     pub fn frame(&mut self, lsn: u64) -> KernelResult<Option<&[u8]>> {
         let mut found = None;
         let mut why = "no log file for it";
-        for index in 0..self.files.len() {
+        // Most frames are in the file that the one before was in.
+        let likely = self.loaded.as_ref().map(|loaded| loaded.index);
+        let likely = likely.filter(|&index| index < self.originals);
+        for index in likely.into_iter().chain(0..self.files.len()) {
             if !self.files[index].reaches(lsn) {
                 continue;
             }

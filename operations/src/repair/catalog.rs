@@ -189,7 +189,7 @@ impl Catalog {
             .filter(|id| **id != CATALOG && !known.contains(id) && !self.dropped.contains(id));
         for &id in lost {
             let options = TableOptions::default();
-            let mut name = format!("lost-{id}");
+            let mut name = lost_name(id);
             while self.tables.contains_key(&name) {
                 name.push('-');
             }
@@ -219,6 +219,11 @@ impl Catalog {
             }
         }
     }
+}
+
+/// What a table is called whose name is lost.
+pub(super) fn lost_name(id: TableId) -> String {
+    format!("lost-{id}")
 }
 
 /// The first range that is lost below `root`; everything, if there is no root.

@@ -1,7 +1,8 @@
 //! The log of a broken database: every whole transaction that can still be read, and what is missing.
 //!
 //! Frames are self-contained: each says where in the log it belongs and has a checksum. So behind a broken
-//! one the next whole one can be found. A transaction counts only if all of its rows were read.
+//! one the next whole one can be found. A transaction counts only if all of its rows were read. Behind a
+//! torn tail too: what nobody was promised does no harm, and what rotted cannot be told from it.
 
 use super::report::RepairReport;
 use crate::log::LogFile;

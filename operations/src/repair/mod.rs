@@ -15,29 +15,6 @@
 //! The new database is called so last: a repair that was cut short leaves a directory that does not open.
 //! Memory grows with what is lost (some hundred bytes for each page below a broken one), not with what is
 //! there.
-//!
-//! ```
-//! use sochdb_kernel::{Kernel, KernelResult, Options, TableOptions};
-//! use sochdb_operations::{RepairOptions, repair};
-//!
-//! # fn main() -> KernelResult<()> {
-//! # let (broken, rescued) = (sochdb_sim::memory(), sochdb_sim::memory());
-//! let kernel = Kernel::open(broken.clone(), Options::default())?;
-//! kernel.create_table("users", TableOptions::default())?;
-//! kernel.run(|tx| tx.put("users", b"ada", b"countess"))?;
-//! kernel.close()?;
-//! # use sochdb_kernel::vfs::OpenMode;
-//! # let write = |page: u64| broken.vfs.open("data.soch", OpenMode::Write).unwrap().write_at(page * 4096, &[0; 4096]);
-//! write(0).and(write(1)).unwrap(); // Both meta pages are gone.
-//! assert!(Kernel::open(broken.clone(), Options::default()).is_err());
-//!
-//! let report = repair(&*broken.vfs, &rescued, &RepairOptions::default(), &mut |_| {})?;
-//! println!("{report}");
-//! let kernel = Kernel::open(rescued, Options::default())?;
-//! assert_eq!(kernel.begin_read()?.get("users", b"ada")?.unwrap(), b"countess");
-//! # Ok(())
-//! # }
-//! ```
 
 mod catalog;
 mod log;
@@ -46,6 +23,7 @@ mod report;
 mod rows;
 mod segments;
 mod source;
+mod table;
 mod tree;
 
 pub use report::{LostCommits, LostRows, RepairReport, RepairedTable};
@@ -55,20 +33,20 @@ use crate::progress::{Meter, OnProgress};
 use catalog::Catalog;
 use log::BrokenLog;
 use orphans::Leaf;
-use rows::{Age, Found, Rows};
-use segments::SegmentRows;
-use sochdb_kernel::inspect::{Access, CATALOG, Committed, LOCK_FILE, TreeRoot};
-use sochdb_kernel::limits::{KEY_BYTES_MAX, PAGE_BYTES, VALUE_BYTES_MAX};
+use rows::Age;
+use sochdb_kernel::inspect::{CATALOG, Committed, LOCK_FILE, TreeRoot};
+use sochdb_kernel::limits::PAGE_BYTES;
 use sochdb_kernel::plugin::PluginManager;
 use sochdb_kernel::vfs::{OpenMode, Vfs};
 use sochdb_kernel::{
-    Durability, Environment, ErrorKind, Kernel, KernelError, KernelResult, Options, Slice, TableId,
-    TableInfo, TableOptions, Timestamp,
+    Durability, Environment, Kernel, KernelError, KernelResult, Options, RecoveryMode, TableId,
+    Timestamp,
 };
 use source::Source;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use tree::{Span, Step, TreeWalk, reason};
+use table::Salvage;
+use tree::{Span, Step, TreeWalk};
 
 /// The data file of a repaired database until it is whole.
 const UNFINISHED: &str = "repair.new";
@@ -97,6 +75,29 @@ impl Default for RepairOptions<'_> {
 /// `Invalid` when the target holds anything, `Unavailable` when the target's disk refuses, when `from` is
 /// in use or was written by a newer version, and what registering the plugins returns. What is
 /// broken in `from` is no error here but part of the report.
+///
+/// ```
+/// use sochdb_kernel::{Kernel, KernelResult, Options, TableOptions};
+/// use sochdb_operations::{RepairOptions, repair};
+///
+/// # fn main() -> KernelResult<()> {
+/// # let (broken, rescued) = (sochdb_sim::memory(), sochdb_sim::memory());
+/// let kernel = Kernel::open(broken.clone(), Options::default())?;
+/// kernel.create_table("users", TableOptions::default())?;
+/// kernel.run(|tx| tx.put("users", b"ada", b"countess"))?;
+/// kernel.close()?;
+/// # use sochdb_kernel::vfs::OpenMode;
+/// # let write = |page: u64| broken.vfs.open("data.soch", OpenMode::Write).unwrap().write_at(page * 4096, &[0; 4096]);
+/// write(0).and(write(1)).unwrap(); // Both meta pages are gone.
+/// assert!(Kernel::open(broken.clone(), Options::default()).is_err());
+///
+/// let report = repair(&*broken.vfs, &rescued, &RepairOptions::default(), &mut |_| {})?;
+/// println!("{report}");
+/// let kernel = Kernel::open(rescued, Options::default())?;
+/// assert_eq!(kernel.begin_read()?.get("users", b"ada")?.unwrap(), b"countess");
+/// # Ok(())
+/// # }
+/// ```
 pub fn repair(
     from: &dyn Vfs,
     target: &Environment,
@@ -145,6 +146,7 @@ fn make(
             durability: Durability::None,
             write_set_bytes_max: usize::MAX,
             background_checkpoints: false,
+            recovery: RecoveryMode::Strict,
             ..options.options.clone()
         },
     )?;
@@ -213,7 +215,8 @@ fn read_log(
         let Committed { lsn, timestamp, rows, whole } = done;
         let timestamp = timestamp.0;
         if from <= lsn && last.is_none_or(|last| last < timestamp) {
-            report.lose_commits(last.unwrap_or(known) + 1, timestamp - u64::from(whole));
+            let first = last.unwrap_or(known).saturating_add(1);
+            report.lose_commits(first, timestamp.saturating_sub(u64::from(whole)));
             last = Some(timestamp);
         }
         if !whole || (timestamp <= folded && !is_damaged) {
@@ -295,155 +298,6 @@ fn survey(source: &Source, root: &TreeRoot, lost: &mut Vec<Span>, meter: &mut Me
     }
 }
 
-/// A row that was saved: key, value, and whether it is from a page that nothing points to.
-type Saved = (Vec<u8>, Slice, bool);
-
-/// Saves one table.
-struct Salvage<'a> {
-    source: &'a Source,
-    access: &'a Access,
-    catalog: &'a Catalog,
-    info: &'a TableInfo,
-}
-
-impl Salvage<'_> {
-    /// Makes the table in the new database, as it was made if that can be. Returns what was saved, and the
-    /// last commit that the saved rows hold.
-    fn table(
-        &self,
-        kernel: &Kernel,
-        leaves: &[Leaf],
-        mut notes: Vec<String>,
-        meter: &mut Meter<'_>,
-    ) -> KernelResult<(RepairedTable, u64)> {
-        let (_, base) = self.catalog.place(self.info.id);
-        let flushed = base.map_or(0, |base| base.flushed.0);
-        let mut options = self.info.options.clone();
-        loop {
-            let (id, name) = (self.info.id, self.info.name.clone());
-            let notes_now = notes.clone();
-            let mut table = RepairedTable { id, name, notes: notes_now, ..Default::default() };
-            match self.load(kernel, &options, leaves, &mut table, meter) {
-                Ok(()) => return Ok((table, flushed)),
-                Err(error) => options = simpler(options, error, &mut notes)?,
-            }
-        }
-    }
-
-    fn load(
-        &self,
-        kernel: &Kernel,
-        options: &TableOptions,
-        leaves: &[Leaf],
-        table: &mut RepairedTable,
-        meter: &mut Meter<'_>,
-    ) -> KernelResult<()> {
-        let name = self.info.name.clone();
-        let mut last: Option<Vec<u8>> = None;
-        let mut tree = self.tree_rows(leaves);
-        let mut segments = self.segment_rows();
-        let mut next = || loop {
-            let (key, value, is_unreferenced) =
-                tree(table, meter).or_else(|| segments(table, meter))?;
-            let fits = key.len() <= KEY_BYTES_MAX && value.len() <= VALUE_BYTES_MAX;
-            if !fits || last.as_ref().is_some_and(|last| key <= *last) {
-                lose(table, one(key), "a row out of order or too large".to_owned());
-                continue;
-            }
-            table.rows += 1;
-            if is_unreferenced {
-                table.unreferenced += 1;
-                let lost = table.lost.iter_mut().rfind(|lost| lost.contains(&key));
-                lost.into_iter().for_each(|lost| lost.unreferenced += 1);
-            }
-            last = Some(key.clone());
-            return Some(Ok((key, value.to_vec())));
-        };
-        // An engine need not know what to make of no rows.
-        match next() {
-            None => kernel.create_table(&name, options.clone()),
-            Some(first) => {
-                let rows = std::iter::once(first).chain(std::iter::from_fn(next));
-                kernel.bulk_load(&name, options.clone(), rows).map(drop)
-            }
-        }
-    }
-
-    fn tree_rows<'s>(
-        &'s self,
-        leaves: &'s [Leaf],
-    ) -> impl FnMut(&mut RepairedTable, &mut Meter<'_>) -> Option<Saved> + 's {
-        let (place, _) = self.catalog.place(self.info.id);
-        let mut rows = Rows::new(self.source, &place, leaves);
-        let mut pages = 0;
-        move |table, meter| loop {
-            let found = rows.next();
-            meter.add((rows.walk.pages - pages) * PAGE_BYTES as u64);
-            pages = rows.walk.pages;
-            match found? {
-                Found::Lost(span, why) => lose(table, span, why),
-                Found::Row(row) => match self.source.value(self.access, row.stored) {
-                    Ok(value) => return Some((row.key, value, row.unreferenced.is_some())),
-                    Err(error) => lose(table, one(row.key), reason(&error)),
-                },
-            }
-        }
-    }
-
-    fn segment_rows(&self) -> impl FnMut(&mut RepairedTable, &mut Meter<'_>) -> Option<Saved> {
-        let base = self.catalog.bases.get(&self.info.id);
-        let from = base.and_then(|(_, from)| *from);
-        let metas = base.map(|(base, _)| base.segments.clone()).unwrap_or_default();
-        let mut rows = SegmentRows::new(self.source, self.access, self.info, &metas);
-        move |table, meter| loop {
-            match rows.next()? {
-                segments::Found::Lost(span, why) => lose(table, span, why),
-                segments::Found::Row(key, value) => {
-                    meter.add((key.len() + value.len()) as u64);
-                    return Some((key, value, from.is_some()));
-                }
-            }
-        }
-    }
-}
-
-fn lose(table: &mut RepairedTable, span: Span, why: String) {
-    let Span { low, high } = span;
-    table.lose(LostRows { low, high, why, unreferenced: 0 });
-}
-
-/// The span of one key.
-fn one(key: Vec<u8>) -> Span {
-    let high = Some([key.as_slice(), &[0]].concat());
-    Span { low: Some(key), high }
-}
-
-/// Options that need less than `options` did, which `error` refused.
-fn simpler(
-    options: TableOptions,
-    error: KernelError,
-    notes: &mut Vec<String>,
-) -> KernelResult<TableOptions> {
-    let is_ours = matches!(error.kind(), ErrorKind::Unavailable | ErrorKind::Closed);
-    let next = match &options {
-        _ if is_ours => return Err(error),
-        TableOptions { storage: Some(storage), .. } => {
-            notes.push(format!("it is no longer in the storage '{storage}': {error}"));
-            TableOptions { storage: None, ..options }
-        }
-        TableOptions { codec: Some(codec), .. } => {
-            notes.push(format!("it is no longer compressed by '{codec}': {error}"));
-            TableOptions { codec: None, ..options }
-        }
-        _ if options != TableOptions::default() => {
-            notes.push(format!("its schema and settings are lost: {error}"));
-            TableOptions::default()
-        }
-        _ => return Err(error),
-    };
-    Ok(next)
-}
-
 /// Reads the log again, and applies every whole transaction that the saved rows do not hold.
 fn apply_log(
     log: &BrokenLog<'_>,
@@ -456,7 +310,7 @@ fn apply_log(
     let (mut applied, mut again) = (0, RepairReport::default());
     log.read(&mut again, meter, &mut |done, _| {
         if result.is_ok() && done.whole {
-            match apply(kernel, made, done) {
+            match apply(kernel, made, done, report) {
                 Ok(any) => applied += u64::from(any),
                 Err(error) => result = Err(error),
             }
@@ -471,6 +325,7 @@ fn apply(
     kernel: &Kernel,
     made: &mut BTreeMap<TableId, (RepairedTable, u64)>,
     done: Committed,
+    report: &mut RepairReport,
 ) -> KernelResult<bool> {
     let mut tx = kernel.begin()?;
     let mut any = false;
@@ -479,12 +334,17 @@ fn apply(
         if done.timestamp.0 <= *flushed {
             continue;
         }
-        match value {
-            Some(value) => tx.put(&table.name, &key, &value)?,
-            None => tx.delete(&table.name, &key)?,
+        let written = match value {
+            Some(value) => tx.put(&table.name, &key, &value),
+            None => tx.delete(&table.name, &key),
+        };
+        match written {
+            Ok(()) => {
+                table.log_rows += 1;
+                any = true;
+            }
+            Err(error) => report.note(format!("a row of commit {}: {error}", done.timestamp)),
         }
-        table.log_rows += 1;
-        any = true;
     }
     if any {
         tx.commit()?;

@@ -118,15 +118,26 @@ impl RepairReport {
     }
 }
 
+/// So many of a thing, in words.
+fn count(number: u64, thing: &str) -> String {
+    format!("{number} {thing}{}", if number == 1 { "" } else { "s" })
+}
+
 impl fmt::Display for RepairReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for table in &self.tables {
-            write!(f, "table '{}': {} rows", table.name, table.rows)?;
+            write!(f, "table '{}': {}", table.name, count(table.rows, "row"))?;
             if 0 < table.unreferenced {
-                let count = table.unreferenced;
-                write!(f, ", {count} of them from unreferenced pages and perhaps outdated")?;
+                write!(
+                    f,
+                    ", {} of them from unreferenced pages and perhaps outdated",
+                    table.unreferenced
+                )?;
             }
-            writeln!(f, ", then {} changes from the log", table.log_rows)?;
+            if 0 < table.log_rows {
+                write!(f, ", then {} from the log", count(table.log_rows, "change"))?;
+            }
+            writeln!(f)?;
             for note in &table.notes {
                 writeln!(f, "  {note}")?;
             }
@@ -138,7 +149,8 @@ impl fmt::Display for RepairReport {
                 let (low, high) = (key(&lost.low, "the beginning"), key(&lost.high, "the end"));
                 write!(f, "  LOST from {low} to before {high}")?;
                 if 0 < lost.unreferenced {
-                    write!(f, " (but {} rows from unreferenced pages)", lost.unreferenced)?;
+                    let rows = count(lost.unreferenced, "row");
+                    write!(f, " (but {rows} from unreferenced pages)")?;
                 }
                 writeln!(f, ": {}", lost.why)?;
             }
@@ -148,8 +160,9 @@ impl fmt::Display for RepairReport {
         }
         writeln!(
             f,
-            "log: {} transactions applied, the last is commit {}",
-            self.transactions, self.last_commit
+            "log: {} applied, the last commit found is {}",
+            count(self.transactions, "transaction"),
+            self.last_commit
         )?;
         for LostCommits { first, last } in &self.lost_commits {
             writeln!(f, "  LOST commits {first} to {last}, though later ones were applied")?;

@@ -27,11 +27,15 @@ fn info(name: &str, capability: ExtensionCapability) -> ExtensionInfo {
 }
 
 /// The engine.
-pub struct Engine;
+pub struct Engine {
+    pub name: &'static str,
+    /// Whether it refuses to take any rows.
+    pub refuses: bool,
+}
 
 impl Extension for Engine {
     fn info(&self) -> ExtensionInfo {
-        info("engine", ExtensionCapability::Storage)
+        info(self.name, ExtensionCapability::Storage)
     }
 }
 
@@ -42,6 +46,9 @@ impl StorageExtension for Engine {
         mut run: Box<dyn RunCursor>,
         sink: Arc<dyn SegmentSink>,
     ) -> KernelResult<Vec<SegmentId>> {
+        if self.refuses {
+            return Err(KernelError::invalid("not now"));
+        }
         let mut segment = sink.create()?;
         let mut offsets = Vec::new();
         loop {

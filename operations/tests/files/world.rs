@@ -27,7 +27,8 @@ pub fn open(vfs: &MemoryVfs, options: Options) -> KernelResult<Kernel> {
 
 /// Registers the test's engine and codec.
 pub fn register(plugins: &PluginManager) {
-    plugins.register_storage(Arc::new(Engine));
+    plugins.register_storage(Arc::new(Engine { name: "engine", refuses: false }));
+    plugins.register_storage(Arc::new(Engine { name: "stubborn", refuses: false }));
     plugins.register_compression(Arc::new(Shrink));
 }
 
