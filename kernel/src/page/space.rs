@@ -267,3 +267,32 @@ impl PageWriter {
         Ok((RunRef::new(page, &list, list.len(), 0), space))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::ErrorKind;
+
+    fn list(extents: &[(u64, u64)]) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        for &(gap, len) in extents {
+            codec::put_varint(&mut bytes, gap);
+            codec::put_varint(&mut bytes, len);
+        }
+        bytes
+    }
+
+    #[test]
+    fn a_free_list_outside_the_file_or_over_the_meta_pages_is_refused() {
+        for extents in [&[(10, 5)][..], &[(1, 1)], &[(5, 0)], &[(2, 3), (8, 1)], &[(u64::MAX, 2)]] {
+            let error = Space::decode(&list(extents), 0, 12).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Corrupt, "{extents:?}");
+        }
+        let space = Space::decode(&list(&[(2, 3), (1, 6), (0, 0)]), 0, 12).unwrap();
+        assert_eq!(space.extents().collect::<Vec<_>>(), [(2, 3), (6, 6)]);
+        assert_eq!(
+            Space::decode(&space.encode(&[(5, 1)]), 0, 12).unwrap().extents().next(),
+            Some((2, 10))
+        );
+    }
+}
