@@ -5,7 +5,7 @@ use sochdb_kernel::{ErrorKind, IsolationLevel, KernelError, TableOptions, Transa
 use sochdb_sim::MemoryVfs;
 
 fn rows(count: u32) -> Rows {
-    let value = |n: u32| vec![n as u8; if n % 100 == 0 { 9000 } else { 40 }];
+    let value = |n: u32| vec![n as u8; if n.is_multiple_of(100) { 9000 } else { 40 }];
     (0..count).map(|n| (format!("{n:08}").into_bytes(), value(n))).collect()
 }
 
@@ -105,7 +105,7 @@ fn commits_go_on_while_rows_are_loaded() {
         }
     });
     let source = (0..2000u32).map(|n| {
-        if n % 100 == 0 {
+        if n.is_multiple_of(100) {
             ask.send(n).unwrap();
             tell.recv().unwrap();
         }

@@ -27,7 +27,6 @@ impl Follower {
         for change in changes(kernel, self.told)? {
             let change = change?;
             assert_eq!(change.timestamp.0, self.told.0 + 1, "commits come without a gap");
-            self.told = change.timestamp;
             for table in change.tables {
                 let Some(info) = table.table else {
                     self.names.remove(&table.name);
@@ -47,6 +46,8 @@ impl Follower {
                     None => rows.remove(&row.key),
                 };
             }
+            // Last: reading a loaded table may meet the power cut, and then all of this is done again.
+            self.told = change.timestamp;
         }
         Ok(())
     }

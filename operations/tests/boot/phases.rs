@@ -286,7 +286,7 @@ fn another_thread_can_watch_a_boot() {
 fn extensions_are_there_before_their_tables_are_preloaded() {
     let vfs = disk();
     let kernel = open(&vfs);
-    kernel.plugins().register_storage(Arc::new(Engine));
+    kernel.plugins().register_storage(Arc::new(Engine { name: "engine", refuses: false }));
     let storage = Some("engine".to_owned());
     kernel.create_table("t", TableOptions { storage, ..TableOptions::default() }).unwrap();
     fill(&kernel, "t", 100, 100);
@@ -298,7 +298,7 @@ fn extensions_are_there_before_their_tables_are_preloaded() {
     assert_eq!(booted.warmup_skipped[0].1.kind(), ErrorKind::Plugin);
     drop(booted);
     let register = |kernel: &Kernel| {
-        kernel.plugins().register_storage(Arc::new(Engine));
+        kernel.plugins().register_storage(Arc::new(Engine { name: "engine", refuses: false }));
         Ok(())
     };
     let booted = boot().prepare(register).open().unwrap();
