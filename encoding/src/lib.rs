@@ -2,8 +2,8 @@
 //!
 //! [`codec`] has little-endian reads and writes and CRC-32C, shared by every byte format on disk. [`row`]
 //! has typed rows: schemas, the canonical row encoding, and the key encoding whose byte order is the order
-//! of the values. [`range`] is a range of keys, [`slice`] shared
-//! bytes. Nothing here knows files, transactions or plugins.
+//! of the values. [`range`] is a range of keys, [`mod@slice`] shared bytes. Nothing here knows files,
+//! transactions or plugins.
 
 #![forbid(unsafe_code)]
 

@@ -1,4 +1,4 @@
-//! A tree page as bytes: what lies behind the header that [`crate::page`] describes.
+//! A tree page as bytes: what lies behind the header that `page` describes.
 //!
 //! | where            | size      | content                                                     |
 //! |------------------|----------:|-------------------------------------------------------------|
