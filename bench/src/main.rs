@@ -1,19 +1,37 @@
 //! SochDB beside its peers, in one run.
 //!
 //! ```text
-//!   bench kv            parent: rounds x engines, interleaved, so that a slow minute hits everybody
-//!     └─ child          one engine, one round, a fresh directory: every workload once, figures as JSON
+//!   bench kv            parent: rounds; in each the engines take turns, so that a slow minute hits everybody
+//!     └─ child          one engine, one round, a fresh directory: every workload once, figures as JSON lines
+//!          └─ victim    opens the engine, writes, tells what was acknowledged, and is killed
 //! ```
 //!
-//! Each engine runs in a process of its own, so memory and processor time are its own. The table shows the
-//! median of the rounds, and the median of the ratios to redb round by round. Figures of one run compare;
+//! | file       | what it is                                                    |
+//! |------------|---------------------------------------------------------------|
+//! | `settings` | the command line                                              |
+//! | `metric`   | every workload and every figure it yields: the table's lines  |
+//! | `engine/`  | the engines behind one trait, and how each is set up          |
+//! | `workload/`| what a child does to its engine                               |
+//! | `data`     | keys, values, and which of them a skewed workload asks for    |
+//! | `meter`    | time, processor time, bytes written, bytes on disk            |
+//! | `parent`   | starts the children                                           |
+//! | `report`   | the table                                                     |
+//!
+//! Each engine runs in a process of its own, so processor time and bytes written are its own. The table
+//! shows the median of the rounds, and the median of the ratios round by round. Figures of one run compare;
 //! figures of different machines or minutes do not.
 
+mod data;
 mod engine;
-mod kv;
+mod meter;
+mod metric;
+mod parent;
 mod report;
+mod settings;
+mod workload;
 
 use clap::{Parser, Subcommand};
+use std::path::PathBuf;
 
 type Result<T> = std::result::Result<T, Box<dyn std::error::Error + Send + Sync>>;
 
@@ -27,29 +45,45 @@ struct Args {
 
 #[derive(Subcommand)]
 enum What {
-    /// Keys and values: loading, durable commits, point reads, short scans, reopening, size on disk
-    Kv(kv::Settings),
-    /// One engine, one round; prints its figures as JSON
+    /// Keys and values: loading, reading, durable commits, skewed mixes, counters, crashes, space
+    Kv(settings::Settings),
+    /// The table of earlier runs with the same settings, from what `kv --json` printed
+    Table {
+        /// Files of JSON; their rounds count as rounds of one run
+        #[arg(required = true)]
+        files: Vec<PathBuf>,
+    },
+    /// One engine, one round; prints a line of figures per workload
     #[command(hide = true)]
     Child {
-        /// Which engine
-        engine: engine::Kind,
-        /// How much of everything
-        #[command(flatten)]
-        settings: kv::Settings,
-        /// What the keys and their order are made of
-        #[arg(long)]
-        seed: u64,
+        /// What to do, as the parent wrote it
+        job: String,
+    },
+    /// Writes until it is killed; prints what was acknowledged
+    #[command(hide = true)]
+    Victim {
+        /// What to do, as the child wrote it
+        job: String,
     },
 }
 
 fn main() -> Result<()> {
     match Args::parse().what {
-        What::Kv(settings) => report::kv(&settings),
-        What::Child { engine, settings, seed } => {
-            let figures = kv::run(engine, &settings, seed)?;
-            println!("{}", serde_json::to_string(&figures)?);
+        What::Kv(settings) => {
+            let settings = settings.scaled();
+            let run = parent::run(&settings)?;
+            if settings.json {
+                println!("{}", serde_json::to_string_pretty(&run)?);
+            } else {
+                report::print(&run);
+            }
             Ok(())
         }
+        What::Table { files } => {
+            report::print(&parent::merged(&files)?);
+            Ok(())
+        }
+        What::Child { job } => workload::child(&serde_json::from_str(&job)?),
+        What::Victim { job } => workload::crash::victim(&serde_json::from_str(&job)?),
     }
 }

@@ -17,6 +17,15 @@
 //! | RepeatableRead, SnapshotIsolation    | one snapshot                   | a row it wrote has a newer version |
 //! | Serializable                         | one snapshot                   | ... or a row or range it read has  |
 //!
+//! | anomaly                                                        | RC  | RR, SI | Serializable |
+//! |----------------------------------------------------------------|:---:|:------:|:------------:|
+//! | dirty write, aborted, intermediate or circular read, vanishing | no  | no     | no           |
+//! | predicate-many-preceders, lost update, read skew               | yes | no     | no           |
+//! | write skew, cycles of anti-dependencies, phantoms in decisions | yes | yes    | no           |
+//! | the read-only anomaly                                          | yes | yes    | no           |
+//!
+//! `tests/sim/hermitage.rs` asserts each cell, both what cannot happen and what can.
+//!
 //! Serializable is validated backwards: what was read must still be the newest when the commit takes its
 //! place in the order, so the order of commits *is* the serial order. Transactions that wrote nothing
 //! read a prefix of that order and never conflict.

@@ -189,7 +189,7 @@ fn every_cut(seed: u64, shape: Shape) -> Tally {
 #[test]
 fn crash_points_keep_every_acknowledged_commit() {
     let seed = seed();
-    let runs = size(240, 1000);
+    let runs = size(240, 1300);
     let tallies = parallel(runs, |run| {
         let shape =
             Shape { txns: 24, big_values: run % 3 == 1, lazy: run % 3 == 2, reopens: run % 2 == 1 };

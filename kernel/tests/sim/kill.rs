@@ -99,7 +99,7 @@ fn kill_nine_loses_no_acknowledged_commit() {
     let seed = seed();
     let mut rng = Rng::with_seed(seed);
     let dir = tempfile::tempdir().unwrap();
-    let rounds = size(20, 2000);
+    let rounds = size(50, 2000);
     let mut acked = BTreeSet::new();
     let mut ready = 0;
     for round in 0..rounds {

@@ -1,0 +1,104 @@
+//! Time, processor time, bytes written, bytes on disk.
+
+use crate::Result;
+use rustix::time::{ClockId, clock_gettime};
+use std::path::Path;
+use std::time::Instant;
+
+/// What this process used since the meter was started.
+pub struct Meter {
+    start: Instant,
+    cpu_us: f64,
+    written: Option<i64>,
+}
+
+impl Meter {
+    /// Starts now.
+    pub fn start() -> Meter {
+        Meter { written: written(), cpu_us: cpu_us(), start: Instant::now() }
+    }
+
+    /// Seconds since then.
+    pub fn seconds(&self) -> f64 {
+        self.start.elapsed().as_secs_f64()
+    }
+
+    /// Processor time of all threads since then, user and system, in microseconds.
+    pub fn cpu_us(&self) -> f64 {
+        cpu_us() - self.cpu_us
+    }
+
+    /// Bytes written to disk since then; `None` where the operating system does not tell.
+    pub fn written(&self) -> Option<f64> {
+        Some((written()? - self.written?) as f64)
+    }
+}
+
+fn cpu_us() -> f64 {
+    let time = clock_gettime(ClockId::ProcessCPUTime);
+    time.tv_sec as f64 * 1e6 + time.tv_nsec as f64 / 1e3
+}
+
+/// Bytes that this process caused to be written to disk, less those it took back by truncating a file
+/// before they were.
+fn written() -> Option<i64> {
+    let io = std::fs::read_to_string("/proc/self/io").ok()?;
+    let field = |name: &str| {
+        let line = io.lines().find_map(|line| line.strip_prefix(name));
+        line.and_then(|rest| rest.trim().parse::<i64>().ok())
+    };
+    Some(field("write_bytes:")? - field("cancelled_write_bytes:")?)
+}
+
+/// Bytes of all files below `path`.
+pub fn dir_bytes(path: &Path) -> Result<f64> {
+    let mut bytes = 0.0;
+    for entry in std::fs::read_dir(path)? {
+        let entry = entry?;
+        let is_dir = entry.file_type()?.is_dir();
+        bytes += if is_dir { dir_bytes(&entry.path())? } else { entry.metadata()?.len() as f64 };
+    }
+    Ok(bytes)
+}
+
+/// The figure that a `share` of all figures does not exceed; 0 when there are none.
+pub fn quantile(figures: &mut [f64], share: f64) -> f64 {
+    figures.sort_by(f64::total_cmp);
+    let index = (figures.len() as f64 * share) as usize;
+    figures.get(index.min(figures.len().saturating_sub(1))).copied().unwrap_or_default()
+}
+
+/// The middle one, or the mean of the two in the middle.
+pub fn median(mut figures: Vec<f64>) -> f64 {
+    let upper = quantile(&mut figures, 0.5);
+    let lower = figures.len().div_ceil(2).saturating_sub(1);
+    (figures.get(lower).copied().unwrap_or_default() + upper) / 2.0
+}
+
+/// Runs `work` once per item, each on a thread of its own, and hands back what each returned.
+///
+/// # Errors
+/// The first error of any.
+pub fn in_threads<I: Send, T: Send>(
+    items: Vec<I>,
+    work: impl Fn(I) -> Result<T> + Sync,
+) -> Result<Vec<T>> {
+    std::thread::scope(|scope| {
+        let work = &work;
+        let start = |item| scope.spawn(move || work(item));
+        let running: Vec<_> = items.into_iter().map(start).collect();
+        running.into_iter().map(|thread| thread.join().expect("no thread panics")).collect()
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_an_even_count_the_median_lies_between_the_two_in_the_middle() {
+        assert_eq!(median(vec![4.0, 1.0, 2.0]), 2.0);
+        assert_eq!(median(vec![4.0, 1.0, 2.0, 8.0]), 3.0);
+        assert_eq!(median(vec![5.0]), 5.0);
+    }
+}

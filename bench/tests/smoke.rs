@@ -1,0 +1,63 @@
+//! Every engine does every workload and finds what it wrote; how fast is no matter here.
+
+use serde_json::Value;
+use std::process::Command;
+
+#[test]
+fn every_engine_runs_every_workload_and_loses_nothing() {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_bench"));
+    command.args(["kv", "--json", "--rounds", "1", "--rows", "2500", "--commits", "30"]);
+    command.args(["--operations", "400", "--cache-bytes", "100000", "--memtable-bytes", "200000"]);
+    let output = command.output().expect("the benchmark starts");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{said}");
+    let run: Value = serde_json::from_slice(&output.stdout).expect("it prints JSON");
+    let engines = run["rounds"][0].as_object().expect("a map of engines");
+    assert_eq!(engines.len(), if cfg!(feature = "rocksdb") { 6 } else { 5 });
+    for (engine, figures) in engines {
+        let figures = figures.as_object().expect("a map of figures");
+        let linux = usize::from(cfg!(target_os = "linux"));
+        assert_eq!(figures.len(), 29 + 2 * linux, "{engine} yields every figure: {figures:?}");
+        assert_eq!(figures["counters_lost"], 0.0, "{engine} lost updates");
+        assert_eq!(figures["killed_lost"], 0.0, "{engine} lost rows it had synced");
+    }
+    let lost = &engines["sochdb"]["killed_lost_unsynced"];
+    assert_eq!(lost, 0.0, "a killed process loses nothing that the operating system has");
+}
+
+#[test]
+fn a_selected_workload_is_the_only_one_shown() {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_bench"));
+    command.args(["kv", "--quick", "--rows", "2000", "--operations", "1000", "--only", "scan"]);
+    command.args(["--engines", "redb"]);
+    let output = command.output().expect("the benchmark starts");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let table = String::from_utf8_lossy(&output.stdout);
+    assert!(table.contains("scan of 100 rows") && !table.contains("point get"), "{table}");
+    assert!(table.contains("redb") && !table.contains("lmdb"), "{table}");
+}
+
+#[test]
+fn the_table_of_two_runs_has_the_rounds_of_both() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let file = dir.path().join("run.json");
+    let mut command = Command::new(env!("CARGO_BIN_EXE_bench"));
+    command.args([
+        "kv",
+        "--json",
+        "--quick",
+        "--rows",
+        "2000",
+        "--only",
+        "load",
+        "--engines",
+        "redb",
+    ]);
+    let output = command.output().expect("the benchmark starts");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    std::fs::write(&file, &output.stdout).expect("the folder takes a file");
+    let mut command = Command::new(env!("CARGO_BIN_EXE_bench"));
+    let output = command.arg("table").args([&file, &file]).output().expect("the benchmark starts");
+    let table = String::from_utf8_lossy(&output.stdout);
+    assert!(table.contains("median of 2 rounds"), "{table}");
+}
