@@ -104,7 +104,7 @@ pub(crate) fn open(
     let codecs = Arc::new(Codecs::new(loaded.codecs.clone(), plugins.clone()));
     let access = Access { pager, codecs: codecs.clone(), plugins: plugins.clone() };
     let memtable_bytes = Arc::new(AtomicUsize::new(0));
-    let mut replay = Replay::new(&meta, loaded, &access, memtable_bytes.clone())?;
+    let mut replay = Replay::new(&meta, loaded, &access, memtable_bytes.clone());
     replay.live_tables(meta.lsn)?;
     observer.progress(BootPhase::Init, 1, 1)?;
     observer.progress(BootPhase::Migrate, 1, 1)?;
@@ -118,7 +118,7 @@ pub(crate) fn open(
         }
         replay.record(lsn, txn, record)
     });
-    let tail = match read {
+    let tail = match read.and_then(|tail| replay.check_loaded().map(|()| tail)) {
         Err(error @ KernelError::Corrupt { .. }) if forced => {
             replay.report.lost.push(error.to_string());
             Tail { end: meta.lsn, ..Tail::default() }
@@ -317,7 +317,7 @@ impl Replay {
         loaded: Loaded,
         access: &Access,
         memtable_bytes: Arc<AtomicUsize>,
-    ) -> KernelResult<Replay> {
+    ) -> Replay {
         let folded = Timestamp(meta.timestamp);
         let catalog = TableVersion::new(Base::Tree(meta.catalog), folded, memtable_bytes.clone());
         let mut replay = Replay {
@@ -333,8 +333,8 @@ impl Replay {
             next_table: meta.next_table,
             report: RecoveryReport::default(),
         };
-        loaded.tables.into_iter().try_for_each(|info| replay.add_table(info))?;
-        Ok(replay)
+        loaded.tables.into_iter().for_each(|info| replay.add_table(info));
+        replay
     }
 
     /// The tables that have a name; two names of one table are refused.
@@ -346,20 +346,24 @@ impl Replay {
         }
     }
 
-    fn add_table(&mut self, info: TableInfo) -> KernelResult<()> {
+    /// Loaded rows are not in the log: a table that still is there must have them in its base.
+    fn check_loaded(&self) -> KernelResult<()> {
+        let is_lost =
+            |info: &&Arc<TableInfo>| 0 < info.rows_loaded && !self.bases.contains_key(&info.id);
+        let Some(info) = self.names.values().find(is_lost) else { return Ok(()) };
+        let expected = format!("{} rows loaded into table '{}'", info.rows_loaded, info.name);
+        Err(KernelError::corrupt(DATA_FILE, 0, expected, "none of them"))
+    }
+
+    fn add_table(&mut self, info: TableInfo) {
         self.next_table = self.next_table.max(info.id.0 + 1);
         // A table that was loaded in bulk has its rows before it has its name.
         let stored = self.bases.get(&info.id);
-        if stored.is_none() && 0 < info.rows_loaded {
-            let expected = format!("{} rows loaded into table {}", info.rows_loaded, info.id);
-            return Err(KernelError::corrupt(DATA_FILE, 0, expected, "none of them"));
-        }
         let flushed = stored.map_or(Timestamp(0), |stored| stored.flushed);
         let base = || Base::new(&info, stored, &self.access);
         let table = || TableVersion::new(base(), flushed, self.memtable_bytes.clone());
         self.tables.entry(info.id).or_insert_with(table);
         self.names.insert(info.name.clone(), Arc::new(info));
-        Ok(())
     }
 
     fn record(&mut self, lsn: u64, txn: TransactionId, record: WalRecord<'_>) -> KernelResult<()> {
@@ -397,7 +401,7 @@ impl Replay {
     fn change_catalog(&mut self, key: &[u8], row: Option<&[u8]>) -> KernelResult<()> {
         let name = catalog::name_of(key)?;
         match row {
-            Some(row) => self.add_table(TableInfo::decode(name, row)?)?,
+            Some(row) => self.add_table(TableInfo::decode(name, row)?),
             None => drop(self.names.remove(name)),
         }
         Ok(())
