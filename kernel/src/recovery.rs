@@ -348,8 +348,7 @@ impl Replay {
 
     /// Loaded rows are not in the log: a table that still is there must have them in its base.
     fn check_loaded(&self) -> KernelResult<()> {
-        let is_lost =
-            |info: &&Arc<TableInfo>| 0 < info.rows_loaded && !self.bases.contains_key(&info.id);
+        let is_lost = |t: &&Arc<TableInfo>| 0 < t.rows_loaded && !self.bases.contains_key(&t.id);
         let Some(info) = self.names.values().find(is_lost) else { return Ok(()) };
         let expected = format!("{} rows loaded into table '{}'", info.rows_loaded, info.name);
         Err(KernelError::corrupt(DATA_FILE, 0, expected, "none of them"))
