@@ -23,7 +23,7 @@
 use crate::sim_disk::Disk;
 use crate::sim_vfs::SimVfs;
 use crate::workload;
-use crate::{either, replay, seed, size};
+use crate::{either, parallel, replay, seed, size};
 use fastrand::Rng;
 use serde_json::json;
 use sochdb_kernel::{
@@ -419,12 +419,12 @@ fn threaded(seed: u64, isolation: IsolationLevel, txns: usize) -> Vec<Record> {
 #[test]
 fn history_has_no_forbidden_cycle() {
     let seed = seed();
-    let (mut histories, mut txns, mut conflicts) = (0, 0, 0);
     let levels = [
         (IsolationLevel::SnapshotIsolation, Judge::SnapshotIsolation, "strong-snapshot-isolation"),
         (IsolationLevel::Serializable, Judge::Serializable, "strict-serializable"),
     ];
-    for run in 0..size(12, 500) {
+    let tallies = parallel(size(170, 500), |run| {
+        let (mut histories, mut txns, mut conflicts) = (0, 0, 0);
         for (isolation, level, model) in levels {
             for (kind, history) in [("interleaved", true), ("threaded", false)] {
                 let count = either(1500, 10_000) as usize;
@@ -446,6 +446,13 @@ fn history_has_no_forbidden_cycle() {
                 );
             }
         }
+        (histories, txns, conflicts)
+    });
+    let (mut histories, mut txns, mut conflicts) = (0, 0, 0);
+    for (some_histories, some_txns, some_conflicts) in tallies {
+        histories += some_histories;
+        txns += some_txns;
+        conflicts += some_conflicts;
     }
     println!(
         "histories: {txns} transactions ({conflicts} refused or cut) in {histories} histories of {CLIENTS} \
