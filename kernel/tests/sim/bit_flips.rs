@@ -5,9 +5,9 @@
 //! fails with `Corrupt` or `Invalid`, or shows exactly the right rows. One thing is allowed besides,
 //! because no reader can tell it from a torn tail: a flip in the log may cut off the last commit.
 //!
-//! A small database has every bit flipped in turn. Larger ones have so in the long form; the short form flips
-//! every bit around the bytes of the meta pages that
-//! are not zero, a sample of the bits of log and pages, and few in long runs of zeroes. A third database
+//! A small database has every bit flipped in turn. Larger ones have so in the long form; the short form
+//! flips every bit around the bytes of the meta pages that are not zero, a sample of the bits of log and
+//! pages, and few in long runs of zeroes. A third database
 //! has lived long enough that the older meta page refers to pages and log that are gone; only its meta
 //! pages are touched: falling back must be noticed where it would show the past.
 
