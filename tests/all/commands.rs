@@ -307,6 +307,11 @@ fn a_broken_database_is_repaired_into_a_new_one() {
         let exported = |db: &str| work.ok(&["--db", db, "export", table]);
         assert_eq!(exported("copy"), exported("db"));
     }
+    for nothing in ["nowhere", file] {
+        let said = work.run(&["--db", nothing, "repair", "made-of-nothing"]);
+        assert_eq!(said.code, 3, "{said:?}");
+        assert!(!work.path("made-of-nothing").exists());
+    }
     // A page in the middle of the data file rots, and both meta pages.
     let data = work.db().join("data.soch");
     let mut bytes = std::fs::read(&data).unwrap();

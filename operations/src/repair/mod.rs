@@ -34,7 +34,9 @@ use catalog::Catalog;
 use log::BrokenLog;
 use orphans::Leaf;
 use rows::Age;
-use sochdb_kernel::inspect::{CATALOG, Committed, LOCK_FILE, TreeRoot};
+use sochdb_kernel::inspect::{
+    ARCHIVE_DIR, CATALOG, Committed, DATA_FILE, LOCK_FILE, TreeRoot, WAL_DIR, log_starts,
+};
 use sochdb_kernel::limits::PAGE_BYTES;
 use sochdb_kernel::plugin::PluginManager;
 use sochdb_kernel::vfs::{OpenMode, Vfs};
@@ -72,7 +74,7 @@ impl Default for RepairOptions<'_> {
 /// Saves what can be saved of the database in `from` into a new database in the empty directory `target`.
 ///
 /// # Errors
-/// `Invalid` when the target holds anything, `Unavailable` when the target's disk refuses, when `from` is
+/// `NotFound` when `from` has neither a data file nor a log, `Invalid` when the target holds anything, `Unavailable` when the target's disk refuses, when `from` is
 /// in use or was written by a newer version, and what registering the plugins returns. What is
 /// broken in `from` is no error here but part of the report.
 ///
@@ -104,6 +106,11 @@ pub fn repair(
     options: &RepairOptions<'_>,
     progress: OnProgress<'_>,
 ) -> KernelResult<RepairReport> {
+    let has_log = |dir| log_starts(from, dir).is_ok_and(|starts| !starts.is_empty());
+    let names = from.list("").unwrap_or_default();
+    if !names.iter().any(|name| name == DATA_FILE) && !has_log(WAL_DIR) && !has_log(ARCHIVE_DIR) {
+        return Err(KernelError::NotFound { kind: "database", name: from.root() });
+    }
     // A lock file is there unless the database was copied without it; nothing is made here.
     let lock = match from.open(LOCK_FILE, OpenMode::Read) {
         Ok(_) => from.lock(LOCK_FILE).ok(),
