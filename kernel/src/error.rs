@@ -108,6 +108,9 @@ pub enum PluginFault {
     /// The plugin is missing, or is not of the kind that was asked for.
     #[error("is missing")]
     Missing,
+    /// It failed too often and is not called for a while, or until it is replaced.
+    #[error("is kept from working")]
+    Quarantined,
 }
 
 impl From<EncodingError> for KernelError {

@@ -218,7 +218,7 @@ pub struct PluginManager {
     registered: RwLock<BTreeMap<String, Registered>>,
 }
 
-#[derive(Clone)]
+#[derive(Clone, strum::EnumTryAs)]
 enum Registered {
     Compression(Arc<dyn CompressionExtension>),
     Observability(Arc<dyn ObservabilityExtension>),
@@ -256,15 +256,17 @@ impl PluginManager {
         self.registered.write().insert(name, extension);
     }
 
+    fn get(&self, name: &str) -> Option<Registered> {
+        self.registered.read().get(name).cloned()
+    }
+
     /// The codec called `name`.
     ///
     /// # Errors
     /// `Plugin` with [`PluginFault::Missing`], naming the codec.
     pub fn compression(&self, name: &str) -> KernelResult<Arc<dyn CompressionExtension>> {
-        match self.registered.read().get(name) {
-            Some(Registered::Compression(codec)) => Ok(codec.clone()),
-            _ => Err(missing(name, "codec")),
-        }
+        let codec = self.get(name).and_then(Registered::try_as_compression);
+        codec.ok_or_else(|| missing(name, "codec"))
     }
 
     /// The storage engine called `name`.
@@ -272,19 +274,14 @@ impl PluginManager {
     /// # Errors
     /// `Plugin` with [`PluginFault::Missing`], naming the engine.
     pub fn storage(&self, name: &str) -> KernelResult<Arc<dyn StorageExtension>> {
-        match self.registered.read().get(name) {
-            Some(Registered::Storage(storage)) => Ok(storage.clone()),
-            _ => Err(missing(name, "storage engine")),
-        }
+        let engine = self.get(name).and_then(Registered::try_as_storage);
+        engine.ok_or_else(|| missing(name, "storage engine"))
     }
 
     /// Every observer.
     pub fn observers(&self) -> Vec<Arc<dyn ObservabilityExtension>> {
-        let observer = |extension: &Registered| match extension {
-            Registered::Observability(observer) => Some(observer.clone()),
-            _ => None,
-        };
-        self.registered.read().values().filter_map(observer).collect()
+        let all = self.registered.read().values().cloned().collect::<Vec<_>>();
+        all.into_iter().filter_map(Registered::try_as_observability).collect()
     }
 
     /// Who is registered, sorted by name.
