@@ -2,7 +2,7 @@
 //!
 //! [`codec`] has little-endian reads and writes and CRC-32C, shared by every byte format on disk. [`row`]
 //! has typed rows: schemas, the canonical row encoding, and the key encoding whose byte order is the order
-//! of the values. [`range`] is a range of keys, [`mod@slice`] shared bytes. Nothing here knows files,
+//! of the values. [`select`] picks columns and rows, [`range`] is a range of keys, [`mod@slice`] shared bytes. Nothing here knows files,
 //! transactions or plugins.
 
 #![forbid(unsafe_code)]
@@ -10,6 +10,7 @@
 pub mod codec;
 pub mod range;
 pub mod row;
+pub mod select;
 pub mod slice;
 
 /// What encoding or decoding answers when it cannot.

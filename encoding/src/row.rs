@@ -401,17 +401,29 @@ impl Schema {
         Ok(out)
     }
 
+    /// The values of the key columns, in key order.
+    ///
+    /// # Errors
+    /// `Corrupt` when this schema makes no such key.
+    pub fn key_values(&self, key: &[u8]) -> EncodingResult<Vec<Value>> {
+        let mut reader = Reader::new("a row's key", 0, key);
+        let mut values = Vec::with_capacity(self.key.len());
+        for &position in &self.key {
+            values.push(take_key(&mut reader, self.column_at(position)?)?);
+        }
+        reader.end()?;
+        Ok(values)
+    }
+
     /// The whole row from its key and its value: one value per column.
     ///
     /// # Errors
     /// `Corrupt` when this schema, or the same one with fewer columns at its end, writes no such bytes.
     pub fn decode(&self, key: &[u8], value: &[u8]) -> EncodingResult<Vec<Value>> {
         let mut row = vec![Value::Null; self.columns.len()];
-        let mut reader = Reader::new("a row's key", 0, key);
-        for &position in &self.key {
-            row[position] = take_key(&mut reader, self.column_at(position)?)?;
+        for (&position, value) in self.key.iter().zip(self.key_values(key)?) {
+            row[position] = value;
         }
-        reader.end()?;
         self.read(value, None, &mut |position, value| row[position] = value)?;
         Ok(row)
     }

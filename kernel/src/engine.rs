@@ -411,11 +411,23 @@ impl Kernel {
         options: TransactionOptions,
         mut f: impl FnMut(&mut Transaction) -> KernelResult<T>,
     ) -> KernelResult<T> {
+        self.run_owned(options, |mut tx| (f(&mut tx), tx))
+    }
+
+    /// As [`run_with`](Self::run_with), for those who put the transaction into something of theirs. What `f`
+    /// gives back is committed, or rolled back when its result is an error.
+    ///
+    /// # Errors
+    /// As [`run`](Self::run).
+    pub fn run_owned<T>(
+        &self,
+        options: TransactionOptions,
+        mut f: impl FnMut(Transaction) -> (KernelResult<T>, Transaction),
+    ) -> KernelResult<T> {
         let mut attempt = 1;
         loop {
             let ahead = 1 < attempt;
-            let mut tx = Transaction::begin(self.inner.clone(), options, ahead)?;
-            let result = f(&mut tx);
+            let (result, tx) = f(Transaction::begin(self.inner.clone(), options, ahead)?);
             // Without a commit behind it in the log, what it read must be durable before anybody is told.
             if ahead && (result.is_err() || tx.writes().values().all(|rows| rows.is_empty())) {
                 self.inner.publish()?;
@@ -515,8 +527,7 @@ impl Kernel {
         match report.failed.first() {
             None => Ok(()),
             Some((table, why)) => {
-                let text =
-                    format!("table {table} could not be flushed, its rows stay in the log: {why}");
+                let text = format!("{table} was not flushed, its rows stay in the log: {why}");
                 Err(KernelError::plugin(table, PluginFault::Refused, text))
             }
         }

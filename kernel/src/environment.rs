@@ -3,7 +3,7 @@
 
 use crate::vfs::{DiskVfs, Vfs};
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 /// Tells the time.
@@ -14,20 +14,16 @@ pub trait Clock: Send + Sync {
     fn unix_us(&self) -> u64;
 }
 
-/// The machine's clock.
-pub struct SystemClock {
-    start: Instant,
-}
+/// When this process first asked for the time.
+static START: LazyLock<Instant> = LazyLock::new(Instant::now);
 
-impl Default for SystemClock {
-    fn default() -> SystemClock {
-        SystemClock { start: Instant::now() }
-    }
-}
+/// The machine's clock.
+#[derive(Default)]
+pub struct SystemClock;
 
 impl Clock for SystemClock {
     fn monotonic_us(&self) -> u64 {
-        u64::try_from(self.start.elapsed().as_micros()).unwrap_or(u64::MAX)
+        u64::try_from(START.elapsed().as_micros()).unwrap_or(u64::MAX)
     }
 
     fn unix_us(&self) -> u64 {
@@ -55,7 +51,7 @@ impl Environment {
 
     /// Any directory, with the machine's clock.
     pub fn with_vfs(vfs: Arc<dyn Vfs>) -> Environment {
-        let clock = SystemClock::default();
+        let clock = SystemClock;
         let seed = clock.unix_us() ^ (u64::from(std::process::id()) << 44);
         Environment { vfs, clock: Arc::new(clock), seed }
     }

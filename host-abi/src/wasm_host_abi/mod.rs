@@ -57,6 +57,9 @@ pub(crate) mod base_bindings {
                 import sochdb:plugin/telemetry@0.1.0;
                 import sochdb:plugin/config@0.1.0;
                 import sochdb:plugin/segments@0.1.0;
+                import sochdb:plugin/rows@0.1.0;
+                import sochdb:plugin/codecs@0.1.0;
+                import sochdb:plugin/plugins@0.1.0;
                 export sochdb:plugin/lifecycle@0.1.0;
             }
         ",
@@ -104,6 +107,38 @@ pub(crate) mod storage_bindings {
         with: {
             "sochdb:plugin/types@0.1.0": super::base_bindings::sochdb::plugin::types,
             "sochdb:plugin/segments@0.1.0": super::base_bindings::sochdb::plugin::segments,
+        },
+    });
+}
+
+#[allow(missing_docs, reason = "generated; the contract in `wit/` has the documentation")]
+pub(crate) mod hooks_bindings {
+    wasmtime::component::bindgen!({
+        inline: "
+            package sochdb:host;
+            world hooks { export sochdb:plugin/hooks@0.1.0; }
+        ",
+        path: "../wit/0.1.0",
+        world: "sochdb:host/hooks",
+        with: {
+            "sochdb:plugin/types@0.1.0": super::base_bindings::sochdb::plugin::types,
+            "sochdb:plugin/rows@0.1.0": super::base_bindings::sochdb::plugin::rows,
+        },
+    });
+}
+
+#[allow(missing_docs, reason = "generated; the contract in `wit/` has the documentation")]
+pub(crate) mod procedure_bindings {
+    wasmtime::component::bindgen!({
+        inline: "
+            package sochdb:host;
+            world procedure { export sochdb:plugin/procedure@0.1.0; }
+        ",
+        path: "../wit/0.1.0",
+        world: "sochdb:host/procedure",
+        with: {
+            "sochdb:plugin/types@0.1.0": super::base_bindings::sochdb::plugin::types,
+            "sochdb:plugin/rows@0.1.0": super::base_bindings::sochdb::plugin::rows,
         },
     });
 }
