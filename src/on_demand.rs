@@ -82,6 +82,8 @@ impl Bundled {
                 PluginKind::Codec => to.register_compression(stand_in),
                 PluginKind::Observer => to.register_observability(stand_in),
                 PluginKind::Storage => to.register_storage(stand_in),
+                // The kernel has never heard of these.
+                PluginKind::Hooks | PluginKind::Procedure => {}
             }
         }
         Ok(())
@@ -89,17 +91,18 @@ impl Bundled {
 }
 
 fn info(manifest: PluginManifest) -> ExtensionInfo {
-    let capability = match manifest.kind {
-        PluginKind::Codec => ExtensionCapability::Compression,
-        PluginKind::Observer => ExtensionCapability::Observability,
-        PluginKind::Storage => ExtensionCapability::Storage,
+    let capabilities = match manifest.kind {
+        PluginKind::Codec => vec![ExtensionCapability::Compression],
+        PluginKind::Observer => vec![ExtensionCapability::Observability],
+        PluginKind::Storage => vec![ExtensionCapability::Storage],
+        PluginKind::Hooks | PluginKind::Procedure => Vec::new(),
     };
     ExtensionInfo {
         name: manifest.name,
         version: manifest.version.to_string(),
         description: manifest.description,
         author: manifest.author,
-        capabilities: vec![capability],
+        capabilities,
     }
 }
 

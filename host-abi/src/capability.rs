@@ -1,4 +1,4 @@
-//! What a component asks for, compared with what its kind and its manifest allow, before any of it runs.
+//! What a component asks for, compared with what its kind may have, before any of it runs.
 //!
 //! A component's import list *is* its request. Each import falls into one of three groups, and one of
 //! the last group is enough to refuse the component:
@@ -8,17 +8,20 @@
 //! | `sochdb:plugin/types, telemetry, config`| always granted; bounded and checked call by call    |
 //! | `sochdb:plugin/segments`                | granted to storage engines; handles of what a call  |
 //! |                                         | is about, and nothing else                          |
+//! | `sochdb:plugin/rows, plugins, codecs`   | granted to kinds that can use them; each call asks  |
+//! |                                         | the plugin's [`Grant`](crate::policy::Grant)        |
+//! | `sochdb:plugin/search`                  | refused until there are index plugins               |
 //! | WASI 0.2 without sockets and HTTP       | linked with nothing in it: no files, environment or |
 //! |                                         | arguments; `wasm_host_abi/wasi` has the list        |
 //! | anything else                           | refused, by name                                    |
 //!
-//! WASI's clocks stand still and its random numbers repeat unless the manifest says `clock` or
-//! `random`. They are linked all the same, because a Rust guest imports them whether it calls them or
+//! WASI's clocks stand still and its random numbers repeat unless `clock` or `random` was
+//! granted. They are linked all the same, because a Rust guest imports them whether it calls them or
 //! not: the grant decides what they answer.
 //!
 //! Exports are compared too: what a component exports is exactly what its manifest declares.
 
-use crate::plugin_manifest::{Capabilities, PluginKind, PluginManifest};
+use crate::plugin_manifest::{PluginKind, PluginManifest};
 use crate::wasm_host_abi::is_linked_wasi;
 use serde::Serialize;
 use sochdb_kernel::{KernelError, KernelResult, PluginFault};
@@ -29,10 +32,18 @@ const CONTRACT: &str = "sochdb:plugin/";
 
 /// What every plugin may import of the contract.
 const OFFERED: &[&str] = &["types", "telemetry", "config"];
-/// What only one kind of plugin may import.
-const OFFERED_TO: &[(&str, PluginKind)] = &[("segments", PluginKind::Storage)];
+/// What only some kinds of plugins may import.
+const OFFERED_TO: &[(&str, &[PluginKind])] = &[
+    ("rows", &[PluginKind::Hooks, PluginKind::Procedure]),
+    ("plugins", &[PluginKind::Hooks, PluginKind::Procedure]),
+    ("codecs", &[PluginKind::Storage, PluginKind::Hooks, PluginKind::Procedure]),
+    ("segments", &[PluginKind::Storage]),
+];
 /// What the contract lets plugins export.
-const EXPORTABLE: &[&str] = &["codec", "lifecycle", "observer", "storage-engine"];
+const EXPORTABLE: &[&str] =
+    &["codec", "hooks", "index", "lifecycle", "observer", "procedure", "storage-engine"];
+/// Why searching an index cannot be granted.
+pub(crate) const NO_INDEX_PLUGINS: &str = "no index plugin kind exists in this host yet";
 
 /// One import of a component, and what the host says to it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -55,18 +66,31 @@ pub enum Answer {
     Refused(String),
 }
 
+/// Whether the interface `ours` of the contract is there for plugins of this kind to import.
+///
+/// # Errors
+/// Why not, for people.
+pub(crate) fn offered(ours: &str, kind: Option<PluginKind>) -> Result<(), String> {
+    if OFFERED.contains(&ours) {
+        return Ok(());
+    }
+    match OFFERED_TO.iter().find(|(interface, _)| *interface == ours) {
+        Some((_, kinds)) if kind.is_some_and(|kind| kinds.contains(&kind)) => Ok(()),
+        Some((_, kinds)) => {
+            let kinds: Vec<_> = kinds.iter().map(|kind| format!("'{kind}'")).collect();
+            Err(format!("only plugins of kind {} may", kinds.join(" or ")))
+        }
+        None if ours == "search" => Err(NO_INDEX_PLUGINS.to_owned()),
+        None => Err("the contract has no such interface for plugins to import".to_owned()),
+    }
+}
+
 /// What the host says to the import `name` of a plugin that is of this kind by its exports.
 pub(crate) fn answer(name: &str, kind: Option<PluginKind>) -> Answer {
     let (interface, version) = name.split_once('@').unwrap_or((name, ""));
     if let Some(ours) = interface.strip_prefix(CONTRACT) {
-        let only_to = OFFERED_TO.iter().find(|(interface, _)| *interface == ours);
-        if let Some((_, wanted)) = only_to.filter(|(_, wanted)| kind != Some(*wanted)) {
-            return Answer::Refused(format!("only plugins of kind '{wanted}' may"));
-        }
-        if only_to.is_none() && !OFFERED.contains(&ours) {
-            return Answer::Refused(
-                "the contract has no such interface for plugins to import".into(),
-            );
+        if let Err(why) = offered(ours, kind) {
+            return Answer::Refused(why);
         }
         return match wrong_version(version) {
             Some(why) => Answer::Refused(why),
@@ -129,16 +153,6 @@ pub(crate) fn check(
     )))
 }
 
-/// Names of what a manifest grants beside what everybody gets.
-pub(crate) fn granted(capabilities: Capabilities) -> Vec<&'static str> {
-    let Capabilities { clock, random } = capabilities;
-    [("clock", clock), ("random", random)]
-        .into_iter()
-        .filter(|(_, on)| *on)
-        .map(|(n, _)| n)
-        .collect()
-}
-
 fn wrong_version(version: &str) -> Option<String> {
     (version != CONTRACT_VERSION).then(|| {
         format!(
@@ -182,10 +196,24 @@ mod tests {
     }
 
     #[test]
-    fn segments_are_for_storage_engines() {
+    fn some_interfaces_are_for_some_kinds() {
         let name = "sochdb:plugin/segments@0.1.0";
         assert_eq!(answer(name, Some(PluginKind::Storage)), Answer::Granted);
         assert!(matches!(answer(name, None), Answer::Refused(why) if why.contains("'storage'")));
+        let name = "sochdb:plugin/rows@0.1.0";
+        assert_eq!(answer(name, Some(PluginKind::Hooks)), Answer::Granted);
+        let Answer::Refused(why) = answer(name, Some(PluginKind::Storage)) else {
+            panic!("is refused")
+        };
+        assert_eq!(why, "only plugins of kind 'hooks' or 'procedure' may");
+    }
+
+    #[test]
+    fn searching_an_index_cannot_be_granted_yet() {
+        for kind in PluginKind::ALL {
+            let answer = answer("sochdb:plugin/search@0.1.0", Some(kind));
+            assert_eq!(answer, Answer::Refused(NO_INDEX_PLUGINS.to_owned()));
+        }
     }
 
     #[test]

@@ -15,10 +15,16 @@
 //! | `plugin_host`      | loads plugins, registers them with a kernel, tells about them          |
 //! | `plugin_manifest`  | the TOML, strict                                                       |
 //! | `component`        | a file, read once, hashed, compiled                                    |
+//! | `policy`           | what the operator allows, and the grant that a plugin gets of it       |
+//! | `glob`             | patterns over the names of tables and plugins                          |
+//! | `strict_toml`      | TOML with the place of whatever is wrong                               |
 //! | `capability`       | what a component asks for against what it may have                     |
 //! | `limits`           | every bound, and who enforces it                                       |
 //! | `wasm_runtime`     | the engine, and the clock that stops runaways                          |
-//! | `pool`             | the instances of a plugin; every call into a guest goes through here   |
+//! | `pools`, `pool`    | the instances of a plugin for each tenant; every call into a guest     |
+//! | `chain`            | calls of guests that lead to calls of guests                           |
+//! | `tenant`           | what each tenant may use, and has used                                 |
+//! | `quarantine`       | what becomes of a plugin that keeps failing                            |
 //! | `wasm_host_abi`    | the contract: one file per interface                                   |
 //! | `plugin_telemetry` | what plugins log and count                                             |
 //! | `bundled`          | the plugins that were built into this program                          |
@@ -46,18 +52,35 @@
 
 pub mod bundled;
 pub mod capability;
+pub mod glob;
 pub mod limits;
 pub mod plugin_manifest;
+pub mod policy;
 
+mod chain;
 mod component;
 mod plugin;
 mod plugin_host;
 mod plugin_telemetry;
 mod pool;
+mod strict_toml;
+mod pools;
+mod programs;
+mod quarantine;
+mod tenant;
+mod transaction;
 mod wasm_host_abi;
 mod wasm_runtime;
 
 pub use capability::CONTRACT_VERSION;
-pub use plugin_host::{Inspection, PluginHost, PluginInfo, UsageInfo};
+pub use chain::in_background;
+pub use plugin_host::{HostOptions, Inspection, PluginHost, PluginInfo, UsageInfo};
 pub use plugin_manifest::{ManifestError, PluginKind, PluginManifest};
-pub use wasm_host_abi::{WasmCodec, WasmObserver, WasmStorage};
+pub use policy::{Grant, Policy};
+pub use quarantine::{Health, TenantHealth};
+pub use programs::Programs;
+pub use tenant::{Tenant, TenantInfo, TenantOptions, TenantUsage, Tenants};
+pub use transaction::{RowWrite, Transaction};
+pub use wasm_host_abi::{
+    ProcedureInfo, WasmCodec, WasmHooks, WasmObserver, WasmProcedures, WasmStorage,
+};

@@ -7,7 +7,12 @@
 //! | time per call, waiting included   | `timeout_ms`            | the pool and the engine's epochs      |
 //! | the same of flushes and merges    | `background_...`        | the same                              |
 //! | memories and tables of a store    | `memory_limit_mb`       | a limiter of ours, over their sum     |
-//! | instances at the same time        | `max_instances`         | the pool                              |
+//! | instances at the same time        | `max_instances`         | the pool, for each tenant             |
+//! | what one tenant uses              | its own                 | [`tenant`](crate::tenant), the pool   |
+//! | calls of guests by guests         | [`CALL_DEPTH_MAX`]      | the chain                             |
+//! | stack of a thread under them      | [`CHAIN_STACK_BYTES_MAX`] | the chain                           |
+//! | tenants with instances            | [`TENANT_POOLS_MAX`]    | the pools: the longest unused end     |
+//! | failures in a row                 | [`quarantine`]          | the pool                              |
 //! | handles of an instance            | 8192                    | the engine                            |
 //! | segments its readers have open    | 4096                    | the storage adapter                   |
 //! | bytes of a segment read or append | [`SEGMENT_CHUNK_BYTES_MAX`] | the segments import, the engine   |
@@ -20,7 +25,9 @@
 //!
 //! A manifest chooses within the ranges below; outside them it is refused.
 
+use crate::tenant::Tenant;
 use std::ops::RangeInclusive;
+use std::sync::Arc;
 use std::time::Duration;
 use wasmtime::ResourceLimiter;
 
@@ -59,8 +66,16 @@ pub(crate) const SEGMENTS_PER_STORE_MAX: usize = 4096;
 /// 1 MiB. What one read of a segment, or one append, carries; a bound of the contract.
 pub const SEGMENT_CHUNK_BYTES_MAX: usize = 1 << 20;
 /// Rows of one batch, and bytes after which it ends; whoever asks for more gets that.
-const BATCH_ROWS_MAX: u32 = 8192;
-const BATCH_BYTES_MAX: u32 = 1 << 20;
+pub(crate) const BATCH_ROWS_MAX: u32 = 8192;
+pub(crate) const BATCH_BYTES_MAX: u32 = 1 << 20;
+/// Conditions of one scan.
+pub(crate) const CONDITIONS_MAX: usize = 64;
+/// 4 MiB. Arguments and the result of a procedure.
+pub const PROCEDURE_BYTES_MAX: usize = 4 << 20;
+/// Procedures of one plugin, and bytes of each one's name; descriptions and schemas are bounded together.
+pub(crate) const PROCEDURES_MAX: usize = 256;
+pub(crate) const PROCEDURE_NAME_BYTES_MAX: usize = 64;
+pub(crate) const DESCRIBE_BYTES_MAX: usize = 1 << 20;
 /// Rows of a scan's first batch; later ones are larger.
 pub(crate) const SCAN_ROWS_FIRST: usize = 128;
 /// 64 KiB. An end of a range may be longer than any key, but not without bound.
@@ -72,6 +87,32 @@ pub(crate) const STACK_BYTES_MAX: usize = 512 << 10;
 pub(crate) const RESULT_SLACK_BYTES: usize = 64 << 10;
 /// Bytes of a guest's own words that are kept in an error.
 pub(crate) const ERROR_TEXT_BYTES_MAX: usize = 1024;
+
+/// Calls of guests that may run inside each other. A procedure that reads a table whose engine restores a
+/// block needs three.
+pub const CALL_DEPTH_MAX: usize = 8;
+/// 1 MiB. Stack that calls may have used before another one begins inside them. Each guest may fill
+/// [`STACK_BYTES_MAX`] more, and threads of the standard library have 2 MiB.
+pub const CHAIN_STACK_BYTES_MAX: usize = 1 << 20;
+/// Tenants that have instances of one plugin at the same time, working ones not counted.
+pub const TENANT_POOLS_MAX: usize = 256;
+
+/// What happens to a plugin that keeps failing, for one tenant.
+pub mod quarantine {
+    use std::time::Duration;
+
+    /// Failures in a row before it is kept from working for a while. Fewer happen to good plugins: a few
+    /// bad inputs one after the other, a machine that stood still.
+    pub const BACK_OFF_FAILURES: u32 = 5;
+    /// The first while; each further failure doubles it.
+    pub const BACK_OFF_FIRST: Duration = Duration::from_millis(10);
+    /// The longest while.
+    pub const BACK_OFF_MAX: Duration = Duration::from_secs(10);
+    /// Failures in a row before it is kept from working until somebody acts. They take more than a minute.
+    pub const QUARANTINE_FAILURES: u32 = 20;
+
+    const _: () = assert!(BACK_OFF_FAILURES < QUARANTINE_FAILURES, "first the one, then the other");
+}
 
 /// What host calls cost in fuel, so that a guest cannot make the host work for nothing. Measured: a
 /// call that carries nothing takes as long as some 200 operators, a byte about as long as one.
@@ -135,37 +176,79 @@ pub(crate) enum Work {
     Background,
 }
 
-/// What one call may use, and how the manifest calls that.
+/// What one call may use, and whose bound that is.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Budget {
     pub(crate) fuel_max: u64,
-    pub(crate) fuel_key: &'static str,
-    pub(crate) timeout_ms: u64,
-    pub(crate) timeout_key: &'static str,
+    pub(crate) fuel_bound: BoundOf,
+    pub(crate) timeout: Duration,
+    pub(crate) timeout_bound: BoundOf,
+}
+
+/// Whose bound a call has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum BoundOf {
+    /// The plugin's, under this key of its manifest.
+    Plugin(&'static str),
+    /// What the guest that called it has left.
+    Caller,
+    /// What its tenant gets in a second.
+    Tenant,
 }
 
 impl Limits {
     pub(crate) fn budget(&self, work: Work) -> Budget {
-        match self.background.filter(|_| work == Work::Background) {
-            Some(Background { fuel_max, timeout_ms }) => Budget {
-                fuel_max,
-                fuel_key: "background_fuel_limit",
-                timeout_ms,
-                timeout_key: "background_timeout_ms",
-            },
-            None => Budget {
-                fuel_max: self.fuel_max,
-                fuel_key: "fuel_limit",
-                timeout_ms: self.timeout_ms,
-                timeout_key: "timeout_ms",
-            },
+        let (fuel_max, fuel_key, timeout_ms, timeout_key) =
+            match self.background.filter(|_| work == Work::Background) {
+                Some(Background { fuel_max, timeout_ms }) => {
+                    (fuel_max, "background_fuel_limit", timeout_ms, "background_timeout_ms")
+                }
+                None => (self.fuel_max, "fuel_limit", self.timeout_ms, "timeout_ms"),
+            };
+        Budget {
+            fuel_max,
+            fuel_bound: BoundOf::Plugin(fuel_key),
+            timeout: Duration::from_millis(timeout_ms),
+            timeout_bound: BoundOf::Plugin(timeout_key),
         }
     }
 }
 
 impl Budget {
-    pub(crate) fn timeout(&self) -> Duration {
-        Duration::from_millis(self.timeout_ms)
+    /// Has no more than the caller has left.
+    pub(crate) fn cut_to_caller(&mut self, fuel: u64, time: Duration) {
+        if fuel < self.fuel_max {
+            (self.fuel_max, self.fuel_bound) = (fuel, BoundOf::Caller);
+        }
+        if time < self.timeout {
+            (self.timeout, self.timeout_bound) = (time, BoundOf::Caller);
+        }
+    }
+
+    /// Has no more fuel than its tenant gets in a second.
+    pub(crate) fn cut_to_tenant(&mut self, fuel: u64) {
+        if fuel < self.fuel_max {
+            (self.fuel_max, self.fuel_bound) = (fuel, BoundOf::Tenant);
+        }
+    }
+
+    /// What a call did that had no fuel left.
+    pub(crate) fn no_fuel(&self) -> String {
+        let fuel = self.fuel_max;
+        match self.fuel_bound {
+            BoundOf::Plugin(key) => format!("used up its {key} of {fuel}"),
+            BoundOf::Caller => format!("used up the fuel that its caller had left, {fuel}"),
+            BoundOf::Tenant => format!("used up its tenant's fuel_per_second of {fuel}"),
+        }
+    }
+
+    /// What a call did that had no time left.
+    pub(crate) fn no_time(&self) -> String {
+        let ms = self.timeout.as_millis();
+        match self.timeout_bound {
+            BoundOf::Plugin(key) => format!("ran past its {key} of {ms}"),
+            _ => format!("ran past the {ms} ms that its caller had left"),
+        }
     }
 }
 
@@ -181,33 +264,60 @@ pub(crate) struct MemoryLimiter {
     bytes_max: u64,
     bytes: u64,
     last_growth_bytes: u64,
-    refused: bool,
+    /// Whose memory this is; it has a bound over all its stores.
+    tenant: Option<Arc<Tenant>>,
+    refused: Option<MemoryBound>,
+}
+
+/// Which bound a growth met.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum MemoryBound {
+    /// `memory_limit_mb`.
+    Store,
+    /// `memory_bytes_max`.
+    Tenant,
 }
 
 impl MemoryLimiter {
-    pub(crate) fn new(bytes_max: u64) -> MemoryLimiter {
-        MemoryLimiter { bytes_max, bytes: 0, last_growth_bytes: 0, refused: false }
+    pub(crate) fn new(bytes_max: u64, tenant: Option<Arc<Tenant>>) -> MemoryLimiter {
+        MemoryLimiter { bytes_max, bytes: 0, last_growth_bytes: 0, tenant, refused: None }
     }
 
-    /// Whether a growth was refused since the last time this was asked.
-    pub(crate) fn take_refused(&mut self) -> bool {
-        std::mem::take(&mut self.refused)
+    /// Which bound refused a growth since the last time this was asked.
+    pub(crate) fn take_refused(&mut self) -> Option<MemoryBound> {
+        self.refused.take()
     }
 
     fn grow(&mut self, bytes: u64) -> bool {
         let total = self.bytes.saturating_add(bytes);
-        let allowed = total <= self.bytes_max;
-        if allowed {
-            self.bytes = total;
-            self.last_growth_bytes = bytes;
-        } else {
-            self.refused = true;
+        if self.bytes_max < total {
+            self.refused = Some(MemoryBound::Store);
+            return false;
         }
-        allowed
+        if self.tenant.as_ref().is_some_and(|tenant| !tenant.take_memory(bytes)) {
+            self.refused = Some(MemoryBound::Tenant);
+            return false;
+        }
+        self.bytes = total;
+        self.last_growth_bytes = bytes;
+        true
     }
 
     fn undo_growth(&mut self) {
-        self.bytes -= std::mem::take(&mut self.last_growth_bytes);
+        let bytes = std::mem::take(&mut self.last_growth_bytes);
+        self.bytes -= bytes;
+        if let Some(tenant) = &self.tenant {
+            tenant.give_memory_back(bytes);
+        }
+    }
+}
+
+/// A store ends with its memories.
+impl Drop for MemoryLimiter {
+    fn drop(&mut self) {
+        if let Some(tenant) = &self.tenant {
+            tenant.give_memory_back(self.bytes);
+        }
     }
 }
 
@@ -260,23 +370,40 @@ mod tests {
 
     #[test]
     fn memories_and_tables_share_one_bound() {
-        let mut limiter = MemoryLimiter::new(100_000);
+        let mut limiter = MemoryLimiter::new(100_000, None);
         assert!(limiter.memory_growing(0, 65_536, None).unwrap());
         assert!(limiter.table_growing(0, 1000, None).unwrap());
-        assert!(!limiter.take_refused());
+        assert_eq!(limiter.take_refused(), None);
         assert!(!limiter.memory_growing(0, 65_536, None).unwrap(), "a second memory");
-        assert!(limiter.take_refused());
-        assert!(!limiter.take_refused());
+        assert_eq!(limiter.take_refused(), Some(MemoryBound::Store));
+        assert_eq!(limiter.take_refused(), None);
         assert!(limiter.table_growing(1000, 2000, None).unwrap());
     }
 
     #[test]
     fn a_growth_that_failed_after_all_is_not_counted() {
-        let mut limiter = MemoryLimiter::new(100);
+        let mut limiter = MemoryLimiter::new(100, None);
         assert!(limiter.memory_growing(0, 100, None).unwrap());
         limiter.memory_grow_failed(wasmtime::Error::msg("no memory")).unwrap();
         assert!(limiter.memory_growing(0, 100, None).unwrap());
         assert!(!limiter.memory_growing(100, usize::MAX, None).unwrap());
         assert!(!limiter.table_growing(0, usize::MAX, None).unwrap());
+    }
+    #[test]
+    fn the_stores_of_a_tenant_share_its_bound_and_give_back_what_they_had() {
+        let tenants = crate::tenant::Tenants::default();
+        let options =
+            crate::TenantOptions { memory_bytes_max: Some(150), ..Default::default() };
+        let acme = tenants.set("acme", options).unwrap();
+        let mut first = MemoryLimiter::new(100, Some(acme.clone()));
+        let mut second = MemoryLimiter::new(100, Some(acme.clone()));
+        assert!(first.memory_growing(0, 100, None).unwrap());
+        assert!(!second.memory_growing(0, 100, None).unwrap());
+        assert_eq!(second.take_refused(), Some(MemoryBound::Tenant));
+        first.memory_grow_failed(wasmtime::Error::msg("no memory")).unwrap();
+        assert!(second.memory_growing(0, 100, None).unwrap());
+        assert_eq!(acme.usage().memory_bytes, 100);
+        drop((first, second));
+        assert_eq!((acme.usage().memory_bytes, acme.usage().memory_bytes_peak), (0, 100));
     }
 }

@@ -3,20 +3,32 @@
 use crate::component::Component;
 use crate::plugin_manifest::{PluginKind, PluginManifest};
 use crate::plugin_telemetry::PluginTelemetry;
+use crate::programs::Programs;
+use crate::policy::Grant;
+use crate::quarantine::Healths;
+use crate::tenant::Tenants;
 use crate::wasm_runtime::Runtime;
 use sochdb_kernel::plugin::{ExtensionCapability, ExtensionInfo};
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// What all instances of one loaded plugin share.
 pub(crate) struct Plugin {
     pub(crate) runtime: Arc<Runtime>,
     pub(crate) manifest: PluginManifest,
+    /// What it may do and use: what its manifest asks for, as far as the operator allows it.
+    pub(crate) grant: Arc<Grant>,
     /// What errors and lists call the manifest's and the component's place.
     pub(crate) source: String,
     pub(crate) component: Component,
     pub(crate) telemetry: PluginTelemetry,
     pub(crate) usage: Usage,
+    /// Whether it is called, for each tenant.
+    pub(crate) healths: Healths,
+    /// The host's tenants.
+    pub(crate) tenants: Tenants,
+    /// The plugins that this one may call; weak, because they hold this one.
+    pub(crate) programs: Weak<Programs>,
 }
 
 impl Plugin {
@@ -27,11 +39,13 @@ impl Plugin {
             version: manifest.version.to_string(),
             description: manifest.description.clone(),
             author: manifest.author.clone(),
-            capabilities: vec![match manifest.kind {
-                PluginKind::Codec => ExtensionCapability::Compression,
-                PluginKind::Observer => ExtensionCapability::Observability,
-                PluginKind::Storage => ExtensionCapability::Storage,
-            }],
+            capabilities: match manifest.kind {
+                PluginKind::Codec => vec![ExtensionCapability::Compression],
+                PluginKind::Observer => vec![ExtensionCapability::Observability],
+                PluginKind::Storage => vec![ExtensionCapability::Storage],
+                // The kernel has never heard of these; the host calls them.
+                PluginKind::Hooks | PluginKind::Procedure => Vec::new(),
+            },
         }
     }
 }

@@ -5,7 +5,8 @@
 //!
 //! 1. read and check the manifest; is this kernel new enough?
 //! 2. read the component once; is its hash the one the manifest pins?
-//! 3. compile it; does it import only what it may, and export what the manifest declares?
+//! 3. compile it; does it import only what it may, and export what the manifest declares? What of the
+//!    manifest's wishes does the operator's policy allow?
 //! 4. make an instance; does its `self-test` pass?
 //! 5. register it, in the place of an older plugin of the same name and kind.
 
@@ -14,10 +15,15 @@ use crate::capability::{self, Answer, Import};
 use crate::component::{self, Component};
 use crate::limits::{Limits, MANIFEST_BYTES_MAX};
 use crate::plugin::{Plugin, read};
-use crate::plugin_manifest::{ModuleSource, PluginKind, PluginManifest, Setting};
+use crate::plugin_manifest::{Capabilities, ModuleSource, PluginKind, PluginManifest, Setting};
 use crate::plugin_telemetry::PluginTelemetry;
-use crate::pool::Pool;
-use crate::wasm_host_abi::{WasmCodec, WasmObserver, WasmStorage};
+use crate::policy::{Grant, Policy};
+use crate::strict_toml;
+use crate::pools::Pools;
+use crate::quarantine::TenantHealth;
+use crate::tenant::Tenants;
+use crate::programs::Programs;
+use crate::wasm_host_abi::{Exports, WasmCodec, WasmHooks, WasmObserver, WasmProcedures, WasmStorage};
 use crate::wasm_runtime::Runtime;
 use parking_lot::Mutex;
 use semver::Version;
@@ -25,15 +31,27 @@ use serde::Serialize;
 use sochdb_kernel::plugin::{Extension, LogLine, Metric, MetricValue, PluginManager};
 use sochdb_kernel::{KERNEL_VERSION, KernelError, KernelResult, PluginFault};
 use std::collections::BTreeMap;
-use std::fs::File;
-use std::io::Read;
 use std::path::Path;
 use std::sync::Arc;
 
 /// Loads plugins and keeps count of them. One per database; cheap to share, `Send` and `Sync`.
 pub struct PluginHost {
     runtime: Arc<Runtime>,
+    policy: Policy,
     loaded: Mutex<BTreeMap<String, Loaded>>,
+    tenants: Tenants,
+    programs: Arc<Programs>,
+}
+
+/// What a host is told when it is made.
+#[derive(Default)]
+pub struct HostOptions {
+    /// What the operator allows.
+    pub policy: Policy,
+    /// Whom the host works for. Shared with whoever asks before there is a host.
+    pub tenants: Tenants,
+    /// Where hooks and procedures are registered. Shared in the same way.
+    pub programs: Arc<Programs>,
 }
 
 /// A plugin and the adapter that the kernel knows it by.
@@ -47,6 +65,8 @@ enum Adapter {
     Codec(Arc<WasmCodec>),
     Observer(Arc<WasmObserver>),
     Storage(Arc<WasmStorage>),
+    Hooks(Arc<WasmHooks>),
+    Procedures(Arc<WasmProcedures>),
 }
 
 /// A plugin as `sochdb plugin list` shows it.
@@ -76,8 +96,14 @@ pub struct PluginInfo {
     pub component_bytes: u64,
     /// What it runs under.
     pub limits: Limits,
-    /// What it was granted beside what every plugin gets.
+    /// What its manifest asks to use.
+    pub limits_wanted: Limits,
+    /// What it was granted beside what every plugin gets, by the names of manifests.
     pub granted: Vec<&'static str>,
+    /// What its manifest asks for.
+    pub capabilities: Capabilities,
+    /// What it may do and use.
+    pub grant: Grant,
     /// What its component imports.
     pub imports: Vec<Import>,
     /// What its component exports, short names for those of the contract.
@@ -86,6 +112,8 @@ pub struct PluginInfo {
     pub config: BTreeMap<String, Setting>,
     /// What it has used since it was loaded.
     pub usage: UsageInfo,
+    /// For whom it is kept from working, because it failed too often; empty when for nobody.
+    pub unwell: Vec<TenantHealth>,
 }
 
 /// What a plugin has used since it was loaded.
@@ -127,13 +155,32 @@ pub struct Inspection {
 }
 
 impl PluginHost {
-    /// A host without plugins.
+    /// A host without plugins that allows what [`Policy::default`] does.
     ///
     /// # Errors
     /// `Unavailable` when this machine cannot run WebAssembly.
     pub fn new() -> KernelResult<PluginHost> {
+        PluginHost::with(HostOptions::default())
+    }
+
+    /// A host without plugins.
+    ///
+    /// # Errors
+    /// `Unavailable` when this machine cannot run WebAssembly.
+    pub fn with(options: HostOptions) -> KernelResult<PluginHost> {
         let runtime = Arc::new(Runtime::new()?);
-        Ok(PluginHost { runtime, loaded: Mutex::new(BTreeMap::new()) })
+        let HostOptions { policy, tenants, programs } = options;
+        Ok(PluginHost { runtime, policy, loaded: Mutex::new(BTreeMap::new()), tenants, programs })
+    }
+
+    /// The hooks and procedures of its plugins.
+    pub fn programs(&self) -> &Arc<Programs> {
+        &self.programs
+    }
+
+    /// What the operator allows.
+    pub fn policy(&self) -> &Policy {
+        &self.policy
     }
 
     /// Loads every plugin that was built into this program, and returns their names.
@@ -176,6 +223,22 @@ impl PluginHost {
         let plugins =
             paths.iter().map(|path| self.prepare_file(path)).collect::<KernelResult<_>>()?;
         self.register(plugins, manager)
+    }
+
+    /// The tenants: what each may use, and what each has used.
+    pub fn tenants(&self) -> &Tenants {
+        &self.tenants
+    }
+
+    /// Lets the plugin `name` work again for everybody it was kept from working for. Whether there was
+    /// anybody.
+    ///
+    /// # Errors
+    /// `NotFound` when there is no such plugin.
+    pub fn release(&self, name: &str) -> KernelResult<bool> {
+        let loaded = self.loaded.lock();
+        let found = loaded.get(name).map(|loaded| loaded.plugin.healths.release());
+        found.ok_or_else(|| KernelError::NotFound { kind: "plugin", name: name.to_owned() })
     }
 
     /// Every loaded plugin, sorted by name.
@@ -252,7 +315,10 @@ impl PluginHost {
 
     fn prepare_file(&self, path: &Path) -> KernelResult<Loaded> {
         let shown = path.display().to_string();
-        let manifest = PluginManifest::parse(&shown, &read_manifest(path)?)?;
+        let manifest = PluginManifest::parse(
+            &shown,
+            &strict_toml::read_file("manifest", path, MANIFEST_BYTES_MAX)?,
+        )?;
         let folder = path.parent().unwrap_or(Path::new(""));
         self.prepare(shown, folder, manifest)
     }
@@ -276,30 +342,27 @@ impl PluginHost {
             }
         };
         capability::check(&manifest, &component.imports, &component.exports)?;
+        let grant = Arc::new(self.policy.grant(&manifest)?);
         let kind = manifest.kind;
         let plugin = Arc::new(Plugin {
             runtime: self.runtime.clone(),
+            grant,
             manifest,
             source,
             component,
             telemetry: PluginTelemetry::default(),
             usage: Default::default(),
+            healths: Default::default(),
+            tenants: self.tenants.clone(),
+            programs: Arc::downgrade(&self.programs),
         });
         let adapter = match kind {
-            PluginKind::Codec => {
-                let pool = Pool::new(plugin.clone())?;
-                pool.self_test()?;
-                Adapter::Codec(Arc::new(WasmCodec::new(pool)))
-            }
-            PluginKind::Observer => {
-                let pool = Pool::new(plugin.clone())?;
-                pool.self_test()?;
-                Adapter::Observer(Arc::new(WasmObserver::new(pool)))
-            }
-            PluginKind::Storage => {
-                let pool = Pool::new(plugin.clone())?;
-                pool.self_test()?;
-                Adapter::Storage(Arc::new(WasmStorage::new(pool)))
+            PluginKind::Codec => Adapter::Codec(Arc::new(WasmCodec::new(tested(&plugin)?))),
+            PluginKind::Observer => Adapter::Observer(Arc::new(WasmObserver::new(tested(&plugin)?))),
+            PluginKind::Storage => Adapter::Storage(Arc::new(WasmStorage::new(tested(&plugin)?))),
+            PluginKind::Hooks => Adapter::Hooks(Arc::new(WasmHooks::new(tested(&plugin)?))),
+            PluginKind::Procedure => {
+                Adapter::Procedures(Arc::new(WasmProcedures::new(tested(&plugin)?)?))
             }
         };
         Ok(Loaded { plugin, adapter })
@@ -338,9 +401,14 @@ impl PluginHost {
         let mut names = Vec::new();
         for plugin in plugins {
             match plugin.adapter.clone() {
-                Adapter::Codec(codec) => manager.register_compression(codec),
+                Adapter::Codec(codec) => {
+                    self.programs.add_codec(&plugin.plugin.manifest.name, &codec);
+                    manager.register_compression(codec);
+                }
                 Adapter::Observer(observer) => manager.register_observability(observer),
                 Adapter::Storage(storage) => manager.register_storage(storage),
+                Adapter::Hooks(hooks) => self.programs.add_hooks(hooks),
+                Adapter::Procedures(program) => self.programs.add_procedures(program),
             }
             let name = plugin.plugin.manifest.name.clone();
             tracing::info!(target: "sochdb::plugin", plugin = name, source = plugin.plugin.source, "loaded");
@@ -360,13 +428,21 @@ impl Loaded {
         let ended = match self.adapter {
             Adapter::Codec(codec) => codec.shutdown(),
             Adapter::Observer(observer) => observer.shutdown(),
-            Adapter::Storage(_) => Ok(()),
+            // Transactions that began with these end with them.
+            Adapter::Hooks(_) | Adapter::Procedures(_) | Adapter::Storage(_) => Ok(()),
         };
         if let Err(error) = ended {
             let plugin = &self.plugin.manifest.name;
             tracing::warn!(target: "sochdb::plugin", plugin, %error, "the replaced plugin did not end well");
         }
     }
+}
+
+/// The pools of a plugin that has passed its own test.
+fn tested<E: Exports>(plugin: &Arc<Plugin>) -> KernelResult<Arc<Pools<E>>> {
+    let pools = Pools::new(plugin.clone())?;
+    pools.self_test()?;
+    Ok(pools)
 }
 
 fn info(plugin: &Plugin) -> PluginInfo {
@@ -383,12 +459,16 @@ fn info(plugin: &Plugin) -> PluginInfo {
         source: plugin.source.clone(),
         blake3: plugin.component.blake3.to_string(),
         component_bytes: plugin.component.bytes,
-        limits: manifest.limits,
-        granted: capability::granted(manifest.capabilities),
+        limits: plugin.grant.limits,
+        limits_wanted: manifest.limits,
+        granted: plugin.grant.names(),
+        capabilities: manifest.capabilities.clone(),
+        grant: (*plugin.grant).clone(),
         imports: plugin.component.imports.clone(),
         exports: short_exports(&plugin.component),
         config: manifest.config.clone(),
         usage: usage(plugin),
+        unwell: plugin.healths.unwell(),
     }
 }
 
@@ -430,31 +510,4 @@ fn folder_and_name(path: &Path) -> KernelResult<(&Path, &str)> {
     let name =
         name.ok_or_else(|| KernelError::invalid(format!("{} names no file", path.display())))?;
     Ok((path.parent().unwrap_or(Path::new("")), name))
-}
-
-fn read_manifest(path: &Path) -> KernelResult<String> {
-    let shown = path.display();
-    let failed = |error: std::io::Error| match error.kind() {
-        std::io::ErrorKind::NotFound => {
-            KernelError::NotFound { kind: "manifest", name: shown.to_string() }
-        }
-        _ => KernelError::io(format!("read the manifest {shown}"), error),
-    };
-    if !std::fs::metadata(path).map_err(failed)?.is_file() {
-        return Err(KernelError::invalid(format!("the manifest {shown} is not a file")));
-    }
-    let mut bytes = Vec::new();
-    File::open(path)
-        .and_then(|file| file.take(MANIFEST_BYTES_MAX + 1).read_to_end(&mut bytes))
-        .map_err(failed)?;
-    if bytes.len() as u64 > MANIFEST_BYTES_MAX {
-        let what = "the size of a manifest in bytes";
-        return Err(KernelError::Limit {
-            what,
-            got: bytes.len() as u64,
-            bound: MANIFEST_BYTES_MAX,
-        });
-    }
-    String::from_utf8(bytes)
-        .map_err(|_| KernelError::invalid(format!("the manifest {shown} is not text in UTF-8")))
 }

@@ -9,27 +9,44 @@
 //! | `[plugin]`        | `name`, `version`, `kind`, `description`, `author`, `license`, `homepage`, |
 //! |                   | `repository`, `min_kernel_version`                                         |
 //! | `[module]`        | `path` or `bundled`, `blake3`                                              |
-//! | `[capabilities]`  | `clock`, `random`                                                          |
+//! | `[capabilities]`  | `can_read_table`, `can_write_table`, `can_call_plugin`, `codecs`,          |
+//! |                   | `directories`, `clock`, `random`                                           |
 //! | `[resources]`     | `memory_limit_mb`, `fuel_limit`, `timeout_ms`, `max_instances`, and for    |
 //! |                   | storage engines `background_fuel_limit`, `background_timeout_ms`           |
 //! | `[exports]`       | `interfaces`                                                               |
+//! | `[hooks]`         | hooks only: `tables`, `before`, `after`, `order`                           |
 //! | `[config_schema]` | a table per setting: `type`, `default`, `min`, `max`, `one_of`,            |
 //! |                   | `description`                                                              |
 //! | `[config]`        | a value per setting                                                        |
+//!
+//! A manifest only asks. What a plugin gets is what the operator's [policy](crate::policy) allows of it.
 
-use crate::limits::{self, Background, Limits};
+mod capabilities;
+mod hooks;
+mod resources;
+mod settings;
+
+pub use crate::strict_toml::ManifestError;
+pub use capabilities::{Capabilities, Directory};
+pub use hooks::{Change, Hooks};
+pub use settings::{ConfigValue, Setting};
+
+pub(crate) use capabilities::RawCapabilities;
+pub(crate) use resources::{HIGHEST, RawResources};
+
+use crate::limits::{self, Limits};
+use crate::strict_toml::{self, Wrong, wrong};
+use hooks::RawHooks;
 use semver::Version;
 use serde::{Deserialize, Serialize};
-use sochdb_kernel::KernelError;
+use settings::RawSetting;
 use std::collections::BTreeMap;
 use std::fmt;
-use std::ops::{Range, RangeInclusive};
+use std::ops::RangeInclusive;
 use toml::Spanned;
 
 /// Bytes of a plugin's name; it becomes part of file names, log lines and metrics.
 const NAME_BYTES_MAX: usize = 64;
-/// Edits between a wrong key and the one that is proposed instead.
-const NEAR_EDITS_MAX: usize = 3;
 
 /// A manifest that makes sense by itself. Whether the component keeps it is checked at loading.
 #[derive(Debug, Clone, PartialEq)]
@@ -56,10 +73,12 @@ pub struct PluginManifest {
     pub module: ModuleSource,
     /// The BLAKE3 hash its component must have.
     pub blake3: Option<blake3::Hash>,
-    /// What it may do beside computing.
+    /// What it asks to do beside computing.
     pub capabilities: Capabilities,
-    /// What it may use.
+    /// What it asks to use.
     pub limits: Limits,
+    /// When it is called; for plugins of kind `hooks`, and only for them.
+    pub hooks: Option<Hooks>,
     /// The interfaces its component must export, sorted: short names for those of `sochdb:plugin`.
     pub exports: Vec<String>,
     /// Its settings, defaults filled in.
@@ -76,10 +95,21 @@ pub enum PluginKind {
     Observer,
     /// Keeps the rows of tables in segments.
     Storage,
+    /// Is asked before rows change, and told after they did.
+    Hooks,
+    /// Does a piece of work by name, in a transaction.
+    Procedure,
 }
 
 impl PluginKind {
-    const ALL: [PluginKind; 3] = [PluginKind::Codec, PluginKind::Observer, PluginKind::Storage];
+    /// Every kind there is.
+    pub const ALL: [PluginKind; 5] = [
+        PluginKind::Codec,
+        PluginKind::Observer,
+        PluginKind::Storage,
+        PluginKind::Hooks,
+        PluginKind::Procedure,
+    ];
 
     /// The kind that exports exactly `interfaces`, sorted and short.
     pub(crate) fn of(interfaces: &[String]) -> Option<PluginKind> {
@@ -92,6 +122,18 @@ impl PluginKind {
             PluginKind::Codec => &["codec", "lifecycle"],
             PluginKind::Observer => &["lifecycle", "observer"],
             PluginKind::Storage => &["lifecycle", "storage-engine"],
+            PluginKind::Hooks => &["hooks", "lifecycle"],
+            PluginKind::Procedure => &["lifecycle", "procedure"],
+        }
+    }
+
+    /// How many instances it may have at the same time.
+    pub(crate) fn instances(self) -> RangeInclusive<u64> {
+        match self {
+            // What an observer was told, it must remember; two instances would each know half.
+            PluginKind::Observer => 1..=1,
+            PluginKind::Storage => limits::STORAGE_INSTANCES_MIN..=*limits::MAX_INSTANCES.end(),
+            PluginKind::Codec | PluginKind::Hooks | PluginKind::Procedure => limits::MAX_INSTANCES,
         }
     }
 }
@@ -102,6 +144,8 @@ impl fmt::Display for PluginKind {
             PluginKind::Codec => "codec",
             PluginKind::Observer => "observer",
             PluginKind::Storage => "storage",
+            PluginKind::Hooks => "hooks",
+            PluginKind::Procedure => "procedure",
         })
     }
 }
@@ -115,78 +159,13 @@ pub enum ModuleSource {
     Bundled(String),
 }
 
-/// What a plugin may do beside computing.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, Serialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct Capabilities {
-    /// Reads the time, in steps of a millisecond. Otherwise its clocks stand still.
-    pub clock: bool,
-    /// Gets real random numbers. Otherwise it gets the same ones every time.
-    pub random: bool,
-}
-
-/// One setting of a plugin.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Setting {
-    /// What `[config]` says, or the default.
-    pub value: ConfigValue,
-    /// What the schema says about it, for people.
-    pub description: String,
-}
-
-/// A setting's value.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-#[serde(untagged)]
-pub enum ConfigValue {
-    /// `type = "boolean"`
-    Boolean(bool),
-    /// `type = "integer"`
-    Integer(i64),
-    /// `type = "float"`; always finite.
-    Float(f64),
-    /// `type = "text"`
-    Text(String),
-}
-
-/// What is wrong with a manifest, and where.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{file}:{line}:{column}: {message}")]
-pub struct ManifestError {
-    /// The file, as it was named.
-    pub file: String,
-    /// From 1.
-    pub line: usize,
-    /// In characters, from 1.
-    pub column: usize,
-    /// What is wrong, and the way out.
-    pub message: String,
-}
-
-impl From<ManifestError> for KernelError {
-    fn from(error: ManifestError) -> KernelError {
-        KernelError::invalid(error.to_string())
-    }
-}
-
 impl PluginManifest {
     /// Reads a manifest from its text. `file` is only named in errors.
     ///
     /// # Errors
     /// The first thing that is wrong, with its place.
     pub fn parse(file: &str, text: &str) -> Result<PluginManifest, ManifestError> {
-        let place = |span: Option<Range<usize>>, message: String| {
-            let before = &text[..span.map_or(0, |span| span.start).min(text.len())];
-            let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
-            ManifestError {
-                file: file.to_owned(),
-                line: before.matches('\n').count() + 1,
-                column: before[line_start..].chars().count() + 1,
-                message,
-            }
-        };
-        let raw: Raw = toml::from_str(text)
-            .map_err(|error| place(error.span(), with_nearest_key(error.message())))?;
-        raw.check().map_err(|Wrong { span, message }| place(span, message))
+        strict_toml::read(file, text, Raw::check)
     }
 }
 
@@ -196,10 +175,11 @@ struct Raw {
     plugin: RawPlugin,
     module: Spanned<RawModule>,
     #[serde(default)]
-    capabilities: Capabilities,
+    capabilities: RawCapabilities,
     #[serde(default)]
     resources: RawResources,
     exports: RawExports,
+    hooks: Option<Spanned<RawHooks>>,
     #[serde(default)]
     config_schema: BTreeMap<Spanned<String>, RawSetting>,
     #[serde(default)]
@@ -211,7 +191,7 @@ struct Raw {
 struct RawPlugin {
     name: Spanned<String>,
     version: Spanned<String>,
-    kind: PluginKind,
+    kind: Spanned<PluginKind>,
     #[serde(default)]
     description: String,
     #[serde(default)]
@@ -233,67 +213,26 @@ struct RawModule {
     blake3: Option<Spanned<String>>,
 }
 
-/// What is left out gets a default that suits a small plugin.
-#[derive(Deserialize, Default)]
-#[serde(deny_unknown_fields)]
-struct RawResources {
-    memory_limit_mb: Option<Spanned<u64>>,
-    fuel_limit: Option<Spanned<u64>>,
-    timeout_ms: Option<Spanned<u64>>,
-    max_instances: Option<Spanned<u64>>,
-    background_fuel_limit: Option<Spanned<u64>>,
-    background_timeout_ms: Option<Spanned<u64>>,
-}
-
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct RawExports {
     interfaces: Spanned<Vec<String>>,
 }
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct RawSetting {
-    r#type: SettingType,
-    default: Option<Spanned<toml::Value>>,
-    min: Option<Spanned<toml::Value>>,
-    max: Option<Spanned<toml::Value>>,
-    one_of: Option<Spanned<Vec<String>>>,
-    #[serde(default)]
-    description: String,
-}
-
-#[derive(Deserialize, Clone, Copy, PartialEq, Debug)]
-#[serde(rename_all = "lowercase")]
-enum SettingType {
-    Boolean,
-    Integer,
-    Float,
-    Text,
-}
-
-/// Something wrong at a place in the text.
-struct Wrong {
-    span: Option<Range<usize>>,
-    message: String,
-}
-
-fn wrong<T>(at: &Spanned<T>, message: impl Into<String>) -> Wrong {
-    Wrong { span: Some(at.span()), message: message.into() }
-}
-
 impl Raw {
     fn check(self) -> Result<PluginManifest, Wrong> {
-        let kind = self.plugin.kind;
+        let kind = *self.plugin.kind.get_ref();
         check_name(&self.plugin.name)?;
         Ok(PluginManifest {
             version: version(&self.plugin.version)?,
             min_kernel_version: version(&self.plugin.min_kernel_version)?,
             module: module(&self.module)?,
             blake3: self.module.get_ref().blake3.as_ref().map(hash).transpose()?,
-            limits: self.resources.check(kind)?,
+            limits: self.resources.of_kind(kind)?,
+            capabilities: self.capabilities.of_kind(kind)?,
+            hooks: hooks::hooks(self.hooks, &self.plugin.kind)?,
             exports: exports(self.exports, kind)?,
-            config: config(self.config_schema, self.config)?,
+            config: settings::config(self.config_schema, self.config)?,
             name: self.plugin.name.into_inner(),
             kind,
             description: self.plugin.description,
@@ -301,12 +240,12 @@ impl Raw {
             license: self.plugin.license,
             homepage: self.plugin.homepage,
             repository: self.plugin.repository,
-            capabilities: self.capabilities,
         })
     }
 }
 
-fn check_name(name: &Spanned<String>) -> Result<(), Wrong> {
+/// Refuses what cannot be a plugin's name.
+pub(crate) fn check_name(name: &Spanned<String>) -> Result<(), Wrong> {
     let text = name.get_ref();
     let allowed = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-' || c == '_';
     let begins_well = text.starts_with(|c: char| c.is_ascii_lowercase());
@@ -338,73 +277,6 @@ fn module(module: &Spanned<RawModule>) -> Result<ModuleSource, Wrong> {
     }
 }
 
-impl RawResources {
-    fn check(self, kind: PluginKind) -> Result<Limits, Wrong> {
-        let instances = match kind {
-            PluginKind::Codec => limits::MAX_INSTANCES,
-            // What an observer was told, it must remember; two instances would each know half.
-            PluginKind::Observer => 1..=1,
-            PluginKind::Storage => limits::STORAGE_INSTANCES_MIN..=*limits::MAX_INSTANCES.end(),
-        };
-        let default_instances = (*instances.end()).min(4);
-        let memory_mb =
-            in_range("memory_limit_mb", self.memory_limit_mb, limits::MEMORY_LIMIT_MB, 64)?;
-        let background = [&self.background_fuel_limit, &self.background_timeout_ms];
-        if let Some(given) = background.into_iter().flatten().next()
-            && kind != PluginKind::Storage
-        {
-            return Err(wrong(
-                given,
-                format!("a plugin of kind '{kind}' never works in the background"),
-            ));
-        }
-        let background = Background {
-            fuel_max: in_range(
-                "background_fuel_limit",
-                self.background_fuel_limit,
-                limits::BACKGROUND_FUEL_LIMIT,
-                100_000_000_000,
-            )?,
-            timeout_ms: in_range(
-                "background_timeout_ms",
-                self.background_timeout_ms,
-                limits::BACKGROUND_TIMEOUT_MS,
-                60_000,
-            )?,
-        };
-        Ok(Limits {
-            background: (kind == PluginKind::Storage).then_some(background),
-            memory_bytes_max: memory_mb << 20,
-            fuel_max: in_range("fuel_limit", self.fuel_limit, limits::FUEL_LIMIT, 1_000_000_000)?,
-            timeout_ms: in_range("timeout_ms", self.timeout_ms, limits::TIMEOUT_MS, 1000)?,
-            instances_max: u32::try_from(in_range(
-                "max_instances",
-                self.max_instances,
-                instances,
-                default_instances,
-            )?)
-            .expect("the range ends far below 2^32"),
-        })
-    }
-}
-
-fn in_range(
-    key: &str,
-    value: Option<Spanned<u64>>,
-    range: RangeInclusive<u64>,
-    default: u64,
-) -> Result<u64, Wrong> {
-    match value {
-        None => Ok(default),
-        Some(value) if range.contains(value.get_ref()) => Ok(value.into_inner()),
-        Some(value) => {
-            let (least, most) = range.into_inner();
-            let message = format!("{key} = {} is out of range: {least} to {most}", value.get_ref());
-            Err(wrong(&value, message))
-        }
-    }
-}
-
 fn exports(exports: RawExports, kind: PluginKind) -> Result<Vec<String>, Wrong> {
     let mut declared = exports.interfaces.get_ref().clone();
     declared.sort();
@@ -414,119 +286,6 @@ fn exports(exports: RawExports, kind: PluginKind) -> Result<Vec<String>, Wrong> 
     let message =
         format!("a plugin of kind '{kind}' exports the interfaces {:?}", kind.interfaces());
     Err(wrong(&exports.interfaces, message))
-}
-
-fn config(
-    schema: BTreeMap<Spanned<String>, RawSetting>,
-    mut values: BTreeMap<Spanned<String>, Spanned<toml::Value>>,
-) -> Result<BTreeMap<String, Setting>, Wrong> {
-    let known: Vec<_> = schema.keys().map(|key| key.get_ref().clone()).collect();
-    if let Some(key) = values.keys().find(|key| !schema.contains_key(*key)) {
-        let near = nearest(key.get_ref(), known.iter().map(String::as_str));
-        let near = near.map(|near| format!("; did you mean '{near}'?")).unwrap_or_default();
-        let message = format!("[config_schema] declares no setting '{}'{near}", key.get_ref());
-        return Err(wrong(key, message));
-    }
-    let mut config = BTreeMap::new();
-    for (key, setting) in schema {
-        let default =
-            setting.default.as_ref().map(|value| setting.check(&key, value)).transpose()?;
-        let value = match values.remove(&key) {
-            Some(value) => setting.check(&key, &value)?,
-            None => default.ok_or_else(|| {
-                let name = key.get_ref();
-                wrong(&key, format!("'{name}' has no default: set it below [config]"))
-            })?,
-        };
-        config.insert(key.into_inner(), Setting { value, description: setting.description });
-    }
-    Ok(config)
-}
-
-impl RawSetting {
-    /// The typed value, if it has the setting's type and lies within its bounds.
-    fn check(
-        &self,
-        key: &Spanned<String>,
-        value: &Spanned<toml::Value>,
-    ) -> Result<ConfigValue, Wrong> {
-        let name = key.get_ref();
-        let typed = self.typed(value).ok_or_else(|| {
-            let kind = format!("{:?}", self.r#type).to_lowercase();
-            wrong(value, format!("'{name}' is declared as {kind}, {} is not", value.get_ref()))
-        })?;
-        let bound = |bound: &Option<Spanned<toml::Value>>| match bound {
-            None => Ok(None),
-            Some(bound) => match (self.typed(bound), self.r#type) {
-                (Some(limit), SettingType::Integer | SettingType::Float) => Ok(Some(limit)),
-                _ => Err(wrong(bound, format!("'{name}' cannot have this bound"))),
-            },
-        };
-        let (min, max) = (bound(&self.min)?, bound(&self.max)?);
-        if min.is_some_and(|min| typed.is_below(&min))
-            || max.is_some_and(|max| max.is_below(&typed))
-        {
-            return Err(wrong(
-                value,
-                format!("'{name}' is outside the bounds its schema gives it"),
-            ));
-        }
-        match (&self.one_of, &typed) {
-            (None, _) => {}
-            (Some(one_of), ConfigValue::Text(text)) if one_of.get_ref().contains(text) => {}
-            (Some(one_of), ConfigValue::Text(_)) => {
-                return Err(wrong(value, format!("'{name}' is one of {:?}", one_of.get_ref())));
-            }
-            (Some(one_of), _) => return Err(wrong(one_of, "only a text can have `one_of`")),
-        }
-        Ok(typed)
-    }
-
-    fn typed(&self, value: &Spanned<toml::Value>) -> Option<ConfigValue> {
-        match (self.r#type, value.get_ref()) {
-            (SettingType::Boolean, toml::Value::Boolean(value)) => {
-                Some(ConfigValue::Boolean(*value))
-            }
-            (SettingType::Integer, toml::Value::Integer(value)) => {
-                Some(ConfigValue::Integer(*value))
-            }
-            (SettingType::Float, toml::Value::Float(value)) if value.is_finite() => {
-                Some(ConfigValue::Float(*value))
-            }
-            (SettingType::Float, toml::Value::Integer(value)) => {
-                Some(ConfigValue::Float(*value as f64))
-            }
-            (SettingType::Text, toml::Value::String(value)) => {
-                Some(ConfigValue::Text(value.clone()))
-            }
-            _ => None,
-        }
-    }
-}
-
-impl ConfigValue {
-    fn is_below(&self, other: &ConfigValue) -> bool {
-        match (self, other) {
-            (ConfigValue::Integer(a), ConfigValue::Integer(b)) => a < b,
-            (ConfigValue::Float(a), ConfigValue::Float(b)) => a < b,
-            _ => false,
-        }
-    }
-}
-
-/// Adds the nearest valid key to serde's "unknown field `x`, expected one of `a`, `b`".
-fn with_nearest_key(message: &str) -> String {
-    let mut quoted = message.split('`').skip(1).step_by(2);
-    let is_unknown = message.starts_with("unknown field") || message.starts_with("unknown variant");
-    match quoted.next().filter(|_| is_unknown).and_then(|wrong| nearest(wrong, quoted)) {
-        Some(near) => format!("{message}; did you mean '{near}'?"),
-        None => message.to_owned(),
-    }
-}
-
-fn nearest<'a>(wrong: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
-    let near = known.map(|known| (strsim::damerau_levenshtein(wrong, known), known)).min()?;
-    (near.0 <= NEAR_EDITS_MAX).then_some(near.1)
 }
 
 #[cfg(test)]

@@ -1,11 +1,12 @@
-//! The instances of one plugin: one store each, bounded, thrown away after any failure.
+//! The instances of one plugin for one tenant: one store each, bounded, thrown away after any failure.
 //!
 //! ```text
-//!             ┌────────── answered ───────────┐
-//!             ▼                               │
-//!   wait ─▶ idle instance ─▶ call under fuel and deadline ─▶ failed: store dropped
-//!     │  └▶ fresh instance ─▶ init ─▶ call                     │
-//!     └─ deadline: Exhausted                     the next call gets a fresh one
+//!                    ┌────────── answered ───────────┐
+//!                    ▼                               │
+//!   allowed? wait ─▶ idle instance ─▶ call under fuel and deadline ─▶ failed: store dropped
+//!     │        │  └▶ fresh instance ─▶ init ─▶ call                     │
+//!     │        └─ deadline: Exhausted                     the next call gets a fresh one
+//!     └─ quarantined, nested too deeply, or the tenant is at a bound
 //! ```
 //!
 //! - A trap poisons its whole store, so a store holds one instance and ends with it.
@@ -13,12 +14,18 @@
 //! - A call has one deadline for waiting, instantiating and working; nothing queues for ever.
 //! - The fuel of a call also pays for the instance when it has to be made.
 //! - Work that nobody waits for has a budget of its own, see [`Work`].
+//! - A call that another guest's call led to is part of that one, see [`chain`].
 //! - No lock is held while a guest runs.
 
-use crate::capability;
-use crate::limits::{Budget, HANDLES_PER_STORE_MAX, RESULT_SLACK_BYTES, Work};
+use crate::chain::{self, Entered, Refusal};
+use crate::limits::{
+    BoundOf, Budget, CALL_DEPTH_MAX, HANDLES_PER_STORE_MAX, MemoryBound, RESULT_SLACK_BYTES, Work,
+};
 use crate::plugin::{Plugin, add};
+use crate::quarantine::{Health, Keeper, Kept, Ticket};
+use crate::tenant::{Admitted, NotAdmitted, Tenant};
 use crate::wasm_host_abi::{Exports, GuestError, GuestState, Lifecycle, clean};
+use crate::wasm_runtime::Running;
 use parking_lot::{Condvar, Mutex};
 use sochdb_kernel::{KernelError, KernelResult, PluginFault};
 use std::sync::Arc;
@@ -30,13 +37,19 @@ use wasmtime::{Store, Trap, UpdateDeadline, WasmBacktrace};
 /// What wasmtime says when a result is larger than we let it copy; it has no type for that.
 const RESULT_TOO_LARGE: &str = "fuel allocated for hostcalls has been exhausted";
 
-/// The instances of one plugin.
+/// The instances of one plugin for one tenant.
 pub(crate) struct Pool<E: Exports> {
     plugin: Arc<Plugin>,
     component: InstancePre<GuestState>,
+    /// Whom all its instances work for.
+    tenant: Option<Arc<Tenant>>,
+    keeper: Arc<Keeper>,
     slots: Mutex<Slots<E>>,
     freed: Condvar,
     next_number: AtomicU64,
+    /// When a call began last, in microseconds since the pool was made.
+    last_used_us: AtomicU64,
+    made: Instant,
 }
 
 struct Slots<E> {
@@ -61,17 +74,30 @@ pub(crate) struct Terms {
     pub(crate) result_bytes_max: usize,
     /// The instance that would serve it best, if it is idle.
     pub(crate) prefer: Option<u64>,
+    /// Whom it works for; `None` is whom its caller works for.
+    pub(crate) tenant: Option<Arc<Tenant>>,
+    /// Whether it works for no tenant, even if its caller does.
+    pub(crate) is_hosts: bool,
+    /// Whether another instance of the plugin may be what leads to it.
+    pub(crate) may_come_again: bool,
 }
 
 impl Terms {
     /// Any instance, for somebody who waits.
     pub(crate) fn reading(result_bytes_max: usize) -> Terms {
-        Terms { work: Work::Foreground, result_bytes_max, prefer: None }
+        Terms {
+            work: Work::Foreground,
+            result_bytes_max,
+            prefer: None,
+            tenant: None,
+            is_hosts: false,
+            may_come_again: false,
+        }
     }
 
     /// Any instance, and nobody waits.
     pub(crate) fn background(result_bytes_max: usize) -> Terms {
-        Terms { work: Work::Background, result_bytes_max, prefer: None }
+        Terms { work: Work::Background, ..Terms::reading(result_bytes_max) }
     }
 }
 
@@ -85,102 +111,107 @@ pub(crate) struct Call<'a, E> {
     pub(crate) instance: u64,
 }
 
+/// A call that was allowed, from there to its end.
+struct Allowed<'a> {
+    function: &'static str,
+    work: Work,
+    began: Instant,
+    deadline: Instant,
+    budget: Budget,
+    /// `None` once it has ended.
+    entered: Option<Entered>,
+    ticket: Option<Ticket<'a>>,
+    _admitted: Option<Admitted<'a>>,
+    _running: Running<'a>,
+}
+
 impl<E: Exports> Pool<E> {
-    /// A pool without instances. Nothing of the guest runs yet.
-    ///
-    /// # Errors
-    /// `Invalid` when an import or export of the component has another shape than the contract.
-    pub(crate) fn new(plugin: Arc<Plugin>) -> KernelResult<Pool<E>> {
-        let linker = plugin.runtime.linker();
-        let component = linker.instantiate_pre(&plugin.component.code).and_then(|component| {
-            Lifecycle::check(&component)?;
-            E::check(&component)?;
-            Ok(component)
-        });
-        let component = component.map_err(|error| {
-            KernelError::invalid(format!(
-                "the component of plugin '{}' does not fit version {} of sochdb:plugin: {error:#}",
-                plugin.manifest.name,
-                capability::CONTRACT_VERSION
-            ))
-        })?;
-        let slots = Mutex::new(Slots { idle: Vec::new(), live: 0, closed: false });
-        let next_number = AtomicU64::new(0);
-        Ok(Pool { plugin, component, slots, freed: Condvar::new(), next_number })
+    /// A pool without instances.
+    pub(crate) fn new(
+        plugin: Arc<Plugin>,
+        component: InstancePre<GuestState>,
+        tenant: Option<Arc<Tenant>>,
+    ) -> Pool<E> {
+        let keeper = plugin.healths.keeper(tenant.as_deref().map(Tenant::name));
+        Pool {
+            plugin,
+            component,
+            tenant,
+            keeper,
+            slots: Mutex::new(Slots { idle: Vec::new(), live: 0, closed: false }),
+            freed: Condvar::new(),
+            next_number: AtomicU64::new(0),
+            last_used_us: AtomicU64::new(0),
+            made: Instant::now(),
+        }
     }
 
-    pub(crate) fn plugin(&self) -> &Arc<Plugin> {
-        &self.plugin
+    pub(crate) fn works_for(&self, tenant: &Arc<Tenant>) -> bool {
+        self.tenant.as_ref().is_some_and(|own| Arc::ptr_eq(own, tenant))
     }
 
-    /// Lets an instance work. `function` names what is called in errors and traces; the answer may
-    /// have `result_bytes_max` bytes, and a little more for an error's text.
-    ///
-    /// # Errors
-    /// `Plugin`: the guest refused, trapped, or exhausted its limits. `Closed` after `shutdown`.
-    pub(crate) fn call<R>(
-        &self,
-        function: &'static str,
-        result_bytes_max: usize,
-        work: impl FnOnce(&mut Call<'_, E>) -> wasmtime::Result<Result<R, GuestError>>,
-    ) -> KernelResult<R> {
-        self.call_on(&Terms::reading(result_bytes_max), function, work)
+    pub(crate) fn tenant_name(&self) -> Option<&str> {
+        self.tenant.as_deref().map(Tenant::name)
     }
 
-    /// As [`call`](Self::call), on these terms.
+    /// When a call began last.
+    pub(crate) fn last_used(&self) -> Instant {
+        self.made + std::time::Duration::from_micros(self.last_used_us.load(Ordering::Relaxed))
+    }
+
+    /// Lets an instance work. A call that is part of its caller's does not count as one of its tenant's.
     ///
     /// # Errors
-    /// As [`call`](Self::call); and when the guest gave up because the kernel failed it, the kernel's
-    /// own error.
+    /// `Plugin`: the guest refused, trapped, exhausted its limits or its tenant's, or is kept from working;
+    /// and when it gave up because the kernel failed it, the kernel's own error. `Closed` after `shutdown`.
     pub(crate) fn call_on<R>(
         &self,
         terms: &Terms,
+        is_part: bool,
         function: &'static str,
         work: impl FnOnce(&mut Call<'_, E>) -> wasmtime::Result<Result<R, GuestError>>,
     ) -> KernelResult<R> {
-        let began = Instant::now();
-        let budget = self.plugin.manifest.limits.budget(terms.work);
-        let deadline = began + budget.timeout();
-        let instance = self.idle_instance(function, deadline, &budget, terms.prefer)?;
+        let mut allowed = self.allow(function, chain::work(terms.work), terms, is_part)?;
+        let instance = self.idle_instance(&allowed, terms.prefer)?;
         let mut slot = Slot { pool: self, instance: None };
-        let _running = self.plugin.runtime.running();
         let is_fresh = instance.is_none();
         let mut instance = match instance {
-            Some(instance) => instance,
-            None => self.start(function, deadline, &budget)?,
+            Some(mut instance) => {
+                self.grant(&mut instance.store, &allowed)?;
+                instance
+            }
+            None => self.start(&mut allowed)?,
         };
-        if !is_fresh {
-            self.grant(&mut instance.store, deadline, &budget)
-                .map_err(|error| self.engine_failed(&error))?;
-        }
         instance.store.set_hostcall_fuel(terms.result_bytes_max.saturating_add(RESULT_SLACK_BYTES));
         let Instance { store, exports, number, .. } = &mut instance;
         let answer = work(&mut Call { exports, store, is_fresh, instance: *number });
-        self.account(function, &instance.store, began, &budget);
-        match answer {
-            Ok(Ok(value)) => {
-                slot.instance = Some(instance);
-                Ok(value)
-            }
-            Ok(Err(refused)) => {
-                let cause = instance.store.data_mut().segments.take_failure();
-                slot.instance = Some(instance);
-                add(&self.plugin.usage.refusals, 1);
-                if let Some(cause) = cause {
-                    return Err(cause);
-                }
-                Err(self.error(PluginFault::Refused, format!("{function}: {}", refused.shown())))
-            }
-            Err(error) => Err(self.failed(function, error, &mut instance.store, &budget)),
+        let answer = self.finish(allowed, answer, &mut instance.store);
+        if !matches!(answer, Err(End::Failed(_))) {
+            slot.instance = Some(instance);
         }
+        answer.map_err(End::error)
     }
 
     /// Runs the plugin's own test on an instance made for it.
     ///
     /// # Errors
-    /// As [`call`](Self::call).
+    /// As [`call_on`](Self::call_on).
     pub(crate) fn self_test(&self) -> KernelResult<()> {
-        self.lifecycle_call("self-test", Lifecycle::self_test)
+        let mut allowed = self.allow("self-test", Work::Foreground, &Terms::reading(0), true)?;
+        let mut instance = self.start(&mut allowed)?;
+        let answer = instance.lifecycle.self_test(&mut instance.store);
+        self.finish(allowed, answer, &mut instance.store).map_err(End::error)
+    }
+
+    /// Drops the idle instances, without the last call they would else get.
+    pub(crate) fn shed(&self) {
+        let idle = {
+            let mut slots = self.slots.lock();
+            slots.live -= slots.idle.len() as u32;
+            std::mem::take(&mut slots.idle)
+        };
+        drop(idle);
+        self.freed.notify_all();
     }
 
     /// Ends every idle instance well; working ones are dropped when they come back. Later calls get
@@ -196,86 +227,126 @@ impl<E: Exports> Pool<E> {
             std::mem::take(&mut slots.idle)
         };
         self.freed.notify_all();
-        let _running = self.plugin.runtime.running();
         let ends: Vec<_> = idle.into_iter().map(|instance| self.end(instance)).collect();
         ends.into_iter().collect()
     }
 
     fn end(&self, mut instance: Instance<E>) -> KernelResult<()> {
-        let began = Instant::now();
-        let budget = self.plugin.manifest.limits.budget(Work::Foreground);
+        let terms = Terms { may_come_again: true, ..Terms::reading(0) };
+        let mut allowed = self.allow("shutdown", Work::Foreground, &terms, true)?;
+        // How it ends says nothing about the instances that are to come.
+        allowed.ticket = None;
         let store = &mut instance.store;
-        let granted = self.grant(store, began + budget.timeout(), &budget);
-        granted.map_err(|error| self.engine_failed(&error))?;
+        self.grant(store, &allowed)?;
         store.set_hostcall_fuel(RESULT_SLACK_BYTES);
         let answer = instance.lifecycle.shutdown(store);
-        self.account("shutdown", store, began, &budget);
-        self.finish("shutdown", answer, store, &budget)
+        self.finish(allowed, answer, store).map_err(End::error)
     }
 
-    fn lifecycle_call(
+    /// Whether a call may begin: is the plugin well, is the chain short enough, has the tenant room?
+    fn allow(
         &self,
         function: &'static str,
-        work: impl FnOnce(
-            &Lifecycle,
-            &mut Store<GuestState>,
-        ) -> wasmtime::Result<Result<(), GuestError>>,
-    ) -> KernelResult<()> {
+        work: Work,
+        terms: &Terms,
+        is_part: bool,
+    ) -> KernelResult<Allowed<'_>> {
         let began = Instant::now();
+        let since_made = began.saturating_duration_since(self.made).as_micros();
+        let last_used_us = u64::try_from(since_made).unwrap_or(u64::MAX);
+        self.last_used_us.store(last_used_us, Ordering::Relaxed);
+        let mut budget = self.plugin.grant.limits.budget(work);
+        let again = terms.may_come_again;
+        let entered = chain::enter(&self.plugin, self.tenant.as_ref(), again, began, &mut budget)
+            .map_err(|refusal| self.not_entered(function, refusal))?;
+        let ticket = self.keeper.admit(began).map_err(|Kept(why)| {
+            self.error(PluginFault::Quarantined, format!("{function}: {why}"))
+        })?;
+        let deadline = began + budget.timeout;
+        let admitted = match self.tenant.as_ref().filter(|_| !is_part) {
+            Some(tenant) => Some(tenant.admit(work, deadline, &mut budget)),
+            None => None,
+        };
+        let _admitted = admitted.transpose().map_err(|why| match why {
+            NotAdmitted::Bound(why) => {
+                self.error(PluginFault::Exhausted, format!("{function}: {why}"))
+            }
+            NotAdmitted::Removed(name) => KernelError::Closed(format!("the tenant '{name}'")),
+        })?;
         let _running = self.plugin.runtime.running();
-        let budget = self.plugin.manifest.limits.budget(Work::Foreground);
-        let mut instance = self.start(function, began + budget.timeout(), &budget)?;
-        let answer = work(&instance.lifecycle, &mut instance.store);
-        self.account(function, &instance.store, began, &budget);
-        self.finish(function, answer, &mut instance.store, &budget)
+        let (entered, ticket) = (Some(entered), Some(ticket));
+        Ok(Allowed { function, work, began, deadline, budget, entered, ticket, _admitted, _running })
     }
 
-    fn finish(
-        &self,
-        function: &str,
-        answer: wasmtime::Result<Result<(), GuestError>>,
-        store: &mut Store<GuestState>,
-        budget: &Budget,
-    ) -> KernelResult<()> {
-        match answer {
-            Ok(Ok(())) => Ok(()),
-            Ok(Err(refused)) => {
-                add(&self.plugin.usage.refusals, 1);
-                Err(self.error(PluginFault::Refused, format!("{function}: {}", refused.shown())))
+    fn not_entered(&self, function: &str, refusal: Refusal) -> KernelError {
+        match refusal {
+            Refusal::TooDeep => {
+                let why = format!("{function}: calls nest too deeply, {CALL_DEPTH_MAX} may");
+                self.error(PluginFault::Exhausted, why)
             }
-            Err(error) => Err(self.failed(function, error, store, budget)),
+            Refusal::ByWayOfItself => {
+                let why = format!("{function}: it cannot be called by way of itself");
+                self.error(PluginFault::Denied, why)
+            }
+        }
+    }
+
+    /// Ends a call: counts what it used, and says what came of it.
+    fn finish<R>(
+        &self,
+        mut allowed: Allowed<'_>,
+        answer: wasmtime::Result<Result<R, GuestError>>,
+        store: &mut Store<GuestState>,
+    ) -> Result<R, End> {
+        self.account(&mut allowed, store);
+        match answer {
+            Ok(answer) => {
+                if let Some(ticket) = allowed.ticket.take() {
+                    ticket.succeeded();
+                }
+                answer.map_err(|refused| {
+                    add(&self.plugin.usage.refusals, 1);
+                    let cause = store.data_mut().take_failure();
+                    let refused = || {
+                        let why = format!("{}: {}", allowed.function, refused.shown());
+                        self.error(PluginFault::Refused, why)
+                    };
+                    End::Refused(cause.unwrap_or_else(refused))
+                })
+            }
+            Err(error) => Err(End::Failed(self.failed(&mut allowed, error, store))),
         }
     }
 
     /// An idle instance, or the right to make one (`None`). Either way a slot is taken.
     fn idle_instance(
         &self,
-        function: &str,
-        deadline: Instant,
-        budget: &Budget,
+        allowed: &Allowed<'_>,
         prefer: Option<u64>,
     ) -> KernelResult<Option<Instance<E>>> {
         let mut slots = self.slots.lock();
         loop {
             if slots.closed {
-                return Err(KernelError::Closed(format!(
-                    "the plugin '{}'",
-                    self.plugin.manifest.name
-                )));
+                return Err(self.closed());
             }
             let preferred = slots.idle.iter().position(|instance| Some(instance.number) == prefer);
             if let Some(at) = preferred.or(slots.idle.len().checked_sub(1)) {
                 return Ok(Some(slots.idle.remove(at)));
             }
-            let instances_max = self.plugin.manifest.limits.instances_max;
+            let instances_max = self.plugin.grant.limits.instances_max;
             if slots.live < instances_max {
                 slots.live += 1;
                 return Ok(None);
             }
-            if self.freed.wait_until(&mut slots, deadline).timed_out() {
+            if self.freed.wait_until(&mut slots, allowed.deadline).timed_out() {
+                let (function, budget) = (allowed.function, &allowed.budget);
+                let ms = budget.timeout.as_millis();
+                let key = match budget.timeout_bound {
+                    BoundOf::Plugin(key) => format!("; raise max_instances or {key}"),
+                    _ => ", which is what its caller had left".to_owned(),
+                };
                 let message = format!(
-                    "{function}: all instances ({instances_max}) were busy for {} ms; raise max_instances or {}",
-                    budget.timeout_ms, budget.timeout_key
+                    "{function}: all instances ({instances_max}) were busy for {ms} ms{key}"
                 );
                 return Err(self.error(PluginFault::Exhausted, message));
             }
@@ -283,22 +354,17 @@ impl<E: Exports> Pool<E> {
     }
 
     /// Makes an instance, ready for its first call.
-    fn start(
-        &self,
-        function: &str,
-        deadline: Instant,
-        budget: &Budget,
-    ) -> KernelResult<Instance<E>> {
+    fn start(&self, allowed: &mut Allowed<'_>) -> KernelResult<Instance<E>> {
         add(&self.plugin.usage.instances_started, 1);
-        let mut store =
-            Store::new(self.plugin.runtime.engine(), GuestState::new(self.plugin.clone()));
+        let state = GuestState::new(self.plugin.clone(), self.tenant.clone());
+        let mut store = Store::new(self.plugin.runtime.engine(), state);
         store.limiter(|state| &mut state.memory);
         store.set_max_component_handles(HANDLES_PER_STORE_MAX);
         store.epoch_deadline_callback(|store| {
             let is_over = store.data().deadline <= Instant::now();
             Ok(if is_over { UpdateDeadline::Interrupt } else { UpdateDeadline::Continue(1) })
         });
-        self.grant(&mut store, deadline, budget).map_err(|error| self.engine_failed(&error))?;
+        self.grant(&mut store, allowed)?;
         store.set_hostcall_fuel(RESULT_SLACK_BYTES);
         let started = self.component.instantiate(&mut store).and_then(|instance| {
             let lifecycle = Lifecycle::new(&mut store, &instance)?;
@@ -312,39 +378,46 @@ impl<E: Exports> Pool<E> {
                 Ok(Instance { number, store, lifecycle, exports })
             }
             Ok((_, _, Err(refused))) => {
+                self.account(allowed, &store);
                 add(&self.plugin.usage.refusals, 1);
-                let message = format!("{function}: its init answered: {}", refused.shown());
-                Err(self.error(PluginFault::Refused, message))
+                let why = format!("{}: its init answered: {}", allowed.function, refused.shown());
+                self.keep(allowed, &why);
+                Err(self.error(PluginFault::Refused, why))
             }
-            Err(error) => Err(self.failed(function, error, &mut store, budget)),
+            Err(error) => {
+                self.account(allowed, &store);
+                Err(self.failed(allowed, error, &mut store))
+            }
         }
     }
 
     /// Gives a call its fuel and its deadline.
-    fn grant(
-        &self,
-        store: &mut Store<GuestState>,
-        deadline: Instant,
-        budget: &Budget,
-    ) -> wasmtime::Result<()> {
-        store.set_fuel(budget.fuel_max)?;
+    fn grant(&self, store: &mut Store<GuestState>, allowed: &Allowed<'_>) -> KernelResult<()> {
+        store.set_fuel(allowed.budget.fuel_max).map_err(|error| self.engine_failed(&error))?;
         store.set_epoch_deadline(1);
-        store.data_mut().begin_call(deadline);
+        store.data_mut().begin_call(allowed.deadline);
         Ok(())
     }
 
-    fn account(&self, function: &str, store: &Store<GuestState>, began: Instant, budget: &Budget) {
-        let fuel = budget.fuel_max - store.get_fuel().unwrap_or(0).min(budget.fuel_max);
-        let micros = u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX);
+    /// Counts what a call has used, once.
+    fn account(&self, allowed: &mut Allowed<'_>, store: &Store<GuestState>) {
+        let Some(entered) = allowed.entered.take() else { return };
+        let fuel_max = allowed.budget.fuel_max;
+        let own_fuel = entered.end(fuel_max - store.get_fuel().unwrap_or(0).min(fuel_max));
+        let micros = u64::try_from(allowed.began.elapsed().as_micros()).unwrap_or(u64::MAX);
         let usage = &self.plugin.usage;
         add(&usage.calls, 1);
-        add(&usage.fuel, fuel);
+        add(&usage.fuel, own_fuel);
         add(&usage.micros, micros);
+        if let Some(tenant) = &self.tenant {
+            tenant.pay(allowed.work, own_fuel);
+        }
         tracing::trace!(
             target: "sochdb::plugin",
             plugin = self.plugin.manifest.name,
-            function,
-            fuel,
+            tenant = self.tenant_name(),
+            function = allowed.function,
+            fuel = own_fuel,
             micros,
             "call"
         );
@@ -353,41 +426,13 @@ impl<E: Exports> Pool<E> {
     /// Says whose fault a failed call was. The store is not used again.
     fn failed(
         &self,
-        function: &str,
+        allowed: &mut Allowed<'_>,
         error: wasmtime::Error,
         store: &mut Store<GuestState>,
-        budget: &Budget,
     ) -> KernelError {
         add(&self.plugin.usage.failures, 1);
-        let (fault, why) = match error.downcast_ref::<Trap>() {
-            Some(Trap::OutOfFuel) => (
-                PluginFault::Exhausted,
-                format!("used up its {} of {}", budget.fuel_key, budget.fuel_max),
-            ),
-            Some(Trap::Interrupt) => (
-                PluginFault::Exhausted,
-                format!("ran past its {} of {}", budget.timeout_key, budget.timeout_ms),
-            ),
-            Some(Trap::StackOverflow) => {
-                (PluginFault::Exhausted, "called itself too deeply".to_owned())
-            }
-            trap if store.data_mut().memory.take_refused() => {
-                let mb = self.plugin.manifest.limits.memory_bytes_max >> 20;
-                let ended =
-                    trap.map(|trap| format!(", then ended with: {trap}")).unwrap_or_default();
-                (
-                    PluginFault::Exhausted,
-                    format!("wanted more memory than its memory_limit_mb of {mb}{ended}"),
-                )
-            }
-            Some(trap) => (PluginFault::Trapped, trap.to_string()),
-            None if error.root_cause().to_string().contains(RESULT_TOO_LARGE) => (
-                PluginFault::Exhausted,
-                "carried more bytes across the boundary than it may".to_owned(),
-            ),
-            None => (PluginFault::Trapped, error.root_cause().to_string()),
-        };
-        let mut message = format!("{function}: {why}");
+        let (fault, is_own, why) = self.why(&allowed.budget, &error, store);
+        let mut message = format!("{}: {why}", allowed.function);
         let last_words = store.data_mut().take_standard_error();
         if !last_words.is_empty() {
             message += &format!("; it said: {last_words}");
@@ -398,8 +443,77 @@ impl<E: Exports> Pool<E> {
                 message += &format!("; in {}", names.join(" < "));
             }
         }
-        tracing::warn!(target: "sochdb::plugin", plugin = self.plugin.manifest.name, "{fault}: {message}");
+        let (plugin, tenant) = (&self.plugin.manifest.name, self.tenant_name());
+        tracing::warn!(target: "sochdb::plugin", plugin, tenant, "{fault}: {message}");
+        if is_own {
+            self.keep(allowed, &message);
+        }
         self.error(fault, message)
+    }
+
+    /// Whose fault it was that a call ended with `error`, whether the plugin is to blame for it, and why it
+    /// was.
+    fn why(
+        &self,
+        budget: &Budget,
+        error: &wasmtime::Error,
+        store: &mut Store<GuestState>,
+    ) -> (PluginFault, bool, String) {
+        let is_own = |bound: BoundOf| matches!(bound, BoundOf::Plugin(_));
+        let trap = error.downcast_ref::<Trap>();
+        match trap {
+            Some(Trap::OutOfFuel) => {
+                return (PluginFault::Exhausted, is_own(budget.fuel_bound), budget.no_fuel());
+            }
+            Some(Trap::Interrupt) => {
+                return (PluginFault::Exhausted, is_own(budget.timeout_bound), budget.no_time());
+            }
+            Some(Trap::StackOverflow) => {
+                return (PluginFault::Exhausted, true, "called itself too deeply".to_owned());
+            }
+            _ => {}
+        }
+        if let Some(bound) = store.data_mut().memory.take_refused() {
+            let ended = trap.map(|trap| format!(", then ended with: {trap}")).unwrap_or_default();
+            let mb = self.plugin.grant.limits.memory_bytes_max >> 20;
+            let tenants = self.tenant.as_ref().filter(|_| bound == MemoryBound::Tenant);
+            let why = match tenants {
+                None => format!("wanted more memory than its memory_limit_mb of {mb}{ended}"),
+                Some(tenant) => format!(
+                    "wanted more memory than the memory_bytes_max of {} of its tenant '{}'{ended}",
+                    tenant.memory_bytes_max(),
+                    tenant.name()
+                ),
+            };
+            return (PluginFault::Exhausted, tenants.is_none(), why);
+        }
+        match trap {
+            Some(trap) => (PluginFault::Trapped, true, trap.to_string()),
+            None if error.root_cause().to_string().contains(RESULT_TOO_LARGE) => {
+                let why = "carried more bytes across the boundary than it may".to_owned();
+                (PluginFault::Exhausted, true, why)
+            }
+            None => (PluginFault::Trapped, true, error.root_cause().to_string()),
+        }
+    }
+
+    /// Counts a failure, after which the plugin may be kept from working for a while.
+    fn keep(&self, allowed: &mut Allowed<'_>, why: &str) {
+        let Some(ticket) = allowed.ticket.take() else { return };
+        let (plugin, tenant) = (&self.plugin.manifest.name, self.tenant_name());
+        match ticket.failed(Instant::now(), why) {
+            Some(Health::Quarantined { failures, .. }) => {
+                tracing::error!(target: "sochdb::plugin", plugin, tenant, failures, "quarantined");
+            }
+            Some(Health::BackingOff { failures, again_in_ms, .. }) => {
+                tracing::warn!(target: "sochdb::plugin", plugin, tenant, failures, again_in_ms, "backs off");
+            }
+            Some(Health::Working) | None => {}
+        }
+    }
+
+    pub(crate) fn closed(&self) -> KernelError {
+        KernelError::Closed(format!("the plugin '{}'", self.plugin.manifest.name))
     }
 
     fn error(&self, fault: PluginFault, message: String) -> KernelError {
@@ -412,6 +526,22 @@ impl<E: Exports> Pool<E> {
             "run the plugin '{}': {error:#}",
             self.plugin.manifest.name
         ))
+    }
+}
+
+/// How a call ended without the answer that was hoped for.
+enum End {
+    /// The guest said no, and works on.
+    Refused(KernelError),
+    /// Its instance is of no more use.
+    Failed(KernelError),
+}
+
+impl End {
+    fn error(self) -> KernelError {
+        match self {
+            End::Refused(error) | End::Failed(error) => error,
+        }
     }
 }
 

@@ -7,13 +7,16 @@
 //! 2. The kernel's names are flat: `../other/orders` is only an odd name within the own prefix.
 //! 3. An empty name is refused, so the prefix itself is no table.
 //!
-//! Names in answers and in `NotFound` come without the prefix.
+//! Names in answers and in `NotFound` come without the prefix. The whole database can be seen the same way, with
+//! no prefix at all: then one type serves a host's own transactions and its tenants'.
 
 use crate::contracts::{KernelCatalog, KernelStorage, KernelTransaction};
 use sochdb_kernel::{
     KernelError, KernelResult, KeyRange, Savepoint, Scan, Slice, TableInfo, TableOptions,
     Timestamp, TransactionId,
 };
+
+use std::borrow::Cow;
 
 /// What ends a namespace within a table's name.
 const SEPARATOR: char = '/';
@@ -58,7 +61,12 @@ impl<T> Namespaced<T> {
         Ok(Namespaced { inner, prefix: format!("{namespace}{SEPARATOR}") })
     }
 
-    /// The namespace.
+    /// `inner` as it is: every table, by its full name.
+    pub fn whole(inner: T) -> Namespaced<T> {
+        Namespaced { inner, prefix: String::new() }
+    }
+
+    /// The namespace; empty for the whole.
     pub fn namespace(&self) -> &str {
         self.prefix.strip_suffix(SEPARATOR).unwrap_or_default()
     }
@@ -68,11 +76,14 @@ impl<T> Namespaced<T> {
         self.inner
     }
 
-    fn full(&self, table: &str) -> KernelResult<String> {
+    fn full<'a>(&self, table: &'a str) -> KernelResult<Cow<'a, str>> {
         if table.is_empty() {
             return Err(KernelError::invalid("a table's name is empty"));
         }
-        Ok(format!("{}{table}", self.prefix))
+        Ok(match self.prefix.as_str() {
+            "" => table.into(),
+            prefix => format!("{prefix}{table}").into(),
+        })
     }
 
     /// An error as the tenant should read it.

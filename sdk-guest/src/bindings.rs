@@ -11,6 +11,8 @@ use std::cell::RefCell;
 use std::thread::LocalKey;
 
 pub use crate::codec::CodecGlue;
+pub use crate::hooks::HooksGlue;
+pub use crate::procedure::ProcedureGlue;
 pub use crate::observer::ObserverGlue;
 pub use crate::storage::StorageGlue;
 pub use base::sochdb::plugin::{config, telemetry, types};
@@ -89,6 +91,66 @@ pub mod storage {
         with: {
             "sochdb:plugin/types@0.1.0": super::base::sochdb::plugin::types,
             "sochdb:plugin/segments@0.1.0": generate,
+        },
+    });
+}
+
+/// What plugins import that work with rows.
+pub mod data {
+    wit_bindgen::generate!({
+        inline: "
+            package sochdb:sdk;
+            world data {
+                import sochdb:plugin/rows@0.1.0;
+                import sochdb:plugin/codecs@0.1.0;
+                import sochdb:plugin/plugins@0.1.0;
+            }
+        ",
+        path: "../wit/0.1.0",
+        world: "sochdb:sdk/data",
+        with: { "sochdb:plugin/types@0.1.0": super::base::sochdb::plugin::types },
+        generate_all,
+    });
+}
+
+/// The export of hooks.
+pub mod hooks {
+    wit_bindgen::generate!({
+        inline: "
+            package sochdb:sdk;
+            world hooks {
+                export sochdb:plugin/hooks@0.1.0;
+            }
+        ",
+        path: "../wit/0.1.0",
+        world: "sochdb:sdk/hooks",
+        pub_export_macro: true,
+        export_macro_name: "export_hooks",
+        default_bindings_module: "sochdb_guest::bindings::hooks",
+        with: {
+            "sochdb:plugin/types@0.1.0": super::base::sochdb::plugin::types,
+            "sochdb:plugin/rows@0.1.0": super::data::sochdb::plugin::rows,
+        },
+    });
+}
+
+/// The export of procedures.
+pub mod procedure {
+    wit_bindgen::generate!({
+        inline: "
+            package sochdb:sdk;
+            world procedure {
+                export sochdb:plugin/procedure@0.1.0;
+            }
+        ",
+        path: "../wit/0.1.0",
+        world: "sochdb:sdk/procedure",
+        pub_export_macro: true,
+        export_macro_name: "export_procedure",
+        default_bindings_module: "sochdb_guest::bindings::procedure",
+        with: {
+            "sochdb:plugin/types@0.1.0": super::base::sochdb::plugin::types,
+            "sochdb:plugin/rows@0.1.0": super::data::sochdb::plugin::rows,
         },
     });
 }

@@ -1,6 +1,7 @@
 //! An error as a value: what the caller can do, and a sentence for people.
 
 use crate::bindings::types;
+use sochdb_encoding::EncodingError;
 use std::fmt;
 
 /// What fallible functions of a plugin return.
@@ -68,6 +69,11 @@ impl Error {
         Error::new(ErrorCode::Invalid, text)
     }
 
+    /// The named thing does not exist.
+    pub fn not_found(text: impl Into<String>) -> Error {
+        Error::new(ErrorCode::NotFound, text)
+    }
+
     /// Stored bytes are not what was written.
     pub fn corrupt(text: impl Into<String>) -> Error {
         Error::new(ErrorCode::Corrupt, text)
@@ -81,6 +87,17 @@ impl fmt::Display for Error {
 }
 
 impl std::error::Error for Error {}
+
+impl From<EncodingError> for Error {
+    fn from(error: EncodingError) -> Error {
+        let code = match &error {
+            EncodingError::Limit { .. } => ErrorCode::Limit,
+            EncodingError::Corrupt { .. } => ErrorCode::Corrupt,
+            _ => ErrorCode::Invalid,
+        };
+        Error::new(code, error.to_string())
+    }
+}
 
 impl From<types::Error> for Error {
     fn from(error: types::Error) -> Error {

@@ -1,7 +1,7 @@
 //! What a SochDB plugin author depends on.
 //!
-//! Implement one trait, [`Codec`], [`Observer`] or [`Storage`], name the type in [`export!`], and build the crate
-//! for `wasm32-wasip2`: the `.wasm` file is the plugin. What the plugin may do and how much it may
+//! Implement one trait, [`Codec`], [`Observer`], [`Storage`], [`Hooks`] or [`Procedure`], name the type in
+//! [`export!`], and build the crate for `wasm32-wasip2`: the `.wasm` file is the plugin. What the plugin may do and how much it may
 //! use is said by a manifest beside it, not here.
 //!
 //! ```
@@ -36,6 +36,8 @@
 //!
 //! - [`config`] reads the settings that the manifest gives, typed by its schema.
 //! - [`telemetry`] writes log lines and updates metrics.
+//! - [`rows`] reads and writes tables in the caller's transaction, [`blocks`] uses codecs of other plugins; both
+//!   as far as the manifest was granted it.
 //! - An [`Error`] is a code that says what the caller can do, and a sentence for people. A panic is a
 //!   trap: the host throws the instance away and the next call gets a fresh one.
 //!
@@ -45,10 +47,14 @@
 
 mod codec;
 mod error;
+mod hooks;
 mod observer;
+mod procedure;
 mod storage;
 
+pub mod blocks;
 pub mod config;
+pub mod rows;
 pub mod telemetry;
 
 #[doc(hidden)]
@@ -56,15 +62,20 @@ pub mod bindings;
 
 pub use codec::Codec;
 pub use error::{Error, ErrorCode, Result};
+pub use hooks::{Change, ChangeKind, Decision, Hooks};
+pub use procedure::{Procedure, ProcedureInfo};
 pub use observer::{Batch, Histogram, LogLine, Metric, MetricValue, Observer};
 pub use storage::{
-    Cursor, KeyRange, Lookup, Reader, Row, RowBatch, Run, Segment, SegmentInfo, SegmentWriter,
+    Cursor, Lookup, Reader, Row, RowBatch, Run, Segment, SegmentInfo, SegmentWriter,
     Sink, Storage, Table,
 };
+pub use sochdb_encoding::range::KeyRange;
+/// Typed rows and keys, as tables store them; columns and conditions.
+pub use sochdb_encoding::{row, select};
 pub use telemetry::Level;
 
-/// Makes a type the plugin that this crate is: `export!(codec: MyType);`, `export!(observer: MyType);`
-/// or `export!(storage: MyType);`, once in a crate.
+/// Makes a type the plugin that this crate is: `export!(codec: MyType);`, and in the same way `observer`,
+/// `storage`, `hooks` and `procedure`; once in a crate.
 ///
 /// The host calls `init` once for each instance before anything else, and keeps the value it returns
 /// for all later calls.
@@ -78,6 +89,12 @@ macro_rules! export {
     };
     (storage: $plugin:ty) => {
         $crate::__export!(storage, export_storage, StorageGlue, $plugin);
+    };
+    (hooks: $plugin:ty) => {
+        $crate::__export!(hooks, export_hooks, HooksGlue, $plugin);
+    };
+    (procedure: $plugin:ty) => {
+        $crate::__export!(procedure, export_procedure, ProcedureGlue, $plugin);
     };
 }
 

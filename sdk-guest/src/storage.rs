@@ -14,6 +14,7 @@ use crate::bindings::storage::exports::sochdb::plugin::storage_engine as contrac
 use crate::bindings::storage::sochdb::plugin::segments as host;
 use crate::bindings::{Instance, types};
 use crate::error::{Error, Result};
+use sochdb_encoding::range::KeyRange;
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::marker::PhantomData;
@@ -230,15 +231,6 @@ pub enum Lookup {
     Value(Vec<u8>),
 }
 
-/// A range of keys, each end open, closed or absent. It may hold no key at all.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct KeyRange {
-    /// Where the range begins.
-    pub start: Bound<Vec<u8>>,
-    /// Where the range ends.
-    pub end: Bound<Vec<u8>>,
-}
-
 /// A row: its key, and its value or that it was deleted.
 pub type Row<'a> = (&'a [u8], Option<&'a [u8]>);
 
@@ -302,10 +294,17 @@ fn part(bytes: &[u8], start: u32, end: u32) -> &[u8] {
     &bytes[start as usize..end as usize]
 }
 
-impl From<host::Batch> for RowBatch {
-    fn from(batch: host::Batch) -> RowBatch {
-        let host::Batch { keys, key_ends, values, value_ends, states } = batch;
+impl From<types::Batch> for RowBatch {
+    fn from(batch: types::Batch) -> RowBatch {
+        let types::Batch { keys, key_ends, values, value_ends, states } = batch;
         RowBatch { keys, key_ends, values, value_ends, states, rows_max: 0, bytes_max: 0 }
+    }
+}
+
+impl From<RowBatch> for types::Batch {
+    fn from(batch: RowBatch) -> types::Batch {
+        let RowBatch { keys, key_ends, values, value_ends, states, .. } = batch;
+        types::Batch { keys, key_ends, values, value_ends, states }
     }
 }
 
@@ -664,7 +663,7 @@ impl<P: Storage + Instance> contract::GuestReader for ReaderGlue<P> {
         range: contract::KeyRange,
         reverse: bool,
     ) -> std::result::Result<contract::Cursor, types::Error> {
-        let cursor = self.0.scan(&range.into(), reverse)?;
+        let cursor = self.0.scan(&key_range(range), reverse)?;
         Ok(contract::Cursor::new(CursorGlue::<P>(RefCell::new(cursor))))
     }
 }
@@ -695,15 +694,13 @@ impl From<host::SegmentInfo> for SegmentInfo {
     }
 }
 
-impl From<contract::KeyRange> for KeyRange {
-    fn from(range: contract::KeyRange) -> KeyRange {
-        let bound = |bound| match bound {
-            None => Bound::Unbounded,
-            Some(contract::Bound { key, inclusive: true }) => Bound::Included(key),
-            Some(contract::Bound { key, inclusive: false }) => Bound::Excluded(key),
-        };
-        KeyRange { start: bound(range.start), end: bound(range.end) }
-    }
+fn key_range(range: types::KeyRange) -> KeyRange {
+    let bound = |bound| match bound {
+        None => Bound::Unbounded,
+        Some(types::Bound { key, inclusive: true }) => Bound::Included(key),
+        Some(types::Bound { key, inclusive: false }) => Bound::Excluded(key),
+    };
+    KeyRange { start: bound(range.start), end: bound(range.end) }
 }
 
 #[cfg(test)]

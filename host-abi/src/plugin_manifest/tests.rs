@@ -1,6 +1,7 @@
 //! What a manifest may say, and what is said about one that is wrong.
 
 use super::*;
+use crate::limits::Background;
 use expect_test::{Expect, expect};
 use proptest::prelude::*;
 
@@ -20,7 +21,9 @@ fn check_error(rest: &str, expected: Expect) {
 fn what_is_left_out_has_defaults() {
     let manifest = parse("").unwrap();
     assert_eq!(manifest.exports, ["codec", "lifecycle"], "sorted");
-    assert_eq!(manifest.capabilities, Capabilities { clock: false, random: false });
+    assert_eq!(manifest.capabilities, Capabilities::default());
+    assert_eq!(manifest.capabilities.names(), [""; 0]);
+    assert_eq!(manifest.hooks, None);
     assert_eq!(manifest.blake3, None);
     let limits = Limits {
         memory_bytes_max: 64 << 20,
@@ -37,7 +40,7 @@ fn wrong_keys_and_values_are_named_with_their_place() {
     check_error(
         "[capabilities]\nclok = true",
         expect![
-            "p.toml:11:1: unknown field `clok`, expected `clock` or `random`; did you mean 'clock'?"
+            "p.toml:11:1: unknown field `clok`, expected one of `can_read_table`, `can_write_table`, `can_vector_search`, `can_index_search`, `can_call_plugin`, `codecs`, `directories`, `clock`, `random`; did you mean 'clock'?"
         ],
     );
     check_error(
@@ -51,7 +54,7 @@ fn wrong_keys_and_values_are_named_with_their_place() {
     check_error(
         "[resource]\n",
         expect![[
-            r#"p.toml:10:2: unknown field `resource`, expected one of `plugin`, `module`, `capabilities`, `resources`, `exports`, `config_schema`, `config`; did you mean 'resources'?"#
+            r#"p.toml:10:2: unknown field `resource`, expected one of `plugin`, `module`, `capabilities`, `resources`, `exports`, `hooks`, `config_schema`, `config`; did you mean 'resources'?"#
         ]],
     );
 }
@@ -153,6 +156,187 @@ fn a_storage_engine_works_in_the_background_and_on_two_instances_at_least() {
         "[resources]\nbackground_fuel_limit = 1_000_000",
         expect!["p.toml:11:25: a plugin of kind 'codec' never works in the background"],
     );
+}
+
+/// What is left of a codec's manifest when it is made one of another kind.
+fn of_kind(kind: PluginKind) -> impl Fn(&str) -> Result<PluginManifest, ManifestError> {
+    let head = HEAD
+        .replace("\"codec\"\nmin", &format!("\"{kind}\"\nmin"))
+        .replace("[\"lifecycle\", \"codec\"]", &format!("{:?}", kind.interfaces()));
+    move |rest: &str| PluginManifest::parse("p.toml", &format!("{head}{rest}"))
+}
+
+#[test]
+fn capabilities_are_patterns_directories_and_switches() {
+    let manifest = of_kind(PluginKind::Procedure)(
+        "[capabilities]\ncan_read_table = [\"orders\", \"logs/**\"]\ncan_write_table = []\n\
+         can_vector_search = false\ncan_index_search = false\ncan_call_plugin = [\"other\"]\n\
+         codecs = [\"*\"]\nclock = true\n\
+         directories = [{ host = \"/srv/words\", guest = \"/words\" }]",
+    );
+    let capabilities = manifest.unwrap().capabilities;
+    assert!(capabilities.can_read_table.matches("logs/a/b"));
+    assert!(capabilities.can_write_table.is_empty());
+    assert_eq!(
+        capabilities.directories,
+        [Directory { host: "/srv/words".into(), guest: "/words".into(), write: false }]
+    );
+    assert_eq!(
+        capabilities.names(),
+        ["can_read_table", "can_call_plugin", "codecs", "directories", "clock"]
+    );
+}
+
+#[test]
+fn capabilities_that_cannot_be_granted_are_named_with_their_place() {
+    let procedure = of_kind(PluginKind::Procedure);
+    let check = |rest: &str, expected: Expect| {
+        let error = procedure(&format!("[capabilities]\n{rest}")).unwrap_err();
+        expected.assert_eq(&error.to_string());
+    };
+    check(
+        "can_vector_search = true",
+        expect![
+            "p.toml:11:21: can_vector_search cannot be granted: no index plugin kind exists in this host yet"
+        ],
+    );
+    check(
+        "can_index_search = true",
+        expect![
+            "p.toml:11:20: can_index_search cannot be granted: no index plugin kind exists in this host yet"
+        ],
+    );
+    check(
+        "can_read_table = [\"a\", \"[b]\"]",
+        expect![[
+            r#"p.toml:11:24: '[' cannot be in a pattern such as "[b]"; `?`, `*` and `**` can"#
+        ]],
+    );
+    check(
+        "can_read_table = \"a\"",
+        expect![[r#"p.toml:11:18: invalid type: string "a", expected a sequence"#]],
+    );
+    check(
+        "can_raed_table = [\"a\"]",
+        expect![
+            "p.toml:11:1: unknown field `can_raed_table`, expected one of `can_read_table`, `can_write_table`, `can_vector_search`, `can_index_search`, `can_call_plugin`, `codecs`, `directories`, `clock`, `random`; did you mean 'can_read_table'?"
+        ],
+    );
+    check(
+        &format!("codecs = {:?}", ["a"; 65]),
+        expect!["p.toml:11:10: 65 patterns are too many: at most 64"],
+    );
+    check(
+        "directories = [{ host = \"words\", guest = \"/words\" }]",
+        expect![[
+            r#"p.toml:11:25: "words" is no host directory: an absolute path without `.`, `..` and empty parts, of at most 256 bytes"#
+        ]],
+    );
+    check(
+        "directories = [{ host = \"/a/../b\", guest = \"/words\" }]",
+        expect![[
+            r#"p.toml:11:25: "/a/../b" is no host directory: an absolute path without `.`, `..` and empty parts, of at most 256 bytes"#
+        ]],
+    );
+    check(
+        "directories = [{ host = \"/a\", guest = \"words/\" }]",
+        expect![[
+            r#"p.toml:11:39: "words/" is no name of a directory for a guest: a path that begins with `/`, without `.`, `..` and empty parts, of at most 256 bytes"#
+        ]],
+    );
+    check(
+        "directories = [{ host = \"/a\", guset = \"/words\" }]",
+        expect![
+            "p.toml:11:31: unknown field `guset`, expected one of `host`, `guest`, `write`; did you mean 'guest'?"
+        ],
+    );
+    check(
+        "directories = [{ host = \"/a\", guest = \"/w\" }, { host = \"/b\", guest = \"/w\" }]",
+        expect![[r#"p.toml:11:70: there is another directory "/w""#]],
+    );
+    check_error(
+        "[capabilities]\ncan_read_table = [\"orders\"]",
+        expect![
+            "p.toml:11:18: a plugin of kind 'codec' has no use for can_read_table: it is for the interface `rows`, and only plugins of kind 'hooks' or 'procedure' may"
+        ],
+    );
+    check_error(
+        "[capabilities]\ncodecs = [\"lz4\"]",
+        expect![
+            "p.toml:11:10: a plugin of kind 'codec' has no use for codecs: it is for the interface `codecs`, and only plugins of kind 'storage' or 'hooks' or 'procedure' may"
+        ],
+    );
+    let observer = of_kind(PluginKind::Observer);
+    observer("[capabilities]\ncan_call_plugin = [\"p\"]").unwrap_err();
+    of_kind(PluginKind::Storage)("[capabilities]\ncodecs = [\"lz4\"]").unwrap();
+    for name in ["/", "/a", "/a/b c"] {
+        let text = format!("directories = [{{ host = {name:?}, guest = {name:?}, write = true }}]");
+        procedure(&format!("[capabilities]\n{text}")).unwrap();
+    }
+    for name in ["", "a", "/a/", "//a", "/a//b", "/./a", "/a/..", "/a\0", "/a\n"] {
+        let text = format!("directories = [{{ host = \"/a\", guest = {name:?} }}]");
+        procedure(&format!("[capabilities]\n{text}")).unwrap_err();
+    }
+}
+
+#[test]
+fn hooks_say_when_they_are_called() {
+    let parse = of_kind(PluginKind::Hooks);
+    let hooks = parse(
+        "[hooks]\ntables = [\"orders\"]\nbefore = [\"insert\", \"update\"]\n\
+         after = [\"delete\"]\norder = -5",
+    );
+    let hooks = hooks.unwrap().hooks.unwrap();
+    assert_eq!(hooks.before, [Change::Insert, Change::Update]);
+    assert_eq!((hooks.after, hooks.order), (vec![Change::Delete], -5));
+    assert!(hooks.tables.matches("orders"));
+    let check = |rest: &str, expected: Expect| {
+        expected.assert_eq(&parse(rest).unwrap_err().to_string());
+    };
+    check("", expect!["p.toml:4:8: a plugin of kind 'hooks' says when it is called, in [hooks]"]);
+    check("[hooks]\nbefore = [\"insert\"]", expect!["p.toml:10:1: missing field `tables`"]);
+    check(
+        "[hooks]\ntables = []\nbefore = [\"insert\"]",
+        expect!["p.toml:11:10: without tables it is never called"],
+    );
+    check(
+        "[hooks]\ntables = [\"a\"]\nbefore = []",
+        expect![[r#"p.toml:10:1: [hooks] needs `before` or `after`, such as before = ["insert"]"#]],
+    );
+    check(
+        "[hooks]\ntables = [\"a\"]\nafter = [\"inserts\"]",
+        expect![
+            "p.toml:12:10: unknown variant `inserts`, expected one of `insert`, `update`, `delete`; did you mean 'insert'?"
+        ],
+    );
+    check(
+        "[hooks]\ntables = [\"a\"]\nafter = [\"delete\", \"delete\"]",
+        expect!["p.toml:12:20: 'delete' is there already"],
+    );
+    check(
+        "[hooks]\ntables = [\"a\"]\nbefroe = [\"insert\"]",
+        expect![
+            "p.toml:12:1: unknown field `befroe`, expected one of `tables`, `before`, `after`, `order`; did you mean 'before'?"
+        ],
+    );
+    check_error(
+        "[hooks]\ntables = [\"a\"]\nbefore = [\"insert\"]",
+        expect!["p.toml:10:1: a plugin of kind 'codec' is no hook"],
+    );
+}
+
+#[test]
+fn a_kind_is_what_it_exports() {
+    for kind in PluginKind::ALL {
+        let rest = match kind {
+            PluginKind::Hooks => "[hooks]\ntables = [\"a\"]\nbefore = [\"insert\"]",
+            _ => "",
+        };
+        assert_eq!(of_kind(kind)(rest).unwrap().kind, kind);
+        let exports: Vec<_> = kind.interfaces().iter().map(|name| name.to_string()).collect();
+        assert!(exports.is_sorted());
+        assert_eq!(PluginKind::of(&exports), Some(kind));
+    }
 }
 
 proptest! {

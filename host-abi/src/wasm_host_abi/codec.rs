@@ -8,7 +8,7 @@ use super::codec_bindings::{Codec, CodecPre};
 use super::{Exports, GuestState};
 use crate::limits::RESULT_SLACK_BYTES;
 use crate::plugin::Plugin;
-use crate::pool::Pool;
+use crate::pools::Pools;
 use sochdb_kernel::plugin::{CompressionExtension, Extension, ExtensionInfo};
 use sochdb_kernel::{KernelError, KernelResult, PluginFault};
 use std::sync::Arc;
@@ -27,22 +27,22 @@ impl Exports for Codec {
 
 /// A codec that runs in the sandbox.
 pub struct WasmCodec {
-    pool: Pool<Codec>,
+    pools: Arc<Pools<Codec>>,
 }
 
 impl WasmCodec {
-    pub(crate) fn new(pool: Pool<Codec>) -> WasmCodec {
-        WasmCodec { pool }
+    pub(crate) fn new(pools: Arc<Pools<Codec>>) -> WasmCodec {
+        WasmCodec { pools }
     }
 
     fn plugin(&self) -> &Arc<Plugin> {
-        self.pool.plugin()
+        self.pools.plugin()
     }
 
     /// The guest needs the block and its counterpart in its memory at once; rather than let it trap on
     /// its way there, say what would help.
     fn check_fits(&self, block_bytes: usize, other_bytes: usize) -> KernelResult<()> {
-        let bound = self.plugin().manifest.limits.memory_bytes_max;
+        let bound = self.plugin().grant.limits.memory_bytes_max;
         let got = (block_bytes as u64).saturating_add(other_bytes as u64);
         if got < bound {
             return Ok(());
@@ -61,7 +61,7 @@ impl Extension for WasmCodec {
     }
 
     fn shutdown(&self) -> KernelResult<()> {
-        self.pool.shutdown()
+        self.pools.shutdown()
     }
 }
 
@@ -70,7 +70,7 @@ impl CompressionExtension for WasmCodec {
         self.check_fits(input.len(), input.len())?;
         // Formats add a little to what they cannot compress; more than an eighth is no codec.
         let result_bytes_max = input.len() + input.len() / 8;
-        self.pool.call("compress", result_bytes_max, |call| {
+        self.pools.call("compress", result_bytes_max, |call| {
             call.exports.sochdb_plugin_codec().call_compress(&mut *call.store, input)
         })
     }
@@ -82,7 +82,7 @@ impl CompressionExtension for WasmCodec {
             got: raw_bytes as u64,
             bound: u64::from(u32::MAX),
         })?;
-        let raw = self.pool.call("decompress", raw_bytes, |call| {
+        let raw = self.pools.call("decompress", raw_bytes, |call| {
             call.exports.sochdb_plugin_codec().call_decompress(&mut *call.store, input, wanted)
         })?;
         if raw.len() == raw_bytes {

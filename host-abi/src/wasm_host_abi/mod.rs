@@ -8,10 +8,15 @@
 //! | `telemetry` | `telemetry` (import)      | metrics and log lines of the guest, bounded          |
 //! | `config`    | `config` (import)         | the settings of the manifest                         |
 //! | `segments`  | `segments` (import)       | runs and segments of the kernel, as handles          |
+//! | `rows`      | `rows` (import)           | tables, inside the caller's transaction              |
+//! | `codecs`    | `codecs` (import)         | blocks through another plugin                        |
+//! | `calls`     | `plugins` (import)        | procedures of other plugins                          |
 //! | `wasi`      | WASI 0.2 (import)         | linked with nothing in it                            |
 //! | `lifecycle` | `lifecycle` (export)      | what every instance goes through                     |
 //! | `codec`     | `codec` (export)          | [`WasmCodec`], a `CompressionExtension`              |
 //! | `observer`  | `observer` (export)       | [`WasmObserver`], an `ObservabilityExtension`        |
+//! | `hooks`     | `hooks` (export)          | [`WasmHooks`], before and after rows change          |
+//! | `procedure` | `procedure` (export)      | [`WasmProcedures`], called by name                   |
 //! | `storage`   | `storage-engine` (export) | [`WasmStorage`], a `StorageExtension`                |
 //!
 //! A new kind of plugin adds its world to `wit/`, a `bindgen!` of its one export below, and a file
@@ -21,10 +26,17 @@
 //! Every import charges fuel for itself and the bytes it carries before it does anything, and no
 //! import leads back into the instance that called: a run may be read through another one.
 
+mod calls;
 mod codec;
+mod codecs;
 mod config;
+mod flat;
+mod handles;
+mod hooks;
 mod lifecycle;
 mod observer;
+mod procedure;
+mod rows;
 mod segments;
 mod storage;
 mod telemetry;
@@ -32,16 +44,22 @@ mod types;
 mod wasi;
 
 pub use codec::WasmCodec;
+pub use hooks::WasmHooks;
+pub use procedure::{ProcedureInfo, WasmProcedures};
 pub use observer::WasmObserver;
 pub use storage::WasmStorage;
 
 pub(crate) use base_bindings::sochdb::plugin::types::Error as GuestError;
 pub(crate) use lifecycle::Lifecycle;
+pub(crate) use hooks::{Change, ChangeKind, Decision};
 pub(crate) use types::clean;
 pub(crate) use wasi::is_linked as is_linked_wasi;
 
 use crate::limits::{MemoryLimiter, fuel};
+use crate::chain;
 use crate::plugin::Plugin;
+use sochdb_kernel::{KernelError, KernelResult};
+use crate::tenant::Tenant;
 use std::sync::Arc;
 use std::time::Instant;
 use wasmtime::component::{Access, HasData, Instance, InstancePre, Linker};
@@ -153,17 +171,27 @@ pub(crate) struct GuestState {
     pub(crate) said: telemetry::Said,
     /// The kernel's things that the guest holds handles of.
     pub(crate) segments: segments::Segments,
+    /// The transaction of the present call, and what is open in it.
+    pub(crate) rows: rows::Rows,
+    /// Codecs of other plugins that the guest holds handles of.
+    codecs: codecs::Codecs,
+    /// What kept the host from serving the present call, if it was not the guest's own mistake. When the
+    /// guest then gives up, this is the reason.
+    failure: Option<KernelError>,
     wasi: wasi::Wasi,
 }
 
 impl GuestState {
-    pub(crate) fn new(plugin: Arc<Plugin>) -> GuestState {
+    pub(crate) fn new(plugin: Arc<Plugin>, tenant: Option<Arc<Tenant>>) -> GuestState {
         GuestState {
-            memory: MemoryLimiter::new(plugin.manifest.limits.memory_bytes_max),
+            memory: MemoryLimiter::new(plugin.grant.limits.memory_bytes_max, tenant),
             deadline: Instant::now(),
             said: telemetry::Said::default(),
             segments: segments::Segments::default(),
-            wasi: wasi::Wasi::new(&plugin.manifest),
+            rows: rows::Rows::default(),
+            codecs: codecs::Codecs::default(),
+            failure: None,
+            wasi: wasi::Wasi::new(&plugin.manifest.name, &plugin.grant),
             plugin,
         }
     }
@@ -173,7 +201,23 @@ impl GuestState {
         self.deadline = deadline;
         self.said = telemetry::Said::default();
         self.memory.take_refused();
-        self.segments.take_failure();
+        self.failure = None;
+    }
+
+    /// What kept the host from serving the present call.
+    pub(crate) fn take_failure(&mut self) -> Option<KernelError> {
+        self.failure.take()
+    }
+
+    /// The answer to a guest of what the kernel did for it.
+    fn answer<R>(&mut self, result: KernelResult<R>) -> Result<R, GuestError> {
+        result.map_err(|error| {
+            let (answer, is_guests_mistake) = GuestError::of(&error);
+            if !is_guests_mistake {
+                self.failure.get_or_insert(error);
+            }
+            answer
+        })
     }
 
     /// The end of what the guest wrote to standard error since this was last asked.
@@ -183,7 +227,7 @@ impl GuestState {
 }
 
 /// The exports of one kind of plugin, beside `lifecycle`.
-pub(crate) trait Exports: Send + Sized {
+pub(crate) trait Exports: Send + Sized + 'static {
     /// Looks the exports up, before there is an instance: whether they are there and of the right type.
     fn check(component: &InstancePre<GuestState>) -> wasmtime::Result<()>;
 
@@ -198,6 +242,9 @@ pub(crate) fn link(linker: &mut Linker<GuestState>) -> wasmtime::Result<()> {
     plugin::telemetry::add_to_linker::<_, Host>(linker, |state| state)?;
     plugin::config::add_to_linker::<_, Host>(linker, |state| state)?;
     plugin::segments::add_to_linker::<_, Host>(linker, |state| state)?;
+    plugin::rows::add_to_linker::<_, Host>(linker, |state| state)?;
+    plugin::codecs::add_to_linker::<_, Host>(linker, |state| state)?;
+    plugin::plugins::add_to_linker::<_, Host>(linker, |state| state)?;
     wasi::link(linker)
 }
 
@@ -208,14 +255,14 @@ impl HasData for Host {
     type Data<'a> = &'a mut GuestState;
 }
 
-/// Takes the fuel for a host call that carries `bytes`.
+/// Takes the fuel for a host call that carries `bytes`, and for the guests that earlier ones led to.
 ///
 /// # Errors
 /// A trap when there is not enough left. Fuel alone would not stop the guest before its next loop.
 fn charge<T>(host: &mut Access<'_, T, Host>, bytes: usize) -> wasmtime::Result<()> {
     let mut store = host.as_context_mut();
     let cost = fuel::CALL + fuel::BYTE * bytes as u64;
-    let left = store.get_fuel()?.checked_sub(cost);
+    let left = chain::pay(store.get_fuel()?, cost);
     store.set_fuel(left.unwrap_or(0))?;
     left.map(drop).ok_or_else(|| Trap::OutOfFuel.into())
 }

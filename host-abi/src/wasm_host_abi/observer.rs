@@ -8,7 +8,7 @@ use super::observer_bindings::exports::sochdb::plugin::observer as contract;
 use super::observer_bindings::{Observer, ObserverPre};
 use super::{Exports, GuestState};
 use crate::plugin::Plugin;
-use crate::pool::Pool;
+use crate::pools::Pools;
 use parking_lot::Mutex;
 use sochdb_kernel::KernelResult;
 use sochdb_kernel::plugin::{
@@ -33,18 +33,18 @@ impl Exports for Observer {
 
 /// An observer that runs in the sandbox.
 pub struct WasmObserver {
-    pool: Pool<Observer>,
+    pools: Arc<Pools<Observer>>,
     /// The newest batch that was taken, for an instance that takes over.
     newest: Mutex<Option<Arc<contract::Batch>>>,
 }
 
 impl WasmObserver {
-    pub(crate) fn new(pool: Pool<Observer>) -> WasmObserver {
-        WasmObserver { pool, newest: Mutex::new(None) }
+    pub(crate) fn new(pools: Arc<Pools<Observer>>) -> WasmObserver {
+        WasmObserver { pools, newest: Mutex::new(None) }
     }
 
     fn plugin(&self) -> &Arc<Plugin> {
-        self.pool.plugin()
+        self.pools.plugin()
     }
 }
 
@@ -54,14 +54,14 @@ impl Extension for WasmObserver {
     }
 
     fn shutdown(&self) -> KernelResult<()> {
-        self.pool.shutdown()
+        self.pools.shutdown()
     }
 }
 
 impl ObservabilityExtension for WasmObserver {
     fn ingest(&self, batch: &TelemetryBatch) -> KernelResult<()> {
         let batch = Arc::new(contract::Batch::from(batch));
-        self.pool.call("ingest", 0, |call| {
+        self.pools.call("ingest", 0, |call| {
             call.exports.sochdb_plugin_observer().call_ingest(&mut *call.store, &batch)
         })?;
         // Log lines were delivered; telling them again would double them.
@@ -73,7 +73,7 @@ impl ObservabilityExtension for WasmObserver {
 
     fn render(&self) -> KernelResult<String> {
         let newest = self.newest.lock().clone();
-        self.pool.call("render", PAGE_BYTES_MAX, |call| {
+        self.pools.call("render", PAGE_BYTES_MAX, |call| {
             let observer = call.exports.sochdb_plugin_observer();
             if let Some(batch) = newest.as_deref().filter(|_| call.is_fresh)
                 && let Err(error) = observer.call_ingest(&mut *call.store, batch)?

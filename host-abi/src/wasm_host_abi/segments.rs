@@ -11,52 +11,16 @@
 //! are freed when its last reader goes: a guest that forgets to close must not hold them.
 
 use super::base_bindings::sochdb::plugin::segments as contract;
-use super::types::code;
+use super::base_bindings::sochdb::plugin::types::Batch;
+use super::flat;
+use super::handles::Handles;
 use super::{GuestError, GuestState, Host, charge};
 use crate::limits::{SEGMENT_CHUNK_BYTES_MAX, clamp_rows};
 use sochdb_kernel::plugin::{RunCursor, RunRow, SegmentRead, SegmentSink, SegmentWrite};
 use sochdb_kernel::{KernelError, KernelResult};
-use std::collections::HashMap;
 use std::sync::{Arc, Weak};
 use wasmtime::component::{Access, Resource};
 use wasmtime::{Result, format_err};
-
-/// What the states of rows and answers mean.
-pub(crate) mod state {
-    pub(crate) const UNKNOWN: u8 = 0;
-    pub(crate) const DELETED: u8 = 1;
-    pub(crate) const VALUE: u8 = 2;
-}
-
-/// Things a guest holds handles of. A number is never used again.
-pub(crate) struct Handles<T> {
-    next: u32,
-    open: HashMap<u32, T>,
-}
-
-impl<T> Default for Handles<T> {
-    fn default() -> Self {
-        Handles { next: 0, open: HashMap::new() }
-    }
-}
-
-impl<T> Handles<T> {
-    /// Gives `thing` a number.
-    ///
-    /// # Errors
-    /// When this store has given out all numbers; then it must be replaced.
-    pub(crate) fn insert(&mut self, thing: T) -> Result<u32> {
-        let number = self.next;
-        self.next =
-            number.checked_add(1).ok_or_else(|| format_err!("it has used up its handles"))?;
-        self.open.insert(number, thing);
-        Ok(number)
-    }
-
-    fn get(&mut self, number: u32) -> Result<&mut T> {
-        self.open.get_mut(&number).ok_or_else(|| format_err!("it used a handle after its end"))
-    }
-}
 
 /// A segment, as long as the kernel has it.
 struct Held {
@@ -65,14 +29,13 @@ struct Held {
     segment: Weak<dyn SegmentRead>,
 }
 
-/// A store's handles, and what went wrong behind them.
+/// A store's handles.
 #[derive(Default)]
 pub(crate) struct Segments {
     runs: Handles<Box<dyn RunCursor>>,
     sinks: Handles<Arc<dyn SegmentSink>>,
     writers: Handles<Box<dyn SegmentWrite>>,
     segments: Handles<Held>,
-    failure: Option<KernelError>,
 }
 
 impl Segments {
@@ -88,9 +51,9 @@ impl Segments {
 
     /// Closes what the flush may still hold. A segment that was not sealed leaves nothing behind.
     pub(crate) fn end_flush(&mut self) {
-        self.runs.open.clear();
-        self.sinks.open.clear();
-        self.writers.open.clear();
+        self.runs.clear();
+        self.sinks.clear();
+        self.writers.clear();
     }
 
     /// A handle of `segment` that does not keep it.
@@ -101,30 +64,6 @@ impl Segments {
         let (id, bytes) = (segment.id().0, segment.raw_bytes());
         let held = Held { id, bytes, segment: Arc::downgrade(segment) };
         self.segments.insert(held).map(Resource::new_own)
-    }
-
-    /// What kept the host from serving the present call, if it was not the guest's own mistake. When the
-    /// guest then gives up, this is the reason.
-    pub(crate) fn take_failure(&mut self) -> Option<KernelError> {
-        self.failure.take()
-    }
-
-    /// The answer to a guest whose call the kernel refused.
-    fn answer<R>(&mut self, result: KernelResult<R>) -> std::result::Result<R, GuestError> {
-        result.map_err(|error| {
-            let (code, is_guests_mistake) = match &error {
-                KernelError::Invalid(_) => (code::INVALID, true),
-                KernelError::Limit { .. } => (code::LIMIT, true),
-                KernelError::NotFound { .. } => (code::NOT_FOUND, true),
-                KernelError::Corrupt { .. } => (code::CORRUPT, false),
-                _ => (code::INTERNAL, false),
-            };
-            let answer = GuestError::answer(code, error.to_string());
-            if !is_guests_mistake {
-                self.failure.get_or_insert(error);
-            }
-            answer
-        })
     }
 }
 
@@ -140,12 +79,12 @@ impl<T> contract::HostRunWithStore<T> for Host {
         run: Resource<contract::Run>,
         max_rows: u32,
         max_bytes: u32,
-    ) -> Result<std::result::Result<contract::Batch, GuestError>> {
+    ) -> Result<std::result::Result<Batch, GuestError>> {
         charge(&mut host, 0)?;
         let (rows_max, bytes_max) = clamp_rows(max_rows, max_bytes);
-        let segments = &mut host.get().segments;
-        let rows = segments.runs.get(run.rep())?.next_batch(rows_max, bytes_max);
-        let batch = match segments.answer(rows.and_then(|rows| flatten(&rows))) {
+        let state = host.get();
+        let rows = state.segments.runs.get(run.rep())?.next_batch(rows_max, bytes_max);
+        let batch = match state.answer(rows.map(|rows| flatten(&rows))) {
             Ok(batch) => batch,
             Err(error) => return Ok(Err(error)),
         };
@@ -155,7 +94,7 @@ impl<T> contract::HostRunWithStore<T> for Host {
 
     fn drop(mut host: Access<'_, T, Self>, run: Resource<contract::Run>) -> Result<()> {
         charge(&mut host, 0)?;
-        host.get().segments.runs.open.remove(&run.rep());
+        host.get().segments.runs.remove(run.rep());
         Ok(())
     }
 }
@@ -166,11 +105,11 @@ impl<T> contract::HostSinkWithStore<T> for Host {
         sink: Resource<contract::Sink>,
     ) -> Result<std::result::Result<Resource<contract::SegmentWriter>, GuestError>> {
         charge(&mut host, 0)?;
-        let segments = &mut host.get().segments;
-        let writer = segments.sinks.get(sink.rep())?.create();
-        match segments.answer(writer) {
+        let state = host.get();
+        let writer = state.segments.sinks.get(sink.rep())?.create();
+        match state.answer(writer) {
             Ok(writer) => {
-                segments.writers.insert(writer).map(|writer| Ok(Resource::new_own(writer)))
+                state.segments.writers.insert(writer).map(|writer| Ok(Resource::new_own(writer)))
             }
             Err(error) => Ok(Err(error)),
         }
@@ -178,7 +117,7 @@ impl<T> contract::HostSinkWithStore<T> for Host {
 
     fn drop(mut host: Access<'_, T, Self>, sink: Resource<contract::Sink>) -> Result<()> {
         charge(&mut host, 0)?;
-        host.get().segments.sinks.open.remove(&sink.rep());
+        host.get().segments.sinks.remove(sink.rep());
         Ok(())
     }
 }
@@ -190,10 +129,10 @@ impl<T> contract::HostSegmentWriterWithStore<T> for Host {
         bytes: Vec<u8>,
     ) -> Result<std::result::Result<u64, GuestError>> {
         charge(&mut host, bytes.len())?;
-        let segments = &mut host.get().segments;
-        let writer = segments.writers.get(writer.rep())?;
+        let state = host.get();
+        let writer = state.segments.writers.get(writer.rep())?;
         let offset = check_chunk(bytes.len()).and_then(|()| writer.append(&bytes));
-        Ok(segments.answer(offset))
+        Ok(state.answer(offset))
     }
 
     fn seal(
@@ -201,12 +140,12 @@ impl<T> contract::HostSegmentWriterWithStore<T> for Host {
         writer: Resource<contract::SegmentWriter>,
     ) -> Result<std::result::Result<u64, GuestError>> {
         charge(&mut host, 0)?;
-        let segments = &mut host.get().segments;
-        let Some(writer) = segments.writers.open.remove(&writer.rep()) else {
+        let state = host.get();
+        let Some(writer) = state.segments.writers.remove(writer.rep()) else {
             return Err(format_err!("it used a handle after its end"));
         };
         let sealed = writer.seal().map(|id| id.0);
-        Ok(segments.answer(sealed))
+        Ok(state.answer(sealed))
     }
 
     fn drop(
@@ -214,7 +153,7 @@ impl<T> contract::HostSegmentWriterWithStore<T> for Host {
         writer: Resource<contract::SegmentWriter>,
     ) -> Result<()> {
         charge(&mut host, 0)?;
-        host.get().segments.writers.open.remove(&writer.rep());
+        host.get().segments.writers.remove(writer.rep());
         Ok(())
     }
 }
@@ -236,20 +175,20 @@ impl<T> contract::HostSegmentWithStore<T> for Host {
         len: u32,
     ) -> Result<std::result::Result<Vec<u8>, GuestError>> {
         charge(&mut host, (len as usize).min(SEGMENT_CHUNK_BYTES_MAX))?;
-        let segments = &mut host.get().segments;
-        let held = segments.segments.get(segment.rep())?;
+        let state = host.get();
+        let held = state.segments.segments.get(segment.rep())?;
         let bytes = match held.segment.upgrade() {
             Some(segment) => check_chunk(len as usize)
                 .and_then(|()| segment.read_at(offset, len as usize))
                 .map(|bytes| bytes.to_vec()),
             None => Err(KernelError::NotFound { kind: "segment", name: held.id.to_string() }),
         };
-        Ok(segments.answer(bytes))
+        Ok(state.answer(bytes))
     }
 
     fn drop(mut host: Access<'_, T, Self>, segment: Resource<contract::Segment>) -> Result<()> {
         charge(&mut host, 0)?;
-        host.get().segments.segments.open.remove(&segment.rep());
+        host.get().segments.segments.remove(segment.rep());
         Ok(())
     }
 }
@@ -265,27 +204,6 @@ fn check_chunk(bytes: usize) -> KernelResult<()> {
     })
 }
 
-/// The contract's flat form of `rows`.
-fn flatten(rows: &[RunRow]) -> KernelResult<contract::Batch> {
-    let value = |row: &RunRow| row.value.as_ref().map_or(0, |value| value.len());
-    let (keys, values) = (rows.iter().map(|row| row.key.len()), rows.iter().map(value));
-    let mut batch = contract::Batch {
-        keys: Vec::with_capacity(keys.sum()),
-        key_ends: Vec::with_capacity(rows.len()),
-        values: Vec::with_capacity(values.sum()),
-        value_ends: Vec::with_capacity(rows.len()),
-        states: Vec::with_capacity(rows.len()),
-    };
-    for RunRow { key, value } in rows {
-        batch.keys.extend_from_slice(key);
-        batch.values.extend_from_slice(value.as_deref().unwrap_or_default());
-        batch.key_ends.push(end(&batch.keys)?);
-        batch.value_ends.push(end(&batch.values)?);
-        batch.states.push(if value.is_some() { state::VALUE } else { state::DELETED });
-    }
-    Ok(batch)
-}
-
 /// Where the bytes so far end, as the contract counts.
 pub(crate) fn end(bytes: &[u8]) -> KernelResult<u32> {
     u32::try_from(bytes.len()).map_err(|_| KernelError::Limit {
@@ -293,4 +211,10 @@ pub(crate) fn end(bytes: &[u8]) -> KernelResult<u32> {
         got: bytes.len() as u64,
         bound: u64::from(u32::MAX),
     })
+}
+
+fn flatten(rows: &[RunRow]) -> Batch {
+    let mut batch = flat::Builder::default();
+    rows.iter().for_each(|RunRow { key, value }| batch.push(key, value.as_deref()));
+    batch.finish()
 }

@@ -17,8 +17,10 @@
 //! - While segments are merged, the flush's run reads the old ones through another instance of the same
 //!   plugin. That is why a storage engine has at least two.
 
-use super::base_bindings::sochdb::plugin::segments::{Batch, SegmentInfo};
-use super::segments::{end, state};
+use super::base_bindings::sochdb::plugin::segments::SegmentInfo;
+use super::base_bindings::sochdb::plugin::types::{Batch, Bound as GuestBound};
+use super::flat::{split, state};
+use super::segments::end;
 use super::storage_bindings::exports::sochdb::plugin::storage_engine as contract;
 use super::storage_bindings::{Storage, StoragePre};
 use super::{Exports, GuestError, GuestState};
@@ -26,7 +28,8 @@ use crate::limits::{
     RANGE_BYTES_MAX, SCAN_ROWS_FIRST, SEGMENT_CHUNK_BYTES_MAX, SEGMENTS_PER_STORE_MAX, clamp_rows,
 };
 use crate::plugin::Plugin;
-use crate::pool::{Call, Pool, Terms};
+use crate::pool::{Call, Terms};
+use crate::pools::Pools;
 use sochdb_kernel::limits::{KEY_BYTES_MAX, VALUE_BYTES_MAX};
 use sochdb_kernel::plugin::{
     Extension, ExtensionInfo, RunCursor, RunRow, SegmentRead, SegmentSink, StorageExtension,
@@ -48,16 +51,16 @@ const ROW_OVERHEAD_BYTES: usize = 9;
 
 /// A storage engine that runs in the sandbox.
 pub struct WasmStorage {
-    pool: Arc<Pool<Engine>>,
+    pools: Arc<Pools<Engine>>,
 }
 
 impl WasmStorage {
-    pub(crate) fn new(pool: Pool<Engine>) -> WasmStorage {
-        WasmStorage { pool: Arc::new(pool) }
+    pub(crate) fn new(pools: Arc<Pools<Engine>>) -> WasmStorage {
+        WasmStorage { pools }
     }
 
     fn plugin(&self) -> &Arc<Plugin> {
-        self.pool.plugin()
+        self.pools.plugin()
     }
 }
 
@@ -67,7 +70,7 @@ impl Extension for WasmStorage {
     }
 
     fn shutdown(&self) -> KernelResult<()> {
-        self.pool.shutdown()
+        self.pools.shutdown()
     }
 }
 
@@ -78,10 +81,10 @@ impl StorageExtension for WasmStorage {
         run: Box<dyn RunCursor>,
         sink: Arc<dyn SegmentSink>,
     ) -> KernelResult<Vec<SegmentId>> {
-        let table = contract::Table::from(table);
         // The bytes a guest appends are what it carries across, so they need the room.
-        let terms = Terms::background(SEGMENT_CHUNK_BYTES_MAX);
-        let ids = self.pool.call_on(&terms, "flush", |call| {
+        let terms = on_table(self.plugin(), &table.name, Terms::background(SEGMENT_CHUNK_BYTES_MAX));
+        let table = contract::Table::from(table);
+        let ids = self.pools.call_on(&terms, "flush", |call| {
             let (run, sink) = call.store.data_mut().segments.begin_flush(run, sink)?;
             let engine = call.exports.contract.sochdb_plugin_storage_engine();
             let answer = engine.call_flush(&mut *call.store, &table, run, sink);
@@ -96,13 +99,14 @@ impl StorageExtension for WasmStorage {
         table: &TableContext,
         segments: &[Arc<dyn SegmentRead>],
     ) -> KernelResult<Option<Range<usize>>> {
+        let terms = on_table(self.plugin(), &table.name, Terms::background(0));
         let table = contract::Table::from(table);
         let info = |segment: &Arc<dyn SegmentRead>| SegmentInfo {
             id: segment.id().0,
             bytes: segment.raw_bytes(),
         };
         let infos: Vec<_> = segments.iter().map(info).collect();
-        let plan = self.pool.call_on(&Terms::background(0), "plan-compaction", |call| {
+        let plan = self.pools.call_on(&terms, "plan-compaction", |call| {
             let engine = call.exports.contract.sochdb_plugin_storage_engine();
             engine.call_plan_compaction(&mut *call.store, &table, &infos)
         })?;
@@ -129,13 +133,13 @@ impl StorageExtension for WasmStorage {
         }
         static NEXT: AtomicU64 = AtomicU64::new(0);
         let opened = Arc::new(Opened {
-            pool: self.pool.clone(),
+            pools: self.pools.clone(),
             number: NEXT.fetch_add(1, Ordering::Relaxed),
             table: table.into(),
             segments: segments.to_vec(),
         });
         // Opened once now, so that what is wrong with the segments is said here.
-        self.pool.call_on(&Terms::reading(0), "open", |call| {
+        self.pools.call_on(&opened.terms(0), "open", |call| {
             Engine::reader(call, &opened).map(|reader| reader.map(drop))
         })?;
         Ok(Arc::new(WasmReader(opened)))
@@ -265,7 +269,7 @@ fn close_unwanted(kept: &mut Vec<Kept>, store: &mut impl AsContextMut) -> Result
 
 /// What the kernel opened: what any instance needs to read it.
 struct Opened {
-    pool: Arc<Pool<Engine>>,
+    pools: Arc<Pools<Engine>>,
     number: u64,
     table: contract::Table,
     segments: Vec<Arc<dyn SegmentRead>>,
@@ -281,7 +285,7 @@ impl StorageReader for WasmReader {
             flat.ends.push(end(&flat.bytes)?);
         }
         let bytes_max = keys.len().saturating_mul(VALUE_BYTES_MAX + ROW_OVERHEAD_BYTES);
-        let found = self.0.pool.call_on(&Terms::reading(bytes_max), "multi-get", |call| {
+        let found = self.0.pools.call_on(&self.0.terms(bytes_max), "multi-get", |call| {
             let reader = match Engine::reader(call, &self.0)? {
                 Ok(reader) => reader,
                 Err(error) => return Ok(Err(error)),
@@ -289,7 +293,7 @@ impl StorageReader for WasmReader {
             let engine = call.exports.contract.sochdb_plugin_storage_engine();
             engine.reader().call_multi_get(&mut *call.store, reader, &flat)
         })?;
-        answers(keys.len(), &found).map_err(|why| lied(self.0.pool.plugin(), "multi-get", &why))
+        answers(keys.len(), &found).map_err(|why| lied(self.0.pools.plugin(), "multi-get", &why))
     }
 
     fn scan(&self, range: &KeyRange, reverse: bool) -> KernelResult<Box<dyn RunCursor>> {
@@ -312,6 +316,20 @@ impl StorageReader for WasmReader {
             home: None,
         }))
     }
+}
+
+impl Opened {
+    /// Any instance of whose table it is.
+    fn terms(&self, result_bytes_max: usize) -> Terms {
+        on_table(self.pools.plugin(), &self.table.name, Terms::reading(result_bytes_max))
+    }
+}
+
+/// `terms` for work on `table`: for the tenant whose it is, also when another instance merges what this one
+/// reads.
+fn on_table(plugin: &Plugin, table: &str, terms: Terms) -> Terms {
+    let tenant = plugin.tenants.of_table(table);
+    Terms { is_hosts: tenant.is_none(), tenant, may_come_again: true, ..terms }
 }
 
 /// The one cursor, of all that instances keep, which stands where its scan stands.
@@ -350,13 +368,10 @@ impl RunCursor for WasmCursor {
         let to_u32 = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
         let rows = rows_max.min(self.rows_next);
         let (rows, bytes) = clamp_rows(to_u32(rows), to_u32(bytes_max));
-        let terms = Terms {
-            prefer: self.home,
-            ..Terms::reading(
-                bytes + VALUE_BYTES_MAX + KEY_BYTES_MAX + rows.saturating_mul(ROW_OVERHEAD_BYTES),
-            )
-        };
-        let (batch, home) = self.opened.pool.call_on(&terms, "cursor.next", |call| {
+        let bytes_max =
+            bytes + VALUE_BYTES_MAX + KEY_BYTES_MAX + rows.saturating_mul(ROW_OVERHEAD_BYTES);
+        let terms = Terms { prefer: self.home, ..self.opened.terms(bytes_max) };
+        let (batch, home) = self.opened.pools.call_on(&terms, "cursor.next", |call| {
             let (opened, place) = (&self.opened, &mut self.place);
             let cursor = match Engine::cursor(call, opened, &self.range, self.reverse, place)? {
                 Ok(cursor) => cursor,
@@ -372,7 +387,7 @@ impl RunCursor for WasmCursor {
         })?;
         let rows = unflatten(&batch, rows, bytes, &self.range, self.reverse).map_err(|why| {
             self.is_over = true;
-            lied(self.opened.pool.plugin(), "cursor.next", &why)
+            lied(self.opened.pools.plugin(), "cursor.next", &why)
         })?;
         match rows.last() {
             None => self.is_over = true,
@@ -390,26 +405,6 @@ impl RunCursor for WasmCursor {
 
 fn lied(plugin: &Plugin, function: &str, why: &str) -> KernelError {
     KernelError::plugin(&plugin.manifest.name, PluginFault::Lied, format!("{function}: {why}"))
-}
-
-/// The parts of `bytes` that `ends` tell, one per element of `states`.
-fn split<'a>(
-    bytes: &'a [u8],
-    ends: &[u32],
-    count: usize,
-    what: &str,
-) -> std::result::Result<Vec<&'a [u8]>, String> {
-    if ends.len() != count {
-        return Err(format!("{} ends of {what} for {count} rows", ends.len()));
-    }
-    let mut start = 0;
-    let mut parts = Vec::with_capacity(count);
-    for &end in ends {
-        let part = bytes.get(start..end as usize);
-        parts.push(part.ok_or_else(|| format!("the ends of {what} do not fit its bytes"))?);
-        start = end as usize;
-    }
-    if start == bytes.len() { Ok(parts) } else { Err(format!("bytes after the last of {what}")) }
 }
 
 fn value(state: u8, bytes: &[u8]) -> std::result::Result<Option<Slice>, String> {
@@ -485,8 +480,8 @@ impl From<&TableContext> for contract::Table {
 impl From<&KeyRange> for contract::KeyRange {
     fn from(range: &KeyRange) -> contract::KeyRange {
         let bound = |bound: &Bound<Vec<u8>>| match bound {
-            Bound::Included(key) => Some(contract::Bound { key: key.clone(), inclusive: true }),
-            Bound::Excluded(key) => Some(contract::Bound { key: key.clone(), inclusive: false }),
+            Bound::Included(key) => Some(GuestBound { key: key.clone(), inclusive: true }),
+            Bound::Excluded(key) => Some(GuestBound { key: key.clone(), inclusive: false }),
             Bound::Unbounded => None,
         };
         contract::KeyRange { start: bound(&range.start), end: bound(&range.end) }

@@ -5,6 +5,7 @@ use super::base_bindings::sochdb::plugin::types;
 use crate::limits::ERROR_TEXT_BYTES_MAX;
 use crate::plugin_telemetry::Rejected;
 use sochdb_kernel::plugin::LogLevel;
+use sochdb_kernel::{KernelError, PluginFault};
 use types::Error as GuestError;
 
 /// The codes of the contract's table that the host answers with, or knows the names of.
@@ -12,9 +13,11 @@ pub(crate) mod code {
     pub(crate) const NAMES: [&str; 7] =
         ["internal", "denied", "not-found", "invalid", "limit", "conflict", "corrupt"];
     pub(crate) const INTERNAL: u8 = 0;
+    pub(crate) const DENIED: u8 = 1;
     pub(crate) const NOT_FOUND: u8 = 2;
     pub(crate) const INVALID: u8 = 3;
     pub(crate) const LIMIT: u8 = 4;
+    pub(crate) const CONFLICT: u8 = 5;
     pub(crate) const CORRUPT: u8 = 6;
 }
 
@@ -24,6 +27,21 @@ impl GuestError {
     /// An answer of the host that is not worth trying again.
     pub(crate) fn answer(code: u8, text: impl Into<String>) -> GuestError {
         GuestError { code, retryable: false, text: text.into() }
+    }
+
+    /// What a guest is told of an error of the kernel's, and whether the error is the guest's own mistake.
+    pub(crate) fn of(error: &KernelError) -> (GuestError, bool) {
+        let (code, is_guests_mistake) = match error {
+            KernelError::Invalid(_) => (code::INVALID, true),
+            KernelError::Limit { .. } => (code::LIMIT, true),
+            KernelError::NotFound { .. } => (code::NOT_FOUND, true),
+            KernelError::Conflict(_) => (code::CONFLICT, false),
+            KernelError::Corrupt { .. } => (code::CORRUPT, false),
+            KernelError::Plugin { fault: PluginFault::Denied, .. } => (code::DENIED, false),
+            _ => (code::INTERNAL, false),
+        };
+        let retryable = error.is_retryable();
+        (GuestError { code, retryable, text: error.to_string() }, is_guests_mistake)
     }
 
     /// The guest's own words, fit for a message: bounded, and without control characters.

@@ -4,7 +4,7 @@
 //! machine that has nothing: no arguments, no environment, no directory, standard input at its end,
 //! standard output into the void. The end of standard error is kept, because a guest's panic writes
 //! there why it traps. Clocks stand still at zero and random numbers are the same for every
-//! instance of a plugin, unless the manifest grants `clock` (in steps of a millisecond, too coarse to
+//! instance of a plugin, unless `clock` was granted (in steps of a millisecond, too coarse to
 //! time a cache) or `random`.
 
 mod no_waiting;
@@ -12,7 +12,7 @@ mod standard_error;
 
 use super::GuestState;
 use crate::limits::HANDLES_PER_STORE_MAX;
-use crate::plugin_manifest::PluginManifest;
+use crate::policy::Grant;
 use no_waiting::NoWaiting;
 use standard_error::StandardError;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -37,18 +37,18 @@ pub(super) struct Wasi {
 }
 
 impl Wasi {
-    pub(super) fn new(manifest: &PluginManifest) -> Wasi {
+    pub(super) fn new(name: &str, grant: &Grant) -> Wasi {
         let mut builder = WasiCtx::builder();
         let standard_error = StandardError::default();
         builder.max_random_size(RANDOM_BYTES_MAX).allow_tcp(false).allow_udp(false);
         builder.stderr(standard_error.clone());
-        if manifest.capabilities.clock {
+        if grant.clock {
             builder.wall_clock(CoarseClock).monotonic_clock(CoarseSince(Instant::now()));
         } else {
             builder.wall_clock(StoppedClock).monotonic_clock(StoppedClock);
         }
-        if !manifest.capabilities.random {
-            let seed = blake3::hash(manifest.name.as_bytes());
+        if !grant.random {
+            let seed = blake3::hash(name.as_bytes());
             let (low, _) = seed.as_bytes().split_at(16);
             builder
                 .secure_random(Deterministic::new(seed.as_bytes().to_vec()))

@@ -1,0 +1,101 @@
+//! `[resources]` of a manifest and `[limits]` of a policy: the same keys, checked in the same way.
+
+use super::PluginKind;
+use crate::limits::{self, Background, Limits};
+use crate::strict_toml::{Wrong, in_range, wrong};
+use serde::Deserialize;
+use std::ops::RangeInclusive;
+use toml::Spanned;
+
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct RawResources {
+    memory_limit_mb: Option<Spanned<u64>>,
+    fuel_limit: Option<Spanned<u64>>,
+    timeout_ms: Option<Spanned<u64>>,
+    max_instances: Option<Spanned<u64>>,
+    background_fuel_limit: Option<Spanned<u64>>,
+    background_timeout_ms: Option<Spanned<u64>>,
+}
+
+impl RawResources {
+    /// The limits that a manifest chooses. What is left out gets a default that suits a small plugin.
+    pub(super) fn of_kind(self, kind: PluginKind) -> Result<Limits, Wrong> {
+        let instances = kind.instances();
+        let background = [&self.background_fuel_limit, &self.background_timeout_ms];
+        if let Some(given) = background.into_iter().flatten().next()
+            && kind != PluginKind::Storage
+        {
+            let message = format!("a plugin of kind '{kind}' never works in the background");
+            return Err(wrong(given, message));
+        }
+        let usual = Limits {
+            memory_bytes_max: 64 << 20,
+            fuel_max: 1_000_000_000,
+            timeout_ms: 1000,
+            instances_max: to_u32((*instances.end()).min(4)),
+            background: Some(Background { fuel_max: 100_000_000_000, timeout_ms: 60_000 }),
+        };
+        let limits = self.over(&usual, instances)?;
+        let background = limits.background.filter(|_| kind == PluginKind::Storage);
+        Ok(Limits { background, ..limits })
+    }
+
+    /// The ceilings that a policy sets, and `base` where it says nothing.
+    pub(crate) fn ceilings(self, base: &Limits) -> Result<Limits, Wrong> {
+        self.over(base, limits::MAX_INSTANCES)
+    }
+
+    fn over(self, base: &Limits, instances: RangeInclusive<u64>) -> Result<Limits, Wrong> {
+        let number = |key, value: Option<Spanned<u64>>, range, base| {
+            value.map_or(Ok(base), |value| in_range(key, value, range))
+        };
+        let memory_mb = base.memory_bytes_max >> 20;
+        let memory_mb =
+            number("memory_limit_mb", self.memory_limit_mb, limits::MEMORY_LIMIT_MB, memory_mb)?;
+        let background = base.background.unwrap_or(HIGHEST_BACKGROUND);
+        Ok(Limits {
+            memory_bytes_max: memory_mb << 20,
+            fuel_max: number("fuel_limit", self.fuel_limit, limits::FUEL_LIMIT, base.fuel_max)?,
+            timeout_ms: number("timeout_ms", self.timeout_ms, limits::TIMEOUT_MS, base.timeout_ms)?,
+            instances_max: to_u32(number(
+                "max_instances",
+                self.max_instances,
+                instances,
+                base.instances_max.into(),
+            )?),
+            background: Some(Background {
+                fuel_max: number(
+                    "background_fuel_limit",
+                    self.background_fuel_limit,
+                    limits::BACKGROUND_FUEL_LIMIT,
+                    background.fuel_max,
+                )?,
+                timeout_ms: number(
+                    "background_timeout_ms",
+                    self.background_timeout_ms,
+                    limits::BACKGROUND_TIMEOUT_MS,
+                    background.timeout_ms,
+                )?,
+            }),
+        })
+    }
+}
+
+const HIGHEST_BACKGROUND: Background = Background {
+    fuel_max: *limits::BACKGROUND_FUEL_LIMIT.end(),
+    timeout_ms: *limits::BACKGROUND_TIMEOUT_MS.end(),
+};
+
+/// The most that any limit can be.
+pub(crate) const HIGHEST: Limits = Limits {
+    memory_bytes_max: *limits::MEMORY_LIMIT_MB.end() << 20,
+    fuel_max: *limits::FUEL_LIMIT.end(),
+    timeout_ms: *limits::TIMEOUT_MS.end(),
+    instances_max: *limits::MAX_INSTANCES.end() as u32,
+    background: Some(HIGHEST_BACKGROUND),
+};
+
+fn to_u32(instances: u64) -> u32 {
+    u32::try_from(instances).expect("the range of max_instances ends far below 2^32")
+}

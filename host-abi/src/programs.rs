@@ -1,0 +1,128 @@
+//! The hooks and procedures of a database: who is called at which writes, and by which name.
+//!
+//! A set never changes; whoever adds or replaces a plugin installs a new set. A transaction keeps the set
+//! it began with, so it works with one version of each plugin from its first write to its last.
+
+use crate::tenant::Tenant;
+use crate::wasm_host_abi::{ProcedureInfo, WasmCodec, WasmHooks, WasmProcedures};
+use parking_lot::RwLock;
+use sochdb_kernel::{KernelError, KernelResult, PluginFault};
+use std::collections::BTreeMap;
+use std::sync::{Arc, Weak};
+
+/// Hooks, procedures and codecs that plugins may be called by. Shared by a database and its host.
+#[derive(Default)]
+pub struct Programs {
+    now: RwLock<Arc<ProgramSet>>,
+    codecs: RwLock<BTreeMap<String, Weak<WasmCodec>>>,
+}
+
+/// The hooks and procedures at one moment.
+#[derive(Default, Clone)]
+pub(crate) struct ProgramSet {
+    /// In the order in which they are asked.
+    pub(crate) hooks: Vec<Arc<WasmHooks>>,
+    procedures: BTreeMap<String, Arc<WasmProcedures>>,
+}
+
+impl Programs {
+    /// Every procedure, by plugin and name.
+    pub fn procedures(&self) -> Vec<(String, ProcedureInfo)> {
+        let set = self.now();
+        let of = |(plugin, program): (&String, &Arc<WasmProcedures>)| {
+            let plugin = plugin.clone();
+            let each = program.infos().to_vec().into_iter();
+            each.map(move |info| (plugin.clone(), info)).collect::<Vec<_>>()
+        };
+        set.procedures.iter().flat_map(of).collect()
+    }
+
+    pub(crate) fn now(&self) -> Arc<ProgramSet> {
+        self.now.read().clone()
+    }
+
+    pub(crate) fn add_hooks(&self, hooks: Arc<WasmHooks>) {
+        self.change(|set| {
+            set.hooks.retain(|old| old.name() != hooks.name());
+            set.hooks.push(hooks);
+            set.hooks.sort_by(|a, b| (a.order(), a.name()).cmp(&(b.order(), b.name())));
+        });
+    }
+
+    pub(crate) fn add_procedures(&self, program: Arc<WasmProcedures>) {
+        self.change(|set| {
+            set.procedures.insert(program.name().to_owned(), program);
+        });
+    }
+
+    pub(crate) fn add_codec(&self, name: &str, codec: &Arc<WasmCodec>) {
+        self.codecs.write().insert(name.to_owned(), Arc::downgrade(codec));
+    }
+
+    /// The codec called `name`, for plugins that were granted it.
+    pub(crate) fn codec(&self, name: &str) -> KernelResult<Arc<WasmCodec>> {
+        let found = self.codecs.read().get(name).and_then(Weak::upgrade);
+        found.ok_or_else(|| KernelError::NotFound { kind: "codec", name: name.to_owned() })
+    }
+
+    fn change(&self, f: impl FnOnce(&mut ProgramSet)) {
+        let mut now = self.now.write();
+        let mut set = ProgramSet::clone(&now);
+        f(&mut set);
+        *now = Arc::new(set);
+    }
+}
+
+/// Whether a plugin serves transactions of this tenant, or of none.
+fn serves(tenant: Option<&Tenant>, plugin: &str) -> bool {
+    tenant.is_none_or(|tenant| tenant.has_plugin(plugin))
+}
+
+impl ProgramSet {
+    /// Who is asked at writes to `table`.
+    pub(crate) fn hooks_of(&self, tenant: Option<&Tenant>, table: &str) -> Vec<Arc<WasmHooks>> {
+        let wanted = |hooks: &&Arc<WasmHooks>| serves(tenant, hooks.name()) && hooks.watches(table);
+        self.hooks.iter().filter(wanted).cloned().collect()
+    }
+
+    /// The plugin called `plugin`, if it has procedures and serves this tenant.
+    pub(crate) fn procedures(
+        &self,
+        tenant: Option<&Tenant>,
+        plugin: &str,
+    ) -> KernelResult<Arc<WasmProcedures>> {
+        let found = self.procedures.get(plugin).filter(|_| serves(tenant, plugin)).cloned();
+        found.ok_or_else(|| {
+            let text = "no plugin of this name has procedures here";
+            KernelError::plugin(plugin, PluginFault::Missing, text)
+        })
+    }
+
+    /// Plugin and procedure that are meant by `plugin.procedure`, or by `procedure` where only one plugin
+    /// has it.
+    ///
+    /// # Errors
+    /// `NotFound` when nobody has it, `Invalid` when several have.
+    pub(crate) fn find(
+        &self,
+        tenant: Option<&Tenant>,
+        name: &str,
+    ) -> KernelResult<(String, String)> {
+        if let Some((plugin, procedure)) = name.split_once('.') {
+            return Ok((plugin.to_owned(), procedure.to_owned()));
+        }
+        let has = |(plugin, program): &(&String, &Arc<WasmProcedures>)| {
+            serves(tenant, plugin) && program.find(name).is_ok()
+        };
+        let found: Vec<_> = self.procedures.iter().filter(has).map(|(plugin, _)| plugin).collect();
+        match found.as_slice() {
+            [] => Err(KernelError::NotFound { kind: "procedure", name: name.to_owned() }),
+            [plugin] => Ok(((*plugin).clone(), name.to_owned())),
+            several => {
+                let names: Vec<_> = several.iter().map(|plugin| format!("{plugin}.{name}")).collect();
+                let text = format!("several plugins have a procedure '{name}': say {}", names.join(" or "));
+                Err(KernelError::invalid(text))
+            }
+        }
+    }
+}

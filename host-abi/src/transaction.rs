@@ -1,0 +1,627 @@
+//! A transaction, seen through what plugins add to it: hooks before and after rows change, and procedures.
+//!
+//! ```text
+//!   put ──▶ before-hooks ── continue, replace ──▶ the kernel's transaction
+//!              │      └──── skip: nothing happens
+//!              └─────────── abort: an error, nothing happens
+//!   call ─▶ savepoint ──▶ procedure ── refused, trapped ──▶ back to the savepoint
+//!   commit ─▶ the kernel's commit, durable and visible ──▶ after-hooks, which only read
+//! ```
+//!
+//! - While a guest is called, the transaction is *lent*: it moves behind a lock that the guest's imports
+//!   open for each of their calls, and comes back when the guest has ended, however it ended. So what a
+//!   guest reads and writes is part of the caller's transaction, and nothing is left to a guest that keeps
+//!   a handle too long.
+//! - A transaction works with the hooks and procedures that there were when it began.
+//! - A hook does not see what it writes itself: of the plugins that are at work in a chain of calls, no
+//!   hook is called.
+//! - A tenant's transaction sees the tables of its namespace, without the prefix.
+
+use crate::chain;
+use crate::programs::{ProgramSet, Programs};
+use crate::tenant::Tenant;
+use crate::wasm_host_abi::{Change, ChangeKind, Decision, WasmHooks};
+use parking_lot::Mutex;
+use sochdb_encoding::row::Schema;
+use sochdb_kernel::{
+    Kernel, KernelError, KernelResult, KeyRange, PluginFault, Savepoint, Scan, Slice, TableInfo,
+    TableOptions, Timestamp, TransactionId, TransactionOptions,
+};
+use sochdb_operations::{KernelCatalog, KernelStorage, KernelTransaction, Namespaced};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// The kernel's transaction, with the names of one namespace.
+type Rows = Namespaced<sochdb_kernel::Transaction>;
+
+/// A running transaction. Dropped without [`commit`](Self::commit), it never happened.
+pub struct Transaction {
+    /// Absent while it is lent to a guest, and after its end.
+    live: Option<Box<Live>>,
+}
+
+struct Live {
+    rows: Rows,
+    kernel: Kernel,
+    programs: Arc<ProgramSet>,
+    tenant: Option<Arc<Tenant>>,
+    options: TransactionOptions,
+    /// What after-hooks will be told, by table, in the order it was done.
+    changes: Vec<(Arc<str>, Change)>,
+    /// By how many bytes a tenant's rows grew.
+    grown_bytes: i64,
+    /// What the two above were at each savepoint.
+    savepoints: Vec<(Savepoint, usize, i64)>,
+    /// What is done at writes to a table, by its name.
+    watched: BTreeMap<Arc<str>, Arc<Watched>>,
+}
+
+/// What is done at writes to one table.
+struct Watched {
+    name: Arc<str>,
+    hooks: Vec<Arc<WasmHooks>>,
+    schema: Option<Arc<Schema>>,
+}
+
+/// A row to be written: its key, and its value unless it is to be deleted.
+pub type RowWrite<'a> = (&'a [u8], Option<&'a [u8]>);
+
+/// A transaction while a guest works in it.
+#[derive(Clone)]
+pub(crate) struct Lent(Arc<Mutex<Transaction>>);
+
+impl Lent {
+    /// Lets `work` at the transaction.
+    pub(crate) fn with<T>(
+        &self,
+        work: impl FnOnce(&mut Transaction) -> KernelResult<T>,
+    ) -> KernelResult<T> {
+        work(&mut self.0.lock())
+    }
+}
+
+/// The transaction comes back when this goes, also when the host panics.
+struct Lending<'a> {
+    owner: &'a mut Transaction,
+    lent: Lent,
+}
+
+impl Drop for Lending<'_> {
+    fn drop(&mut self) {
+        self.owner.live = self.lent.0.lock().live.take();
+    }
+}
+
+impl Transaction {
+    /// Begins one.
+    ///
+    /// # Errors
+    /// `Closed`.
+    pub fn begin(
+        kernel: &Kernel,
+        programs: &Programs,
+        tenant: Option<&Arc<Tenant>>,
+        options: TransactionOptions,
+    ) -> KernelResult<Transaction> {
+        let rows = kernel.begin_with(options)?;
+        Ok(Transaction::new(rows, kernel, programs.now(), tenant.cloned()))
+    }
+
+    /// Runs `f` in a transaction and commits it; after a conflict, both again.
+    ///
+    /// # Errors
+    /// As [`Kernel::run`], and `Limit` when a tenant's rows would grow beyond its quota.
+    pub fn run<T>(
+        kernel: &Kernel,
+        programs: &Programs,
+        tenant: Option<&Arc<Tenant>>,
+        options: TransactionOptions,
+        mut f: impl FnMut(&mut Transaction) -> KernelResult<T>,
+    ) -> KernelResult<T> {
+        let mut rest: Option<Committed> = None;
+        let result = kernel.run_owned(options, |rows| {
+            // What the attempt before has taken, it has not used.
+            drop(rest.take());
+            let mut tx = Transaction::new(rows, kernel, programs.now(), tenant.cloned());
+            let result = f(&mut tx);
+            let live = tx.live.take().expect("a lent transaction comes back, however a guest ends");
+            let (rows, mut committed) = live.split();
+            let result = result.and_then(|value| committed.take_storage().map(|()| value));
+            rest = Some(committed);
+            (result, rows)
+        })?;
+        rest.into_iter().for_each(Committed::finish);
+        Ok(result)
+    }
+
+    fn new(
+        rows: sochdb_kernel::Transaction,
+        kernel: &Kernel,
+        programs: Arc<ProgramSet>,
+        tenant: Option<Arc<Tenant>>,
+    ) -> Transaction {
+        let options = rows.options();
+        let rows = match &tenant {
+            Some(tenant) => Namespaced::new(rows, tenant.name()).expect("checked when it was made"),
+            None => Namespaced::whole(rows),
+        };
+        let live = Live {
+            rows,
+            kernel: kernel.clone(),
+            programs,
+            tenant,
+            options,
+            changes: Vec::new(),
+            grown_bytes: 0,
+            savepoints: Vec::new(),
+            watched: BTreeMap::new(),
+        };
+        Transaction { live: Some(Box::new(live)) }
+    }
+
+    fn live(&self) -> KernelResult<&Live> {
+        self.live.as_deref().ok_or_else(ended)
+    }
+
+    fn live_mut(&mut self) -> KernelResult<&mut Live> {
+        self.live.as_deref_mut().ok_or_else(ended)
+    }
+
+    /// The transaction's number.
+    ///
+    /// # Errors
+    /// `Closed` when it is lent to a guest, or over; so everywhere below.
+    pub fn id(&self) -> KernelResult<TransactionId> {
+        Ok(self.live()?.rows.id())
+    }
+
+    /// How it was begun.
+    ///
+    /// # Errors
+    /// `Closed`.
+    pub fn options(&self) -> KernelResult<TransactionOptions> {
+        Ok(self.live()?.options)
+    }
+
+    /// The commit up to which it sees the database.
+    ///
+    /// # Errors
+    /// `Closed`.
+    pub fn snapshot(&self) -> KernelResult<Timestamp> {
+        Ok(self.live()?.rows.snapshot())
+    }
+
+    /// The table called `name`.
+    ///
+    /// # Errors
+    /// `NotFound`.
+    pub fn table(&self, name: &str) -> KernelResult<TableInfo> {
+        self.live()?.rows.table(name)
+    }
+
+    /// Every table, sorted by name.
+    ///
+    /// # Errors
+    /// `Closed`.
+    pub fn tables(&self) -> KernelResult<Vec<TableInfo>> {
+        self.live()?.rows.tables()
+    }
+
+    /// The value of `key` in `table`, or `None`.
+    ///
+    /// # Errors
+    /// As [`sochdb_kernel::Transaction::get`].
+    pub fn get(&self, table: &str, key: &[u8]) -> KernelResult<Option<Slice>> {
+        self.live()?.rows.get(table, key)
+    }
+
+    /// The rows of `range` in growing order of keys, this transaction's own writes so far included.
+    ///
+    /// # Errors
+    /// As [`sochdb_kernel::Transaction::scan`].
+    pub fn scan(&self, table: &str, range: impl Into<KeyRange>) -> KernelResult<Scan> {
+        self.live()?.rows.scan(table, range.into())
+    }
+
+    /// The rows of `range` in falling order of keys.
+    ///
+    /// # Errors
+    /// As [`scan`](Self::scan).
+    pub fn scan_reverse(&self, table: &str, range: impl Into<KeyRange>) -> KernelResult<Scan> {
+        self.live()?.rows.scan_reverse(table, range.into())
+    }
+
+    /// Sets the value of `key` in `table`, if the hooks of the table let it.
+    ///
+    /// # Errors
+    /// As [`sochdb_kernel::Transaction::put`]; `Plugin` when a hook aborts or fails, then nothing is written.
+    pub fn put(&mut self, table: &str, key: &[u8], value: &[u8]) -> KernelResult<()> {
+        self.write_all(table, &[(key, Some(value))])
+    }
+
+    /// Removes `key` from `table`, if the hooks of the table let it; nothing happens if it is not there.
+    ///
+    /// # Errors
+    /// As [`put`](Self::put).
+    pub fn delete(&mut self, table: &str, key: &[u8]) -> KernelResult<()> {
+        self.write_all(table, &[(key, None)])
+    }
+
+    /// Sets and deletes many rows in this order. Where hooks are called, they get them together.
+    ///
+    /// # Errors
+    /// As [`put`](Self::put). When a hook aborts, nothing is written; when the kernel refuses a row, those
+    /// before it are.
+    pub fn write_all(&mut self, table: &str, rows: &[RowWrite<'_>]) -> KernelResult<()> {
+        let live = self.live_mut()?;
+        let is_counted = live.counts_storage();
+        if !is_counted && live.programs.hooks.is_empty() {
+            return rows.iter().try_for_each(|row| live.write(table, *row));
+        }
+        let watched = live.watched(table)?;
+        if !is_counted && watched.hooks.is_empty() {
+            return rows.iter().try_for_each(|row| live.write(table, *row));
+        }
+        // What a row was before is only right for the first of two writes to one key.
+        if rows.windows(2).all(|pair| pair[0].0 < pair[1].0) {
+            return self.write_watched(&watched, rows);
+        }
+        rows.chunks(1).try_for_each(|row| self.write_watched(&watched, row))
+    }
+
+    fn write_watched(&mut self, watched: &Watched, rows: &[RowWrite<'_>]) -> KernelResult<()> {
+        let live = self.live()?;
+        let mut changes = Vec::with_capacity(rows.len());
+        for (key, new) in rows {
+            let old = live.rows.get(&watched.name, key)?.map(|old| old.to_vec());
+            let kind = match (&old, new) {
+                (None, None) => continue,
+                (None, Some(_)) => ChangeKind::Insert,
+                (Some(_), Some(_)) => ChangeKind::Update,
+                (Some(_), None) => ChangeKind::Delete,
+            };
+            changes.push(Change { kind, key: key.to_vec(), old, new: new.map(<[u8]>::to_vec) });
+        }
+        let at_work = |hooks: &Arc<WasmHooks>| chain::contains(hooks.name());
+        for hooks in watched.hooks.iter().filter(|hooks| !at_work(hooks)) {
+            changes = self.ask_before(hooks, watched, changes)?;
+        }
+        let live = self.live_mut()?;
+        let tells = |change: &Change| {
+            let hears = |hooks: &Arc<WasmHooks>| hooks.hears_after(&watched.name, change.kind);
+            watched.hooks.iter().any(|hooks| !at_work(hooks) && hears(hooks))
+        };
+        for change in changes {
+            live.write(&watched.name, (&change.key, change.new.as_deref()))?;
+            let bytes = |value: &Option<Vec<u8>>| {
+                value.as_ref().map_or(0, |value| (change.key.len() + value.len()) as i64)
+            };
+            live.grown_bytes += bytes(&change.new) - bytes(&change.old);
+            if tells(&change) {
+                live.changes.push((watched.name.clone(), change));
+            }
+        }
+        Ok(())
+    }
+
+    /// Asks one plugin about the changes it wants to see; returns those that are left to happen.
+    fn ask_before(
+        &mut self,
+        hooks: &Arc<WasmHooks>,
+        watched: &Watched,
+        changes: Vec<Change>,
+    ) -> KernelResult<Vec<Change>> {
+        let wanted: Vec<_> =
+            changes.iter().filter(|change| hooks.hears_before(&watched.name, change.kind)).cloned().collect();
+        if wanted.is_empty() {
+            return Ok(changes);
+        }
+        let writes = !self.options()?.read_only;
+        let tenant = self.live()?.tenant.clone();
+        let (name, schema) = (&watched.name, &watched.schema);
+        let decisions =
+            self.lend(|lent| hooks.before(tenant, lent, writes, name, schema.clone(), &wanted))?;
+        let mut decisions = decisions.into_iter();
+        let mut left = Vec::with_capacity(changes.len());
+        for mut change in changes {
+            if !hooks.hears_before(&watched.name, change.kind) {
+                left.push(change);
+                continue;
+            }
+            match decisions.next().expect("one for each change, which was checked") {
+                Decision::Continue => left.push(change),
+                Decision::Skip => {}
+                Decision::Replace(value) => {
+                    check_row(watched, hooks, &change.key, &value)?;
+                    change.new = Some(value);
+                    left.push(change);
+                }
+                Decision::Abort(reason) => {
+                    return Err(KernelError::plugin(hooks.name(), PluginFault::Refused, reason));
+                }
+            }
+        }
+        Ok(left)
+    }
+
+    /// Calls a procedure, named `plugin.procedure`, or `procedure` where only one plugin has it. `args` and
+    /// the answer are JSON. When it fails, what it wrote is undone and the transaction goes on.
+    ///
+    /// # Errors
+    /// `NotFound`; `Invalid` when `args` is no JSON; `Plugin` with what the procedure answered.
+    pub fn call(&mut self, procedure: &str, args: &str) -> KernelResult<String> {
+        let live = self.live()?;
+        let (plugin, name) = live.programs.find(live.tenant.as_deref(), procedure)?;
+        self.call_plugin(&plugin, &name, args, true)
+    }
+
+    /// Calls a procedure on behalf of whoever may write, or not.
+    pub(crate) fn call_plugin(
+        &mut self,
+        plugin: &str,
+        procedure: &str,
+        args: &str,
+        may_write: bool,
+    ) -> KernelResult<String> {
+        let live = self.live_mut()?;
+        let program = live.programs.procedures(live.tenant.as_deref(), plugin)?;
+        let tenant = live.tenant.clone();
+        let info = program.find(procedure)?;
+        let writes = may_write && !info.read_only && !live.options.read_only;
+        let savepoint = self.savepoint()?;
+        let answer = self.lend(|lent| program.call(tenant, lent, writes, procedure, args));
+        if answer.is_err() {
+            self.rollback_to(savepoint)?;
+        }
+        answer
+    }
+
+    /// Lends the transaction to a guest for as long as `work` takes.
+    fn lend<T>(&mut self, work: impl FnOnce(&Lent) -> KernelResult<T>) -> KernelResult<T> {
+        let lent = Lent(Arc::new(Mutex::new(Transaction { live: self.live.take() })));
+        let lending = Lending { owner: self, lent };
+        work(&lending.lent)
+    }
+
+    /// Makes a table. It exists for others once this transaction commits.
+    ///
+    /// # Errors
+    /// As [`sochdb_kernel::Transaction::create_table`].
+    pub fn create_table(&mut self, name: &str, options: TableOptions) -> KernelResult<()> {
+        self.catalog()?.create_table(name, options)
+    }
+
+    /// Removes a table with all its rows. No hook is called.
+    ///
+    /// # Errors
+    /// As [`sochdb_kernel::Transaction::drop_table`].
+    pub fn drop_table(&mut self, name: &str) -> KernelResult<()> {
+        let live = self.live_mut()?;
+        if live.counts_storage() {
+            live.grown_bytes -= rows_bytes(&live.rows, name)?;
+        }
+        self.catalog()?.drop_table(name)
+    }
+
+    /// Gives a table another name.
+    ///
+    /// # Errors
+    /// As [`sochdb_kernel::Transaction::rename_table`].
+    pub fn rename_table(&mut self, from: &str, to: &str) -> KernelResult<()> {
+        self.catalog()?.rename_table(from, to)
+    }
+
+    /// The catalog, about to change: nothing known of tables holds any more.
+    fn catalog(&mut self) -> KernelResult<&mut Rows> {
+        let live = self.live_mut()?;
+        live.watched.clear();
+        Ok(&mut live.rows)
+    }
+
+    /// Remembers this moment.
+    ///
+    /// # Errors
+    /// `Closed`.
+    pub fn savepoint(&mut self) -> KernelResult<Savepoint> {
+        let live = self.live_mut()?;
+        let savepoint = live.rows.savepoint();
+        if live.tenant.is_some() || !live.programs.hooks.is_empty() {
+            live.savepoints.push((savepoint, live.changes.len(), live.grown_bytes));
+        }
+        Ok(savepoint)
+    }
+
+    /// Undoes every write since `savepoint`.
+    ///
+    /// # Errors
+    /// As [`sochdb_kernel::Transaction::rollback_to`].
+    pub fn rollback_to(&mut self, savepoint: Savepoint) -> KernelResult<()> {
+        let live = self.live_mut()?;
+        live.rows.rollback_to(savepoint)?;
+        live.watched.clear();
+        if let Some(at) = live.savepoints.iter().rposition(|(known, ..)| *known == savepoint) {
+            let (_, changes, grown_bytes) = live.savepoints[at];
+            live.savepoints.truncate(at + 1);
+            live.changes.truncate(changes);
+            live.grown_bytes = grown_bytes;
+        }
+        Ok(())
+    }
+
+    /// Bytes of keys and values of all its tables, all read for it: what a tenant's quota counts.
+    ///
+    /// # Errors
+    /// As [`scan`](Self::scan).
+    pub fn bytes(&self) -> KernelResult<u64> {
+        let live = self.live()?;
+        let each = live.rows.tables()?.into_iter().map(|table| rows_bytes(&live.rows, &table.name));
+        Ok(each.sum::<KernelResult<i64>>()?.unsigned_abs())
+    }
+
+    /// Ends the transaction without a trace. Dropping it does the same.
+    pub fn rollback(self) {}
+
+    /// Makes the writes durable and visible, all at once; then tells the after-hooks.
+    ///
+    /// # Errors
+    /// As [`sochdb_kernel::Transaction::commit`], and `Limit` when a tenant's rows would grow beyond its
+    /// quota. What an after-hook answers is logged: the commit stays.
+    pub fn commit(mut self) -> KernelResult<Timestamp> {
+        let (rows, mut committed) = self.live.take().ok_or_else(ended)?.split();
+        committed.take_storage()?;
+        let timestamp = rows.commit()?;
+        committed.finish();
+        Ok(timestamp)
+    }
+}
+
+impl KernelStorage for Transaction {
+    fn get(&self, table: &str, key: &[u8]) -> KernelResult<Option<Slice>> {
+        self.get(table, key)
+    }
+
+    fn scan(&self, table: &str, range: KeyRange) -> KernelResult<Scan> {
+        self.scan(table, range)
+    }
+
+    fn scan_reverse(&self, table: &str, range: KeyRange) -> KernelResult<Scan> {
+        self.scan_reverse(table, range)
+    }
+
+    fn put(&mut self, table: &str, key: &[u8], value: &[u8]) -> KernelResult<()> {
+        self.put(table, key, value)
+    }
+
+    fn delete(&mut self, table: &str, key: &[u8]) -> KernelResult<()> {
+        self.delete(table, key)
+    }
+}
+
+impl Live {
+    fn counts_storage(&self) -> bool {
+        self.tenant.as_ref().is_some_and(|tenant| tenant.options().storage_bytes_max.is_some())
+    }
+
+    fn write(&mut self, table: &str, (key, value): RowWrite<'_>) -> KernelResult<()> {
+        match value {
+            Some(value) => self.rows.put(table, key, value),
+            None => self.rows.delete(table, key),
+        }
+    }
+
+    fn watched(&mut self, table: &str) -> KernelResult<Arc<Watched>> {
+        if let Some(watched) = self.watched.get(table) {
+            return Ok(watched.clone());
+        }
+        let name: Arc<str> = table.into();
+        let schema = self.rows.table(table)?.options.schema.map(Arc::new);
+        let hooks = self.programs.hooks_of(self.tenant.as_deref(), table);
+        let watched = Arc::new(Watched { name: name.clone(), hooks, schema });
+        self.watched.insert(name, watched.clone());
+        Ok(watched)
+    }
+
+    /// The kernel's transaction, and what is left to do once it is committed.
+    fn split(self: Box<Live>) -> (sochdb_kernel::Transaction, Committed) {
+        let Live { rows, kernel, programs, tenant, changes, grown_bytes, .. } = *self;
+        (rows.into_inner(), Committed { kernel, programs, tenant, changes, grown_bytes, taken: false })
+    }
+}
+
+/// What a commit leaves to do once it is durable.
+struct Committed {
+    kernel: Kernel,
+    programs: Arc<ProgramSet>,
+    tenant: Option<Arc<Tenant>>,
+    changes: Vec<(Arc<str>, Change)>,
+    grown_bytes: i64,
+    /// Whether the tenant's storage was taken for it, and not yet used.
+    taken: bool,
+}
+
+impl Drop for Committed {
+    fn drop(&mut self) {
+        if self.taken
+            && let Some(tenant) = &self.tenant
+        {
+            tenant.add_storage(-self.grown_bytes);
+        }
+    }
+}
+
+impl Committed {
+    /// Takes the storage that the commit will need.
+    fn take_storage(&mut self) -> KernelResult<()> {
+        if let Some(tenant) = &self.tenant {
+            tenant.take_storage(self.grown_bytes)?;
+            self.taken = true;
+        }
+        Ok(())
+    }
+
+    /// The commit is durable.
+    fn finish(mut self) {
+        self.taken = false;
+        if !self.changes.is_empty()
+            && let Err(error) = self.tell()
+        {
+            tracing::warn!(target: "sochdb::plugin", %error, "an after-hook did not take a commit");
+        }
+    }
+
+    /// Tells every after-hook, table by table; the first error is returned when all have been told.
+    fn tell(&self) -> KernelResult<()> {
+        let mut result = Ok(());
+        let read = TransactionOptions { read_only: true, ..TransactionOptions::default() };
+        let rows = self.kernel.begin_with(read)?;
+        let mut tx = Transaction::new(rows, &self.kernel, self.programs.clone(), self.tenant.clone());
+        let (mut at, changes) = (0, &self.changes);
+        while at < changes.len() {
+            let table = &changes[at].0;
+            let end = changes[at..].iter().position(|(other, _)| other != table);
+            let end = end.map_or(changes.len(), |len| at + len);
+            // The table may be gone by now; then there is nobody to ask about its hooks.
+            let watched = tx.live_mut()?.watched(table)?;
+            for hooks in watched.hooks.iter().filter(|hooks| !chain::contains(hooks.name())) {
+                let wanted = changes[at..end].iter().map(|(_, change)| change);
+                let wanted: Vec<_> =
+                    wanted.filter(|change| hooks.hears_after(table, change.kind)).cloned().collect();
+                if wanted.is_empty() {
+                    continue;
+                }
+                let (tenant, schema) = (self.tenant.clone(), watched.schema.clone());
+                let told = tx.lend(|lent| hooks.after(tenant, lent, table, schema, &wanted));
+                result = result.and(told);
+            }
+            at = end;
+        }
+        result
+    }
+}
+
+/// Bytes of keys and values of the table `name`, all read for it.
+fn rows_bytes(rows: &impl KernelStorage, name: &str) -> KernelResult<i64> {
+    let mut bytes = 0;
+    for row in rows.scan(name, KeyRange::all())? {
+        let (key, value) = row?;
+        bytes += (key.len() + value.len()) as i64;
+    }
+    Ok(bytes)
+}
+
+fn check_row(
+    watched: &Watched,
+    hooks: &WasmHooks,
+    key: &[u8],
+    value: &[u8],
+) -> KernelResult<()> {
+    let Some(schema) = &watched.schema else { return Ok(()) };
+    schema.decode(key, value).map(drop).map_err(|error| {
+        let text = format!("its replacement is no row of the table '{}': {error}", watched.name);
+        KernelError::plugin(hooks.name(), PluginFault::Lied, text)
+    })
+}
+
+fn ended() -> KernelError {
+    KernelError::Closed("the transaction, which is over or at work in a plugin".into())
+}

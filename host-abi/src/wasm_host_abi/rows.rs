@@ -1,0 +1,518 @@
+//! `rows`: tables inside the transaction that a call is part of.
+//!
+//! | handle        | lives                    | what is behind it                                        |
+//! |---------------|--------------------------|----------------------------------------------------------|
+//! | `transaction` | for one call, borrowed   | the caller's transaction, lent                           |
+//! | `table`       | for one call             | a name, and what the grant allows there                  |
+//! | `scan`        | for one call             | the kernel's scan, its conditions and columns            |
+//!
+//! The grant is asked when a table is opened; from then on the handle is the right. Whether a table
+//! outside the grant exists is not said. What a guest writes into a typed table must be a row of it.
+
+use super::base_bindings::sochdb::plugin::rows as contract;
+use super::base_bindings::sochdb::plugin::types::{
+    Batch, Bound as GuestBound, Found, KeyRange as GuestRange, Keys,
+};
+use super::handles::Handles;
+use super::types::code;
+use super::flat::{self, state};
+use super::{GuestError, GuestState, Host, charge};
+use crate::limits::{BATCH_BYTES_MAX, BATCH_ROWS_MAX, CONDITIONS_MAX, RANGE_BYTES_MAX, clamp_rows};
+use crate::transaction::Lent;
+use sochdb_encoding::row::{Schema, Value};
+use sochdb_encoding::select::{Comparison, Condition, Projection};
+use sochdb_kernel::{KernelError, KernelResult, KeyRange, Scan};
+use std::borrow::Cow;
+use std::ops::Bound;
+use std::sync::Arc;
+use std::time::Instant;
+use wasmtime::{Result, Trap};
+use wasmtime::component::{Access, Resource};
+
+/// 256 KiB. What a scan looks at between two looks at fuel and clock.
+const LOOK_BYTES_STEP: usize = 256 << 10;
+/// What a row costs beside its bytes.
+const ROW_OVERHEAD_BYTES: usize = 9;
+
+/// A table that a call has opened.
+#[derive(Clone)]
+struct OpenTable {
+    name: Arc<str>,
+    may_read: bool,
+    may_write: bool,
+    schema: Option<Arc<Schema>>,
+}
+
+struct OpenScan {
+    rows: Scan,
+    schema: Option<Arc<Schema>>,
+    filter: Vec<Condition>,
+    projection: Option<Projection>,
+    left: u64,
+}
+
+/// What a store's guest has open of rows.
+#[derive(Default)]
+pub(crate) struct Rows {
+    transactions: Handles<()>,
+    tables: Handles<OpenTable>,
+    scans: Handles<OpenScan>,
+    /// The transaction of the present call, and whether the call may write.
+    lent: Option<(Lent, bool)>,
+}
+
+impl Rows {
+    /// Lends a transaction for one call.
+    pub(crate) fn begin(
+        &mut self,
+        lent: Lent,
+        writes: bool,
+    ) -> Result<Resource<contract::Transaction>> {
+        self.lent = Some((lent, writes));
+        self.transactions.insert(()).map(Resource::new_borrow)
+    }
+
+    /// A handle of a table that the call is about. What may be done with it, the grant says.
+    pub(crate) fn lend_table(
+        &mut self,
+        name: &Arc<str>,
+        schema: Option<Arc<Schema>>,
+        may_read: bool,
+        may_write: bool,
+    ) -> Result<Resource<contract::Table>> {
+        let table = OpenTable { name: name.clone(), may_read, may_write, schema };
+        self.tables.insert(table).map(Resource::new_borrow)
+    }
+
+    /// Closes whatever the call has left open.
+    pub(crate) fn end(&mut self) {
+        self.lent = None;
+        self.transactions.clear();
+        self.tables.clear();
+        self.scans.clear();
+    }
+
+    /// The transaction behind a handle, and whether the call may write.
+    pub(crate) fn lent_for(&mut self, tx: u32) -> Result<(Lent, bool)> {
+        self.transactions.get(tx)?;
+        Ok(self.lent.clone().expect("its handle is open during the call only"))
+    }
+
+    /// A table and the transaction it is open in.
+    fn open(&mut self, table: u32) -> Result<(OpenTable, Lent, bool)> {
+        let table = self.tables.get(table)?.clone();
+        let (lent, writes) = self.lent.clone().expect("tables are open during a call only");
+        Ok((table, lent, writes))
+    }
+}
+
+impl OpenTable {
+    fn check_read(&self) -> std::result::Result<(), GuestError> {
+        if self.may_read {
+            return Ok(());
+        }
+        Err(denied(format!("reading the table '{}' was not granted", self.name)))
+    }
+
+    fn check_write(&self, call_writes: bool) -> std::result::Result<(), GuestError> {
+        if !self.may_write {
+            return Err(denied(format!("writing the table '{}' was not granted", self.name)));
+        }
+        if !call_writes {
+            return Err(denied("this call only reads".into()));
+        }
+        Ok(())
+    }
+
+    fn check_row(&self, key: &[u8], value: &[u8]) -> KernelResult<()> {
+        let Some(schema) = &self.schema else { return Ok(()) };
+        schema.decode(key, value).map(drop).map_err(|error| {
+            KernelError::invalid(format!("the value is no row of the table '{}': {error}", self.name))
+        })
+    }
+}
+
+fn denied(text: String) -> GuestError {
+    GuestError::answer(code::DENIED, text)
+}
+
+impl contract::Host for &mut GuestState {}
+impl contract::HostTransaction for &mut GuestState {}
+impl contract::HostTable for &mut GuestState {}
+impl contract::HostScan for &mut GuestState {}
+
+type Answer<T> = std::result::Result<T, GuestError>;
+
+impl<T> contract::HostTransactionWithStore<T> for Host {
+    fn open_table(
+        mut host: Access<'_, T, Self>,
+        tx: Resource<contract::Transaction>,
+        name: String,
+    ) -> Result<Answer<Resource<contract::Table>>> {
+        charge(&mut host, name.len())?;
+        let state = host.get();
+        let (lent, _) = state.rows.lent_for(tx.rep())?;
+        let grant = &state.plugin.grant;
+        let (may_read, may_write) = (grant.may_read(&name), grant.may_write(&name));
+        if !may_read && !may_write {
+            let shown = super::clean(&name);
+            return Ok(Err(denied(format!("the table '{shown}' was not granted"))));
+        }
+        let found = lent.with(|tx| tx.table(&name));
+        let table = match state.answer(found) {
+            Ok(table) => table,
+            Err(error) => return Ok(Err(error)),
+        };
+        let schema = table.options.schema.map(Arc::new);
+        let table = OpenTable { name: name.into(), may_read, may_write, schema };
+        state.rows.tables.insert(table).map(|table| Ok(Resource::new_own(table)))
+    }
+
+    fn is_read_only(
+        mut host: Access<'_, T, Self>,
+        tx: Resource<contract::Transaction>,
+    ) -> Result<bool> {
+        charge(&mut host, 0)?;
+        let (_, writes) = host.get().rows.lent_for(tx.rep())?;
+        Ok(!writes)
+    }
+
+    fn drop(mut host: Access<'_, T, Self>, tx: Resource<contract::Transaction>) -> Result<()> {
+        charge(&mut host, 0)?;
+        host.get().rows.transactions.remove(tx.rep());
+        Ok(())
+    }
+}
+
+impl<T> contract::HostTableWithStore<T> for Host {
+    fn name(mut host: Access<'_, T, Self>, table: Resource<contract::Table>) -> Result<String> {
+        let name = host.get().rows.tables.get(table.rep())?.name.to_string();
+        charge(&mut host, name.len())?;
+        Ok(name)
+    }
+
+    fn schema(
+        mut host: Access<'_, T, Self>,
+        table: Resource<contract::Table>,
+    ) -> Result<Answer<Option<contract::Schema>>> {
+        let schema = host.get().rows.tables.get(table.rep())?.schema.clone();
+        let bytes = |schema: &Arc<Schema>| {
+            schema.columns.iter().map(|column| column.name.len() + 16).sum::<usize>()
+        };
+        charge(&mut host, schema.as_ref().map_or(0, bytes))?;
+        Ok(Ok(schema.map(|schema| (&*schema).into())))
+    }
+
+    fn soch_read(
+        mut host: Access<'_, T, Self>,
+        table: Resource<contract::Table>,
+        key: Vec<u8>,
+    ) -> Result<Answer<Option<Vec<u8>>>> {
+        charge(&mut host, key.len())?;
+        let state = host.get();
+        let (table, lent, _) = state.rows.open(table.rep())?;
+        if let Err(error) = table.check_read() {
+            return Ok(Err(error));
+        }
+        let found = lent.with(|tx| tx.get(&table.name, &key));
+        let found = state.answer(found);
+        let bytes = found.as_ref().map_or(0, |found| found.as_ref().map_or(0, |value| value.len()));
+        charge(&mut host, bytes)?;
+        Ok(found.map(|found| found.map(|value| value.to_vec())))
+    }
+
+    fn soch_read_many(
+        mut host: Access<'_, T, Self>,
+        table: Resource<contract::Table>,
+        keys: Keys,
+    ) -> Result<Answer<Found>> {
+        charge(&mut host, keys.bytes.len() + 4 * keys.ends.len())?;
+        let state = host.get();
+        let (table, lent, _) = state.rows.open(table.rep())?;
+        let keys = match table.check_read().and_then(|()| flat::keys(&keys)) {
+            Ok(keys) => keys,
+            Err(error) => return Ok(Err(error)),
+        };
+        if BATCH_ROWS_MAX as usize <= keys.len() {
+            return Ok(Err(limit(format!("one call reads at most {BATCH_ROWS_MAX} keys"))));
+        }
+        let mut found = Found { states: vec![], values: vec![], value_ends: vec![] };
+        for key in keys {
+            let value = lent.with(|tx| tx.get(&table.name, key));
+            match state.answer(value) {
+                Ok(value) => {
+                    found.states.push(if value.is_some() { state::VALUE } else { state::UNKNOWN });
+                    found.values.extend_from_slice(value.as_deref().unwrap_or_default());
+                }
+                Err(error) => return Ok(Err(error)),
+            }
+            if (BATCH_BYTES_MAX as usize) < found.values.len() {
+                let text = format!("one call reads at most {BATCH_BYTES_MAX} bytes of values");
+                return Ok(Err(limit(text)));
+            }
+            found.value_ends.push(found.values.len() as u32);
+        }
+        charge(&mut host, found.values.len() + 5 * found.states.len())?;
+        Ok(Ok(found))
+    }
+
+    fn soch_scan(
+        mut host: Access<'_, T, Self>,
+        table: Resource<contract::Table>,
+        range: GuestRange,
+        options: contract::ScanOptions,
+    ) -> Result<Answer<Resource<contract::Scan>>> {
+        let end = |bound: &Option<GuestBound>| {
+            bound.as_ref().map_or(0, |bound| bound.key.len())
+        };
+        let (start, stop) = (end(&range.start), end(&range.end));
+        let words = options.columns.iter().map(String::len).sum::<usize>();
+        charge(&mut host, start + stop + words + 64 * options.filter.len())?;
+        let state = host.get();
+        let (table, lent, _) = state.rows.open(table.rep())?;
+        if let Err(error) = table.check_read() {
+            return Ok(Err(error));
+        }
+        if RANGE_BYTES_MAX < start.max(stop) || CONDITIONS_MAX < options.filter.len() {
+            let text = format!(
+                "a range's end has at most {RANGE_BYTES_MAX} bytes, a filter {CONDITIONS_MAX} conditions"
+            );
+            return Ok(Err(limit(text)));
+        }
+        let scan = begin_scan(&table, &lent, &range.into(), options);
+        match state.answer(scan) {
+            Ok(scan) => state.rows.scans.insert(scan).map(|scan| Ok(Resource::new_own(scan))),
+            Err(error) => Ok(Err(error)),
+        }
+    }
+
+    fn soch_write(
+        mut host: Access<'_, T, Self>,
+        table: Resource<contract::Table>,
+        key: Vec<u8>,
+        value: Vec<u8>,
+    ) -> Result<Answer<()>> {
+        charge(&mut host, key.len() + value.len())?;
+        let state = host.get();
+        let (table, lent, writes) = state.rows.open(table.rep())?;
+        if let Err(error) = table.check_write(writes) {
+            return Ok(Err(error));
+        }
+        let written = table.check_row(&key, &value);
+        let written = written.and_then(|()| lent.with(|tx| tx.put(&table.name, &key, &value)));
+        let answer = state.answer(written);
+        charge(&mut host, 0)?;
+        Ok(answer)
+    }
+
+    fn soch_write_many(
+        mut host: Access<'_, T, Self>,
+        table: Resource<contract::Table>,
+        rows: Batch,
+    ) -> Result<Answer<()>> {
+        charge(&mut host, rows.keys.len() + rows.values.len() + 9 * rows.states.len())?;
+        let state = host.get();
+        let (table, lent, writes) = state.rows.open(table.rep())?;
+        let rows = match table.check_write(writes).and_then(|()| flat::rows(&rows)) {
+            Ok(rows) => rows,
+            Err(error) => return Ok(Err(error)),
+        };
+        let mut written =
+            rows.iter().try_for_each(|(key, value)| match value {
+                Some(value) => table.check_row(key, value),
+                None => Ok(()),
+            });
+        if written.is_ok() {
+            written = lent.with(|tx| tx.write_all(&table.name, &rows));
+        }
+        let answer = state.answer(written);
+        charge(&mut host, 0)?;
+        Ok(answer)
+    }
+
+    fn soch_delete(
+        mut host: Access<'_, T, Self>,
+        table: Resource<contract::Table>,
+        key: Vec<u8>,
+    ) -> Result<Answer<()>> {
+        charge(&mut host, key.len())?;
+        let state = host.get();
+        let (table, lent, writes) = state.rows.open(table.rep())?;
+        if let Err(error) = table.check_write(writes) {
+            return Ok(Err(error));
+        }
+        let deleted = lent.with(|tx| tx.delete(&table.name, &key));
+        let answer = state.answer(deleted);
+        charge(&mut host, 0)?;
+        Ok(answer)
+    }
+
+    fn drop(mut host: Access<'_, T, Self>, table: Resource<contract::Table>) -> Result<()> {
+        charge(&mut host, 0)?;
+        host.get().rows.tables.remove(table.rep());
+        Ok(())
+    }
+}
+
+impl<T> contract::HostScanWithStore<T> for Host {
+    fn next(
+        mut host: Access<'_, T, Self>,
+        scan: Resource<contract::Scan>,
+        max_rows: u32,
+        max_bytes: u32,
+    ) -> Result<Answer<Batch>> {
+        charge(&mut host, 0)?;
+        let (rows_max, bytes_max) = clamp_rows(max_rows, max_bytes);
+        let mut batch = flat::Builder::default();
+        // A filter may leave out any number of rows. They were read all the same, so they cost fuel, and the
+        // deadline holds between two steps.
+        loop {
+            let state = host.get();
+            let open = state.rows.scans.get(scan.rep())?;
+            let (more, looked_at) = open.fill(&mut batch, rows_max, bytes_max);
+            let more = state.answer(more);
+            let is_late = state.deadline <= Instant::now();
+            charge(&mut host, looked_at)?;
+            match more {
+                Err(error) => return Ok(Err(error)),
+                Ok(_) if is_late => return Err(Trap::Interrupt.into()),
+                Ok(true) if batch.len() == 0 => {}
+                Ok(_) => return Ok(Ok(batch.finish())),
+            }
+        }
+    }
+
+    fn drop(mut host: Access<'_, T, Self>, scan: Resource<contract::Scan>) -> Result<()> {
+        charge(&mut host, 0)?;
+        host.get().rows.scans.remove(scan.rep());
+        Ok(())
+    }
+}
+
+fn limit(text: String) -> GuestError {
+    GuestError::answer(code::LIMIT, text)
+}
+
+fn begin_scan(
+    table: &OpenTable,
+    lent: &Lent,
+    range: &KeyRange,
+    options: contract::ScanOptions,
+) -> KernelResult<OpenScan> {
+    let contract::ScanOptions { columns, filter, limit, reverse } = options;
+    let schema = table.schema.clone();
+    let (mut conditions, mut projection) = (Vec::new(), None);
+    if !columns.is_empty() || !filter.is_empty() {
+        let Some(schema) = &schema else {
+            return Err(KernelError::invalid(format!("the table '{}' has no columns", table.name)));
+        };
+        for contract::Condition { column, op, value } in filter {
+            let comparison = Comparison::try_from(op)?;
+            conditions.push(Condition::new(schema, &column, comparison, value.into())?);
+        }
+        if !columns.is_empty() {
+            let columns: Vec<_> = columns.iter().map(String::as_str).collect();
+            projection = Some(Projection::new(schema, &columns)?);
+        }
+    }
+    let rows = lent.with(|tx| match reverse {
+        false => tx.scan(&table.name, range.clone()),
+        true => tx.scan_reverse(&table.name, range.clone()),
+    })?;
+    let left = limit.unwrap_or(u64::MAX);
+    Ok(OpenScan { rows, schema, filter: conditions, projection, left })
+}
+
+impl OpenScan {
+    /// Adds rows to `batch` until it is full, the scan is over (`false`), or `LOOK_BYTES_STEP` bytes were
+    /// looked at. Also answers how many were.
+    fn fill(
+        &mut self,
+        batch: &mut flat::Builder,
+        rows_max: usize,
+        bytes_max: usize,
+    ) -> (KernelResult<bool>, usize) {
+        let mut looked_at = 0;
+        while batch.len() < rows_max && batch.bytes() < bytes_max && looked_at < LOOK_BYTES_STEP {
+            if self.left == 0 {
+                return (Ok(false), looked_at);
+            }
+            let Some(row) = self.rows.next() else { return (Ok(false), looked_at) };
+            let selected = row.and_then(|(key, value)| {
+                looked_at += key.len() + value.len() + ROW_OVERHEAD_BYTES;
+                if let Some(value) = self.selected(&key, &value)? {
+                    batch.push(&key, Some(&value));
+                    self.left -= 1;
+                }
+                Ok(())
+            });
+            if let Err(error) = selected {
+                return (Err(error), looked_at);
+            }
+        }
+        (Ok(true), looked_at)
+    }
+
+    /// What the scan hands out of a row, if it fulfils the conditions.
+    fn selected<'v>(
+        &self,
+        key: &[u8],
+        value: &'v [u8],
+    ) -> KernelResult<Option<Cow<'v, [u8]>>> {
+        let Some(schema) = &self.schema else { return Ok(Some(value.into())) };
+        for condition in &self.filter {
+            if !condition.holds(schema, key, value)? {
+                return Ok(None);
+            }
+        }
+        match &self.projection {
+            Some(projection) => Ok(Some(projection.encode(schema, key, value)?.into())),
+            None => Ok(Some(value.into())),
+        }
+    }
+}
+
+
+impl From<GuestRange> for KeyRange {
+    fn from(range: GuestRange) -> KeyRange {
+        let end = |end: Option<GuestBound>| match end {
+            None => Bound::Unbounded,
+            Some(bound) if bound.inclusive => Bound::Included(bound.key),
+            Some(bound) => Bound::Excluded(bound.key),
+        };
+        KeyRange { start: end(range.start), end: end(range.end) }
+    }
+}
+
+impl From<contract::Value> for Value {
+    fn from(value: contract::Value) -> Value {
+        match value {
+            contract::Value::Null => Value::Null,
+            contract::Value::Boolean(value) => Value::Bool(value),
+            contract::Value::Int64(value) => Value::Int64(value),
+            contract::Value::Float64(value) => Value::Float64(value),
+            contract::Value::Text(value) => Value::String(value),
+            contract::Value::Bytes(value) => Value::Bytes(value),
+            contract::Value::Timestamp(value) => Value::Timestamp(value),
+            contract::Value::Vector(value) => Value::Vector(value),
+        }
+    }
+}
+
+impl From<&Schema> for contract::Schema {
+    fn from(schema: &Schema) -> contract::Schema {
+        let column = |column: &sochdb_encoding::row::Column| contract::Column {
+            name: column.name.clone(),
+            kind: column.kind.tag(),
+            dim: match column.kind {
+                sochdb_encoding::row::ColumnType::Vector(dim) => dim,
+                _ => 0,
+            },
+            nullable: column.nullable,
+        };
+        contract::Schema {
+            columns: schema.columns.iter().map(column).collect(),
+            key: schema.key.iter().map(|position| *position as u32).collect(),
+        }
+    }
+}

@@ -1,0 +1,166 @@
+//! A plugin whose procedures are called by name.
+
+use crate::bindings::base::exports::sochdb::plugin::lifecycle;
+use crate::bindings::data::sochdb::plugin::rows as host;
+use crate::bindings::procedure::exports::sochdb::plugin::procedure as contract;
+use crate::bindings::{Instance, types};
+use crate::error::Result;
+use crate::rows::Transaction;
+use std::marker::PhantomData;
+
+/// Procedures, called from the program or by other plugins, in a transaction that commits only when they
+/// succeed.
+///
+/// ```
+/// use sochdb_guest::rows::Transaction;
+/// use sochdb_guest::{Error, Procedure, ProcedureInfo, Result};
+///
+/// /// Says whether an account exists.
+/// struct Accounts;
+///
+/// impl Procedure for Accounts {
+///     fn init() -> Result<Self> {
+///         Ok(Accounts)
+///     }
+///
+///     fn describe(&self) -> Vec<ProcedureInfo> {
+///         vec![
+///             ProcedureInfo::new("exists", "Says whether an account exists.")
+///                 .args(r#"{"type": "string"}"#)
+///                 .result(r#"{"type": "boolean"}"#)
+///                 .reads_only(),
+///         ]
+///     }
+///
+///     fn call(&mut self, tx: &Transaction<'_>, name: &str, args: &str) -> Result<String> {
+///         let account = args.trim().trim_matches('"');
+///         match name {
+///             "exists" => Ok(tx.open("accounts")?.get(account.as_bytes())?.is_some().to_string()),
+///             other => Err(Error::not_found(format!("there is no procedure '{other}'"))),
+///         }
+///     }
+/// }
+///
+/// sochdb_guest::export!(procedure: Accounts);
+/// # fn main() {}
+/// ```
+pub trait Procedure: Sized {
+    /// Makes the one value of this instance; read [`config`](crate::config) here.
+    ///
+    /// # Errors
+    /// Any, such as a setting that makes no sense; the call that needed the instance then fails.
+    fn init() -> Result<Self>;
+
+    /// Every procedure of this plugin. Asked when it is loaded.
+    fn describe(&self) -> Vec<ProcedureInfo>;
+
+    /// Runs the procedure `name`. `args` and the answer are JSON.
+    ///
+    /// # Errors
+    /// [`Error::invalid`](crate::Error::invalid) for arguments that its schema does not allow, and any other.
+    /// What it wrote is undone.
+    fn call(&mut self, tx: &Transaction<'_>, name: &str, args: &str) -> Result<String>;
+
+    /// Whether the plugin works at all; called when it is loaded.
+    ///
+    /// # Errors
+    /// Any; the plugin is then not loaded.
+    fn self_test(&mut self) -> Result<()> {
+        Ok(())
+    }
+
+    /// The last call when the database closes.
+    ///
+    /// # Errors
+    /// Any; logged, and closing goes on.
+    fn shutdown(&mut self) -> Result<()> {
+        Ok(())
+    }
+}
+
+/// One procedure, as it is listed for people and programs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ProcedureInfo {
+    /// Lower-case letters, digits, `-` and `_`, first a letter; at most 64 bytes, unique in the plugin.
+    pub name: String,
+    /// One sentence.
+    pub description: String,
+    /// The JSON Schema of the arguments; what it does not allow, the procedure refuses.
+    pub args_schema: String,
+    /// The JSON Schema of the result.
+    pub result_schema: String,
+    /// Whether it never writes; then writes are refused.
+    pub read_only: bool,
+}
+
+impl ProcedureInfo {
+    /// A procedure that may write, with any arguments and any result.
+    pub fn new(name: &str, description: &str) -> ProcedureInfo {
+        ProcedureInfo {
+            name: name.to_owned(),
+            description: description.to_owned(),
+            args_schema: "true".to_owned(),
+            result_schema: "true".to_owned(),
+            read_only: false,
+        }
+    }
+
+    /// The JSON Schema of its arguments.
+    pub fn args(mut self, schema: &str) -> ProcedureInfo {
+        schema.clone_into(&mut self.args_schema);
+        self
+    }
+
+    /// The JSON Schema of its result.
+    pub fn result(mut self, schema: &str) -> ProcedureInfo {
+        schema.clone_into(&mut self.result_schema);
+        self
+    }
+
+    /// It never writes.
+    pub fn reads_only(mut self) -> ProcedureInfo {
+        self.read_only = true;
+        self
+    }
+}
+
+/// Turns calls of the contract into calls of [`Procedure`].
+pub struct ProcedureGlue<P>(PhantomData<P>);
+
+impl<P: Procedure + Instance> lifecycle::Guest for ProcedureGlue<P> {
+    fn init() -> std::result::Result<(), types::Error> {
+        P::install(P::init()?);
+        Ok(())
+    }
+
+    fn self_test() -> std::result::Result<(), types::Error> {
+        P::with(P::self_test)
+    }
+
+    fn shutdown() -> std::result::Result<(), types::Error> {
+        P::with(P::shutdown)
+    }
+}
+
+impl<P: Procedure + Instance> contract::Guest for ProcedureGlue<P> {
+    fn describe() -> std::result::Result<Vec<contract::ProcedureInfo>, types::Error> {
+        P::with(|procedure| {
+            let infos = procedure.describe().into_iter().map(|info| contract::ProcedureInfo {
+                name: info.name,
+                description: info.description,
+                args_schema: info.args_schema,
+                result_schema: info.result_schema,
+                read_only: info.read_only,
+            });
+            Ok(infos.collect())
+        })
+    }
+
+    fn call(
+        tx: &host::Transaction,
+        name: String,
+        args: String,
+    ) -> std::result::Result<String, types::Error> {
+        P::with(|procedure| procedure.call(&Transaction::new(tx), &name, &args))
+    }
+}

@@ -1,0 +1,279 @@
+//! Rows of tables, in the transaction that a call is part of.
+//!
+//! What is read includes the caller's own writes; what is written is committed, or not, with the rest.
+//! Which tables, the manifest's `can_read_table` and `can_write_table` say; another one is
+//! [`Denied`](crate::ErrorCode::Denied), whether it exists or not.
+//!
+//! ```no_run
+//! use sochdb_guest::rows::{Condition, ScanOptions, Transaction};
+//! use sochdb_guest::{KeyRange, Result, row::Value, select::Comparison};
+//!
+//! fn count_open(tx: &Transaction<'_>) -> Result<u64> {
+//!     let orders = tx.open("orders")?;
+//!     let open = Condition::new("state", Comparison::Equal, Value::String("open".into()));
+//!     let options = ScanOptions { columns: vec!["state".into()], filter: vec![open], ..Default::default() };
+//!     let mut rows = orders.scan(KeyRange::all(), options)?;
+//!     let mut count = 0;
+//!     while rows.next()?.is_some() {
+//!         count += 1;
+//!     }
+//!     Ok(count)
+//! }
+//! # fn main() {}
+//! ```
+
+use crate::bindings::data::sochdb::plugin::{plugins, rows as host};
+use crate::bindings::types;
+use crate::error::{Error, Result};
+use crate::storage::RowBatch;
+use sochdb_encoding::range::KeyRange;
+use sochdb_encoding::row::{Column, ColumnType, Schema, Value};
+use sochdb_encoding::select::Comparison;
+use std::ops::Bound;
+
+/// Rows and bytes that are asked of a scan at once: the first time, and later.
+const FIRST_ROWS: u32 = 128;
+const LATER_ROWS: u32 = 2048;
+const BATCH_BYTES: u32 = 256 << 10;
+
+/// The transaction that a call is part of.
+pub struct Transaction<'a>(&'a host::Transaction);
+
+impl<'a> Transaction<'a> {
+    pub(crate) fn new(handle: &'a host::Transaction) -> Transaction<'a> {
+        Transaction(handle)
+    }
+
+    /// Opens the table `name`.
+    ///
+    /// # Errors
+    /// `Denied` outside the grant, `NotFound`.
+    pub fn open(&self, name: &str) -> Result<Table<'static>> {
+        Ok(Table(Handle::Own(self.0.open_table(name)?)))
+    }
+
+    /// Whether writes are refused.
+    pub fn is_read_only(&self) -> bool {
+        self.0.is_read_only()
+    }
+
+    /// Calls a procedure of another plugin in this transaction. `args` and the answer are JSON.
+    ///
+    /// # Errors
+    /// `Denied` outside the manifest's `can_call_plugin`, `NotFound`, and what the procedure answers; what it
+    /// wrote is undone then.
+    pub fn call_plugin(&self, plugin: &str, procedure: &str, args: &str) -> Result<String> {
+        Ok(plugins::call_plugin(self.0, plugin, procedure, args)?)
+    }
+}
+
+/// A table, in the transaction it was opened in.
+pub struct Table<'a>(Handle<'a>);
+
+enum Handle<'a> {
+    Own(host::Table),
+    Lent(&'a host::Table),
+}
+
+/// What a scan reads.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct ScanOptions {
+    /// The columns of the answer's values, as [`Projection`](crate::select::Projection) decodes them; empty for
+    /// the values as they are stored.
+    pub columns: Vec<String>,
+    /// Rows must fulfil all of these.
+    pub filter: Vec<Condition>,
+    /// The most rows that are answered.
+    pub limit: Option<u64>,
+    /// From the greatest key down.
+    pub reverse: bool,
+}
+
+/// A condition on one column of a typed table.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Condition {
+    /// The column's name.
+    pub column: String,
+    /// How its value is compared.
+    pub comparison: Comparison,
+    /// With what; of the column's type.
+    pub value: Value,
+}
+
+impl Condition {
+    /// A condition on `column`.
+    pub fn new(column: &str, comparison: Comparison, value: Value) -> Condition {
+        Condition { column: column.to_owned(), comparison, value }
+    }
+}
+
+impl<'a> Table<'a> {
+    pub(crate) fn lent(handle: &'a host::Table) -> Table<'a> {
+        Table(Handle::Lent(handle))
+    }
+
+    fn handle(&self) -> &host::Table {
+        match &self.0 {
+            Handle::Own(table) => table,
+            Handle::Lent(table) => table,
+        }
+    }
+
+    /// Its name.
+    pub fn name(&self) -> String {
+        self.handle().name()
+    }
+
+    /// Its columns, if it is typed.
+    ///
+    /// # Errors
+    /// When the host cannot say.
+    pub fn schema(&self) -> Result<Option<Schema>> {
+        self.handle().schema()?.map(schema).transpose()
+    }
+
+    /// The value of `key`, if there is one.
+    ///
+    /// # Errors
+    /// `Denied` without the right to read.
+    pub fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>> {
+        Ok(self.handle().soch_read(key)?)
+    }
+
+    /// The values of `keys`, in their order.
+    ///
+    /// # Errors
+    /// As [`get`](Self::get); `Limit` for more than 8192 keys, or 1 MiB of values.
+    pub fn get_many(&self, keys: &[&[u8]]) -> Result<Vec<Option<Vec<u8>>>> {
+        let mut end = 0;
+        let ends = keys.iter().map(|key| {
+            end += key.len() as u32;
+            end
+        });
+        let keys = types::Keys { ends: ends.collect(), bytes: keys.concat() };
+        let types::Found { states, values, value_ends } = self.handle().soch_read_many(&keys)?;
+        let mut start = 0;
+        let value = |(state, end): (&u8, &u32)| {
+            let value = &values[start as usize..*end as usize];
+            start = *end;
+            (*state == 2).then(|| value.to_vec())
+        };
+        Ok(states.iter().zip(&value_ends).map(value).collect())
+    }
+
+    /// Begins to read the rows of `range`.
+    ///
+    /// # Errors
+    /// As [`get`](Self::get); `Invalid` when a column does not exist or a value has not its type.
+    pub fn scan(&self, range: impl Into<KeyRange>, options: ScanOptions) -> Result<Scan> {
+        let bound = |bound: Bound<Vec<u8>>| match bound {
+            Bound::Included(key) => Some(types::Bound { key, inclusive: true }),
+            Bound::Excluded(key) => Some(types::Bound { key, inclusive: false }),
+            Bound::Unbounded => None,
+        };
+        let KeyRange { start, end } = range.into();
+        let range = types::KeyRange { start: bound(start), end: bound(end) };
+        let condition = |Condition { column, comparison, value }: Condition| host::Condition {
+            column,
+            op: comparison as u8,
+            value: host_value(value),
+        };
+        let options = host::ScanOptions {
+            columns: options.columns,
+            filter: options.filter.into_iter().map(condition).collect(),
+            limit: options.limit,
+            reverse: options.reverse,
+        };
+        let scan = self.handle().soch_scan(&range, &options)?;
+        Ok(Scan { scan, batch: RowBatch::default(), at: 0, rows: FIRST_ROWS })
+    }
+
+    /// Sets the value of `key`.
+    ///
+    /// # Errors
+    /// `Denied` without the right to write, or in a call that only reads; `Invalid` when the value is no row
+    /// of a typed table; `Conflict`; what a hook of the table answers.
+    pub fn put(&self, key: &[u8], value: &[u8]) -> Result<()> {
+        Ok(self.handle().soch_write(key, value)?)
+    }
+
+    /// Sets and deletes many rows; their keys grow.
+    ///
+    /// # Errors
+    /// As [`put`](Self::put).
+    pub fn write(&self, rows: RowBatch) -> Result<()> {
+        Ok(self.handle().soch_write_many(&rows.into())?)
+    }
+
+    /// Removes `key`, if it is there.
+    ///
+    /// # Errors
+    /// As [`put`](Self::put).
+    pub fn delete(&self, key: &[u8]) -> Result<()> {
+        Ok(self.handle().soch_delete(key)?)
+    }
+}
+
+/// A scan under way.
+pub struct Scan {
+    scan: host::Scan,
+    batch: RowBatch,
+    at: usize,
+    rows: u32,
+}
+
+impl Scan {
+    /// The next row's key and value, or `None` at the end.
+    ///
+    /// # Errors
+    /// Whatever kept the host from reading it.
+    #[allow(
+        clippy::should_implement_trait,
+        reason = "its rows live until the next one is asked for"
+    )]
+    pub fn next(&mut self) -> Result<Option<(&[u8], &[u8])>> {
+        if self.at == self.batch.len() {
+            self.batch = self.scan.next(self.rows, BATCH_BYTES)?.into();
+            self.at = 0;
+            self.rows = LATER_ROWS;
+        }
+        let row = self.batch.get(self.at);
+        self.at += usize::from(row.is_some());
+        Ok(row.map(|(key, value)| (key, value.unwrap_or_default())))
+    }
+}
+
+fn schema(schema: host::Schema) -> Result<Schema> {
+    let column = |column: &host::Column| {
+        let kind = match column.kind {
+            1 => ColumnType::Bool,
+            2 => ColumnType::Int64,
+            3 => ColumnType::Float64,
+            4 => ColumnType::String,
+            5 => ColumnType::Bytes,
+            6 => ColumnType::Timestamp,
+            7 => ColumnType::Vector(column.dim),
+            code => return Err(Error::invalid(format!("there is no column type {code}"))),
+        };
+        let host::Column { name, nullable, .. } = column.clone();
+        Ok(Column { name, kind, nullable, default: None })
+    };
+    let columns = schema.columns.iter().map(column).collect::<Result<Vec<_>>>()?;
+    let name = |position: &u32| schema.columns.get(*position as usize).map(|of| of.name.as_str());
+    let key: Option<Vec<_>> = schema.key.iter().map(name).collect();
+    let key = key.ok_or_else(|| Error::invalid("the key names a column that does not exist"))?;
+    Ok(Schema::new(columns, &key)?)
+}
+
+fn host_value(value: Value) -> host::Value {
+    match value {
+        Value::Null => host::Value::Null,
+        Value::Bool(value) => host::Value::Boolean(value),
+        Value::Int64(value) => host::Value::Int64(value),
+        Value::Float64(value) => host::Value::Float64(value),
+        Value::String(value) => host::Value::Text(value),
+        Value::Bytes(value) => host::Value::Bytes(value),
+        Value::Timestamp(value) => host::Value::Timestamp(value),
+        Value::Vector(value) => host::Value::Vector(value),
+    }
+}
