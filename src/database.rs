@@ -1,21 +1,30 @@
 //! A database with its plugins and its background thread: what an embedder opens.
 //!
 //! ```text
-//!   Database ── derefs to ──▶ Kernel        transactions, checkpoints, statistics
+//!   Database ── begin, run, call ──▶ Transaction    the kernel's, seen through hooks and procedures
+//!      ├─ derefs to ──▶ Kernel              checkpoints, statistics, what an operator does
 //!      ├─ PluginHost                        components, run under limits, registered with the kernel
+//!      ├─ tenants                           namespaces of tables, with quotas
 //!      └─ background thread                 delayed syncs, checkpoints, telemetry to the observers
 //! ```
 //!
 //! The bundled plugins are compiled at their first use; plugins from elsewhere are loaded before the
 //! directory is touched, so a bad manifest or component changes nothing on disk.
+//!
+//! Hooks are called for what is written through [`Database`] and [`TenantDatabase`]. Whoever takes the
+//! kernel itself, as claims, repair and restore do, is the operator, and no plugin is asked.
 
 use crate::background::Background;
 use crate::on_demand::{Bundled, Plugins};
 use crate::telemetry::Telemetry;
-use sochdb_host_abi::{PluginHost, PluginInfo};
+use sochdb_host_abi::{
+    HostOptions, PluginHost, PluginInfo, Policy, ProcedureInfo, Programs, Tenant, TenantInfo,
+    TenantOptions, TenantUsage, Tenants, Transaction,
+};
 use sochdb_kernel::plugin::{ExtensionCapability, Metric, PluginManager};
 use sochdb_kernel::{
     Durability, Environment, Kernel, KernelError, KernelResult, Options, Timestamp,
+    TransactionOptions,
 };
 use sochdb_operations::{
     BackupReport, Changes, CheckReport, OnProgress, RepairOptions, RepairReport,
@@ -33,6 +42,8 @@ use std::time::Duration;
 pub struct Database {
     kernel: Kernel,
     plugins: Arc<Plugins>,
+    programs: Arc<Programs>,
+    tenants: Tenants,
     telemetry: Arc<Telemetry>,
     background: Option<Background>,
 }
@@ -53,9 +64,97 @@ impl Database {
             options: Options::default(),
             bundled_plugins: true,
             plugin_dirs: Vec::new(),
+            policy: Policy::default(),
             background: true,
             telemetry_interval: Duration::from_secs(10),
         }
+    }
+
+    /// Begins a transaction under snapshot isolation.
+    ///
+    /// # Errors
+    /// `Closed`.
+    pub fn begin(&self) -> KernelResult<Transaction> {
+        self.begin_with(TransactionOptions::default())
+    }
+
+    /// Begins a transaction that only reads, and so never conflicts.
+    ///
+    /// # Errors
+    /// `Closed`.
+    pub fn begin_read(&self) -> KernelResult<Transaction> {
+        self.begin_with(TransactionOptions { read_only: true, ..TransactionOptions::default() })
+    }
+
+    /// Begins a transaction.
+    ///
+    /// # Errors
+    /// `Closed`.
+    pub fn begin_with(&self, options: TransactionOptions) -> KernelResult<Transaction> {
+        Transaction::begin(&self.kernel, &self.programs, None, options)
+    }
+
+    /// Runs `f` in a transaction and commits it; after a conflict, both again.
+    ///
+    /// # Errors
+    /// What `f` or the commit returns; a conflict only after a thousand attempts.
+    pub fn run<T>(&self, f: impl FnMut(&mut Transaction) -> KernelResult<T>) -> KernelResult<T> {
+        self.run_with(TransactionOptions::default(), f)
+    }
+
+    /// As [`run`](Self::run), with the transaction's options.
+    ///
+    /// # Errors
+    /// As [`run`](Self::run).
+    pub fn run_with<T>(
+        &self,
+        options: TransactionOptions,
+        f: impl FnMut(&mut Transaction) -> KernelResult<T>,
+    ) -> KernelResult<T> {
+        Transaction::run(&self.kernel, &self.programs, None, options, f)
+    }
+
+    /// Calls a procedure of a plugin, named `plugin.procedure`, or `procedure` where only one plugin has it, in
+    /// a transaction of its own that commits only when it succeeds. `args` and the answer are JSON.
+    ///
+    /// # Errors
+    /// As [`Transaction::call`] and [`run`](Self::run).
+    pub fn call(&self, procedure: &str, args: &str) -> KernelResult<String> {
+        self.run(|tx| tx.call(procedure, args))
+    }
+
+    /// Every procedure that plugins offer: the plugin's name, and what it says about it.
+    pub fn procedures(&self) -> Vec<(String, ProcedureInfo)> {
+        self.programs.procedures()
+    }
+
+    /// Makes or changes the tenant `name`: the tables that begin with `name/`, what its plugins may use in a
+    /// second and at once, and which hooks and procedures serve it. With a bound on storage, its rows are
+    /// read once to know their size. Not kept in the database: say it again after each opening.
+    ///
+    /// # Errors
+    /// `Invalid` for a bad name; what keeps the rows from being read.
+    pub fn set_tenant(&self, name: &str, options: TenantOptions) -> KernelResult<TenantDatabase<'_>> {
+        let is_bounded = options.storage_bytes_max.is_some();
+        let tenant = self.tenants.set(name, options)?;
+        let database = TenantDatabase { database: self, tenant };
+        if is_bounded {
+            database.tenant.set_storage(database.begin_read()?.bytes()?);
+        }
+        Ok(database)
+    }
+
+    /// The database as the tenant `name` sees it.
+    ///
+    /// # Errors
+    /// `NotFound` when [`set_tenant`](Self::set_tenant) has not made it.
+    pub fn tenant(&self, name: &str) -> KernelResult<TenantDatabase<'_>> {
+        Ok(TenantDatabase { database: self, tenant: self.tenants.tenant(name)? })
+    }
+
+    /// Every tenant: its quotas, and what it has used.
+    pub fn tenants(&self) -> Vec<TenantInfo> {
+        self.tenants.list()
     }
 
     /// Removes the table `name` with all its rows, in a transaction of its own.
@@ -153,12 +252,103 @@ impl Drop for Database {
     }
 }
 
+/// A database as one of its tenants sees it: only the tables of its namespace, without their prefix, and only
+/// the hooks and procedures that serve it.
+///
+/// ```
+/// use sochdb::{Database, TableOptions, TenantOptions};
+///
+/// # fn main() -> sochdb::KernelResult<()> {
+/// # let directory = tempfile::tempdir().unwrap();
+/// let db = Database::open(directory.path())?;
+/// let acme = db.set_tenant("acme", TenantOptions { storage_bytes_max: Some(1 << 20), ..Default::default() })?;
+/// acme.run(|tx| {
+///     tx.create_table("orders", TableOptions::default())?;
+///     tx.put("orders", b"1", b"tea")
+/// })?;
+/// assert_eq!(db.begin_read()?.get("acme/orders", b"1")?.unwrap(), b"tea");
+/// assert_eq!(acme.usage().storage_bytes, 4);
+/// # db.close()
+/// # }
+/// ```
+pub struct TenantDatabase<'a> {
+    database: &'a Database,
+    tenant: Arc<Tenant>,
+}
+
+impl TenantDatabase<'_> {
+    /// The tenant's name, which is its namespace.
+    pub fn name(&self) -> &str {
+        self.tenant.name()
+    }
+
+    /// What it has used so far.
+    pub fn usage(&self) -> TenantUsage {
+        self.tenant.usage()
+    }
+
+    /// Begins a transaction under snapshot isolation.
+    ///
+    /// # Errors
+    /// `Closed`.
+    pub fn begin(&self) -> KernelResult<Transaction> {
+        self.begin_with(TransactionOptions::default())
+    }
+
+    /// Begins a transaction that only reads, and so never conflicts.
+    ///
+    /// # Errors
+    /// `Closed`.
+    pub fn begin_read(&self) -> KernelResult<Transaction> {
+        self.begin_with(TransactionOptions { read_only: true, ..TransactionOptions::default() })
+    }
+
+    /// Begins a transaction.
+    ///
+    /// # Errors
+    /// `Closed`.
+    pub fn begin_with(&self, options: TransactionOptions) -> KernelResult<Transaction> {
+        let Database { kernel, programs, .. } = self.database;
+        Transaction::begin(kernel, programs, Some(&self.tenant), options)
+    }
+
+    /// Runs `f` in a transaction and commits it; after a conflict, both again.
+    ///
+    /// # Errors
+    /// As [`Database::run`], and `Limit` when its rows would pass its quota.
+    pub fn run<T>(&self, f: impl FnMut(&mut Transaction) -> KernelResult<T>) -> KernelResult<T> {
+        self.run_with(TransactionOptions::default(), f)
+    }
+
+    /// As [`run`](Self::run), with the transaction's options.
+    ///
+    /// # Errors
+    /// As [`run`](Self::run).
+    pub fn run_with<T>(
+        &self,
+        options: TransactionOptions,
+        f: impl FnMut(&mut Transaction) -> KernelResult<T>,
+    ) -> KernelResult<T> {
+        let Database { kernel, programs, .. } = self.database;
+        Transaction::run(kernel, programs, Some(&self.tenant), options, f)
+    }
+
+    /// Calls a procedure of a plugin that serves this tenant, in a transaction of its own.
+    ///
+    /// # Errors
+    /// As [`Database::call`].
+    pub fn call(&self, procedure: &str, args: &str) -> KernelResult<String> {
+        self.run(|tx| tx.call(procedure, args))
+    }
+}
+
 /// How a [`Database`] is opened.
 #[derive(Debug, Clone)]
 pub struct DatabaseBuilder {
     options: Options,
     bundled_plugins: bool,
     plugin_dirs: Vec<PathBuf>,
+    policy: Policy,
     background: bool,
     telemetry_interval: Duration,
 }
@@ -203,6 +393,27 @@ impl DatabaseBuilder {
         self
     }
 
+    /// What plugins may be granted, and how much they may use, whatever their manifests say. By default
+    /// everything but directories.
+    pub fn policy(mut self, policy: Policy) -> DatabaseBuilder {
+        self.policy = policy;
+        self
+    }
+
+    /// Loads the native plugin in the file `path`, if `trust` covers that file, after all WebAssembly plugins.
+    /// A plugin with the name of one before replaces it.
+    ///
+    /// There is no sandbox around a native plugin: see [`native`](crate::native).
+    #[cfg(feature = "dynamic-plugins")]
+    pub fn native_plugin(
+        mut self,
+        path: impl Into<PathBuf>,
+        trust: sochdb_native::Trust,
+    ) -> DatabaseBuilder {
+        self.native_plugins.push((path.into(), trust));
+        self
+    }
+
     /// Whether to run a background thread. On by default. Without it a checkpoint runs inside the commit
     /// that makes it due, delayed syncs happen at later commits, and observers get metrics only when
     /// [`metrics_text`](Database::metrics_text) is called.
@@ -232,13 +443,16 @@ impl DatabaseBuilder {
     /// As [`open`](Self::open).
     pub fn open_in(self, env: Environment) -> KernelResult<Database> {
         let registered = PluginManager::default();
-        let plugins = Arc::new(self.plugins(&registered)?);
+        let host_options = HostOptions { policy: self.policy.clone(), ..HostOptions::default() };
+        let HostOptions { programs, tenants, .. } = host_options.clone();
+        let plugins = Arc::new(self.plugins(&registered, host_options)?);
         let writes = !self.options.read_only;
         let background_checkpoints = self.background && writes;
         let kernel = Kernel::open(env, Options { background_checkpoints, ..self.options })?;
         hand_over(&registered, kernel.plugins())?;
         let telemetry = Arc::new(Telemetry::new(kernel.clone(), plugins.clone()));
-        let mut database = Database { kernel, plugins, telemetry, background: None };
+        let mut database =
+            Database { kernel, plugins, programs, tenants, telemetry, background: None };
         if self.background {
             let (kernel, telemetry) = (database.kernel.clone(), database.telemetry.clone());
             let started = Background::start(kernel, telemetry, self.telemetry_interval, writes);
@@ -264,7 +478,8 @@ impl DatabaseBuilder {
         let running = RefCell::new(Vec::new());
         let register = |to: &PluginManager| {
             let registered = PluginManager::default();
-            running.borrow_mut().push(self.plugins(&registered)?);
+            let options = HostOptions { policy: self.policy.clone(), ..HostOptions::default() };
+            running.borrow_mut().push(self.plugins(&registered, options)?);
             hand_over(&registered, to)
         };
         let options = RepairOptions { register: &register, options: self.options.clone() };
@@ -272,16 +487,16 @@ impl DatabaseBuilder {
         sochdb_operations::repair(&*broken, &Environment::disk(target), &options, progress)
     }
 
-    fn plugins(&self, registered: &PluginManager) -> KernelResult<Plugins> {
+    fn plugins(&self, registered: &PluginManager, options: HostOptions) -> KernelResult<Plugins> {
         if self.plugin_dirs.is_empty() {
             if !self.bundled_plugins {
                 return Ok(Plugins::None);
             }
-            let bundled = Arc::new(Bundled::default());
+            let bundled = Arc::new(Bundled::new(options));
             bundled.register(registered)?;
             return Ok(Plugins::OnDemand(bundled));
         }
-        let host = PluginHost::new()?;
+        let host = PluginHost::with(options)?;
         if self.bundled_plugins {
             host.load_bundled(registered)?;
         }

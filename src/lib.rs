@@ -1,5 +1,5 @@
 //! SochDB: an embedded database. A small ACID kernel that one person can audit, and everything else
-//! (codecs, metrics, and later column stores and indexes) as WebAssembly plugins that run under fuel,
+//! (column stores, codecs, metrics, hooks, procedures, and later indexes) as WebAssembly plugins that run under fuel,
 //! memory and time limits and see only what they were granted.
 //!
 //! ```
@@ -27,7 +27,9 @@
 //! | what                                    | where                                              |
 //! |-----------------------------------------|----------------------------------------------------|
 //! | open, with plugins and a thread         | [`Database`], [`DatabaseBuilder`]                  |
-//! | transactions                            | [`Kernel::begin`], [`Kernel::run`], [`Transaction`] |
+//! | transactions                            | [`Database::begin`], [`Database::run`], [`Transaction`] |
+//! | hooks and procedures of plugins         | [`Database::call`], [`Database::procedures`]       |
+//! | tenants, and what plugins may do at all | [`TenantDatabase`], [`Policy`]                     |
 //! | typed rows and keys                     | [`Schema`], [`Value`]                              |
 //! | what happened since                     | [`Database::changes`]                              |
 //! | check, back up, repair, boot, health    | [`operations`]                                     |
@@ -35,6 +37,7 @@
 //! | what can go wrong                       | [`KernelError`], sorted by [`ErrorKind`]           |
 //! | extensions in Rust, for those who trust | [`plugin`], [`Kernel::plugins`]                    |
 //! | the host of WebAssembly plugins         | [`PluginHost`]                                     |
+//! | native plugins, for those who trust     | `DatabaseBuilder::native_plugin`, feature `dynamic-plugins` |
 //!
 //! The command line program of the same name is behind the feature `cli`, on by default; an embedder
 //! turns it off with `default-features = false`.
@@ -44,20 +47,25 @@ mod database;
 mod on_demand;
 mod telemetry;
 
-pub use database::{Database, DatabaseBuilder};
+pub use database::{Database, DatabaseBuilder, TenantDatabase};
 /// Durable claims on things to do: queues of jobs and named leases, with fencing numbers.
 pub use sochdb_claims as claims;
 pub use sochdb_encoding::{EncodingError, EncodingResult};
 /// The host of WebAssembly plugins in full: manifests, capabilities, limits.
 pub use sochdb_host_abi as host;
-pub use sochdb_host_abi::{PluginHost, PluginInfo};
+pub use sochdb_host_abi::{
+    PluginHost, PluginInfo, Policy, ProcedureInfo, TenantInfo, TenantOptions, TenantUsage, Transaction,
+};
 pub use sochdb_kernel::{
     CheckpointReport, Clock, Column, ColumnType, Durability, Environment, ErrorKind,
     IsolationLevel, KERNEL_VERSION, Kernel, KernelError, KernelResult, KernelStats, KeyRange,
     Options, PluginFault, RecoveryReport, Savepoint, Scan, Schema, Slice, SystemClock, TableId,
-    TableInfo, TableOptions, Timestamp, Transaction, TransactionOptions, Value, limits, plugin,
+    TableInfo, TableOptions, Timestamp, TransactionOptions, Value, limits, plugin,
     vfs,
 };
+/// Native plugins: shared libraries behind a C interface, loaded only when the embedder vouches for them.
+#[cfg(feature = "dynamic-plugins")]
+pub use sochdb_native as native;
 /// What an operator does: boot, health, check, backup, restore, repair, change feed.
 pub use sochdb_operations as operations;
 pub use sochdb_operations::{BackupReport, Change, Changes, CheckReport, RepairReport};

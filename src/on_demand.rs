@@ -8,7 +8,7 @@
 //! elsewhere, all are loaded before the directory is touched, so that a bad one is refused in time.
 
 use parking_lot::Mutex;
-use sochdb_host_abi::{PluginHost, PluginKind, PluginManifest, bundled};
+use sochdb_host_abi::{HostOptions, PluginHost, PluginKind, PluginManifest, bundled};
 use sochdb_kernel::plugin::{
     CompressionExtension, Extension, ExtensionCapability, ExtensionInfo, ObservabilityExtension,
     PluginManager, RunCursor, SegmentRead, SegmentSink, StorageExtension, StorageReader,
@@ -48,14 +48,19 @@ impl Plugins {
 }
 
 /// The host with the bundled plugins, once somebody needed it.
-#[derive(Default)]
 pub(crate) struct Bundled {
+    options: HostOptions,
     loaded: OnceLock<(PluginHost, PluginManager)>,
     /// Held while loading, so that the others wait instead of loading too.
     loading: Mutex<()>,
 }
 
 impl Bundled {
+    /// Nothing is loaded yet; the host will have these options.
+    pub(crate) fn new(options: HostOptions) -> Bundled {
+        Bundled { options, loaded: OnceLock::new(), loading: Mutex::new(()) }
+    }
+
     /// The host, if it was needed so far.
     fn host(&self) -> Option<&PluginHost> {
         self.loaded.get().map(|(host, _)| host)
@@ -67,12 +72,16 @@ impl Bundled {
         if let Some(loaded) = self.loaded.get() {
             return Ok(loaded);
         }
-        let (host, plugins) = (PluginHost::new()?, PluginManager::default());
+        let host = PluginHost::with(self.options.clone())?;
+        let plugins = PluginManager::default();
         host.load_bundled(&plugins)?;
         Ok(self.loaded.get_or_init(|| (host, plugins)))
     }
 
-    /// Registers a stand-in for every bundled plugin.
+    /// Registers a stand-in for every bundled plugin; one that has no trait to stand in for is loaded now.
+    ///
+    /// # Errors
+    /// As loading.
     pub(crate) fn register(self: &Arc<Bundled>, to: &PluginManager) -> KernelResult<()> {
         for plugin in bundled::PLUGINS {
             let manifest = PluginManifest::parse(plugin.name, plugin.manifest)?;
@@ -82,8 +91,8 @@ impl Bundled {
                 PluginKind::Codec => to.register_compression(stand_in),
                 PluginKind::Observer => to.register_observability(stand_in),
                 PluginKind::Storage => to.register_storage(stand_in),
-                // The kernel has never heard of these.
-                PluginKind::Hooks | PluginKind::Procedure => {}
+                // Nobody would ask for these, so nobody would load them.
+                PluginKind::Hooks | PluginKind::Procedure => self.load().map(drop)?,
             }
         }
         Ok(())

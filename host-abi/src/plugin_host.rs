@@ -44,7 +44,7 @@ pub struct PluginHost {
 }
 
 /// What a host is told when it is made.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub struct HostOptions {
     /// What the operator allows.
     pub policy: Policy,
