@@ -64,6 +64,8 @@ impl Database {
             options: Options::default(),
             bundled_plugins: true,
             plugin_dirs: Vec::new(),
+            #[cfg(feature = "dynamic-plugins")]
+            native_plugins: Vec::new(),
             policy: Policy::default(),
             background: true,
             telemetry_interval: Duration::from_secs(10),
@@ -348,6 +350,8 @@ pub struct DatabaseBuilder {
     options: Options,
     bundled_plugins: bool,
     plugin_dirs: Vec<PathBuf>,
+    #[cfg(feature = "dynamic-plugins")]
+    native_plugins: Vec<(PathBuf, sochdb_native::Trust)>,
     policy: Policy,
     background: bool,
     telemetry_interval: Duration,
@@ -488,6 +492,19 @@ impl DatabaseBuilder {
     }
 
     fn plugins(&self, registered: &PluginManager, options: HostOptions) -> KernelResult<Plugins> {
+        let plugins = self.sandboxed_plugins(registered, options)?;
+        #[cfg(feature = "dynamic-plugins")]
+        for (path, trust) in &self.native_plugins {
+            sochdb_native::NativePlugin::load(path, trust)?.register(registered)?;
+        }
+        Ok(plugins)
+    }
+
+    fn sandboxed_plugins(
+        &self,
+        registered: &PluginManager,
+        options: HostOptions,
+    ) -> KernelResult<Plugins> {
         if self.plugin_dirs.is_empty() {
             if !self.bundled_plugins {
                 return Ok(Plugins::None);

@@ -74,7 +74,8 @@ pub(crate) fn enter(
     CHAIN.with_borrow_mut(|chain| {
         let mut deadline = began + budget.timeout;
         if let (Some(first), Some(caller)) = (chain.first(), chain.last()) {
-            if CALL_DEPTH_MAX <= chain.len() || CHAIN_STACK_BYTES_MAX < first.stack.abs_diff(stack) {
+            if CALL_DEPTH_MAX <= chain.len() || CHAIN_STACK_BYTES_MAX < first.stack.abs_diff(stack)
+            {
                 return Err(Refusal::TooDeep);
             }
             if !may_come_again && is_in(chain, &plugin.manifest.name) {

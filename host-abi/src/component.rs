@@ -6,6 +6,7 @@
 //! compiler and everything after use that buffer, so nobody can change the file in between.
 
 use crate::capability::{self, Import};
+use crate::compiled_code::{self, Origin};
 use crate::limits::COMPONENT_BYTES_MAX;
 use crate::plugin_manifest::PluginKind;
 use crate::wasm_runtime::Runtime;
@@ -91,28 +92,26 @@ fn check_header(shown: &str, bytes: &[u8]) -> KernelResult<()> {
 }
 
 impl Component {
-    /// Compiles `bytes`. `shown` names them in errors.
+    /// Compiles `bytes`, or finds them compiled. `shown` names them in errors.
     ///
     /// # Errors
-    /// `Invalid` when they are no component, or use a proposal that plugins do not get.
-    pub(crate) fn compile(runtime: &Runtime, shown: &str, bytes: &[u8]) -> KernelResult<Component> {
+    /// `Invalid` when they are no component, or use a proposal that plugins do not get; `Limit` when there
+    /// is too much of something in them; `Plugin` when compiling them met a limit.
+    pub(crate) fn compile(
+        runtime: &Runtime,
+        shown: &str,
+        bytes: &[u8],
+        origin: Origin,
+    ) -> KernelResult<Component> {
         check_header(shown, bytes)?;
-        let engine = runtime.engine();
-        let code = wasmtime::component::Component::from_binary(engine, bytes).map_err(|error| {
-            KernelError::invalid(format!("{shown} is not a valid component: {error:#}"))
-        })?;
-        let signature = code.component_type();
+        let blake3 = blake3::hash(bytes);
+        let code = compiled_code::load(runtime, shown, bytes, &blake3, origin)?;
+        let (engine, signature) = (runtime.engine(), code.component_type());
         let exports: Vec<_> = signature.exports(engine).map(|(name, _)| name.to_owned()).collect();
         let kind = PluginKind::of(&capability::short_exports(&exports));
         let imports = signature.imports(engine).map(|(name, _)| name.to_owned());
         let imports =
             imports.map(|name| Import { answer: capability::answer(&name, kind), name }).collect();
-        Ok(Component {
-            blake3: blake3::hash(bytes),
-            bytes: bytes.len() as u64,
-            imports,
-            exports,
-            code,
-        })
+        Ok(Component { blake3, bytes: bytes.len() as u64, imports, exports, code })
     }
 }

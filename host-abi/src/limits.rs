@@ -392,8 +392,7 @@ mod tests {
     #[test]
     fn the_stores_of_a_tenant_share_its_bound_and_give_back_what_they_had() {
         let tenants = crate::tenant::Tenants::default();
-        let options =
-            crate::TenantOptions { memory_bytes_max: Some(150), ..Default::default() };
+        let options = crate::TenantOptions { memory_bytes_max: Some(150), ..Default::default() };
         let acme = tenants.set("acme", options).unwrap();
         let mut first = MemoryLimiter::new(100, Some(acme.clone()));
         let mut second = MemoryLimiter::new(100, Some(acme.clone()));

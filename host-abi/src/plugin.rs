@@ -3,14 +3,14 @@
 use crate::component::Component;
 use crate::plugin_manifest::{PluginKind, PluginManifest};
 use crate::plugin_telemetry::PluginTelemetry;
-use crate::programs::Programs;
 use crate::policy::Grant;
+use crate::programs::Programs;
 use crate::quarantine::Healths;
 use crate::tenant::Tenants;
 use crate::wasm_runtime::Runtime;
 use sochdb_kernel::plugin::{ExtensionCapability, ExtensionInfo};
-use std::sync::{Arc, Weak};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Weak};
 
 /// What all instances of one loaded plugin share.
 pub(crate) struct Plugin {

@@ -18,12 +18,14 @@ use crate::plugin::{Plugin, read};
 use crate::plugin_manifest::{Capabilities, ModuleSource, PluginKind, PluginManifest, Setting};
 use crate::plugin_telemetry::PluginTelemetry;
 use crate::policy::{Grant, Policy};
-use crate::strict_toml;
 use crate::pools::Pools;
-use crate::quarantine::TenantHealth;
-use crate::tenant::Tenants;
 use crate::programs::Programs;
-use crate::wasm_host_abi::{Exports, WasmCodec, WasmHooks, WasmObserver, WasmProcedures, WasmStorage};
+use crate::quarantine::TenantHealth;
+use crate::strict_toml;
+use crate::tenant::Tenants;
+use crate::wasm_host_abi::{
+    Exports, WasmCodec, WasmHooks, WasmObserver, WasmProcedures, WasmStorage,
+};
 use crate::wasm_runtime::Runtime;
 use parking_lot::Mutex;
 use semver::Version;
@@ -358,7 +360,9 @@ impl PluginHost {
         });
         let adapter = match kind {
             PluginKind::Codec => Adapter::Codec(Arc::new(WasmCodec::new(tested(&plugin)?))),
-            PluginKind::Observer => Adapter::Observer(Arc::new(WasmObserver::new(tested(&plugin)?))),
+            PluginKind::Observer => {
+                Adapter::Observer(Arc::new(WasmObserver::new(tested(&plugin)?)))
+            }
             PluginKind::Storage => Adapter::Storage(Arc::new(WasmStorage::new(tested(&plugin)?))),
             PluginKind::Hooks => Adapter::Hooks(Arc::new(WasmHooks::new(tested(&plugin)?))),
             PluginKind::Procedure => {

@@ -11,14 +11,13 @@
 //!
 //! | section                 | what it says                                                             |
 //! |-------------------------|--------------------------------------------------------------------------|
-//! | `native_plugins`        | names of native plugins that are trusted; none unless named here         |
 //! | `[allow]`               | the keys of a manifest's `[capabilities]`: the most that any plugin gets |
 //! | `[limits]`              | the keys of a manifest's `[resources]`: the highest any of them can be   |
 //! | `[plugin.NAME.allow]`   | for this plugin: each key in the place of the same key of `[allow]`      |
 //! | `[plugin.NAME.limits]`  | for this plugin: each key in the place of the same key of `[limits]`     |
 //!
 //! A key that is left out is as in [`Policy::default`]: every table, codec and plugin, clock and random
-//! numbers, no directory, no native plugin, limits as high as a manifest can say.
+//! numbers, no directory, limits as high as a manifest can say.
 //!
 //! Invariants:
 //! 1. Nothing is granted that the manifest does not ask for, and nothing that the policy does not allow.
@@ -91,7 +90,6 @@ pub const HOST_TABLES: &str = "sochdb.";
 pub struct Policy {
     every_plugin: Allowed,
     plugins: BTreeMap<String, Allowed>,
-    native_plugins: Vec<String>,
 }
 
 /// What is allowed to one plugin, or to all that are not named.
@@ -149,8 +147,6 @@ pub struct GrantedHooks {
 #[serde(deny_unknown_fields)]
 struct Raw {
     #[serde(default)]
-    native_plugins: Vec<Spanned<String>>,
-    #[serde(default)]
     allow: RawCapabilities,
     #[serde(default)]
     limits: RawResources,
@@ -168,8 +164,8 @@ struct RawAllowed {
 }
 
 impl Default for Policy {
-    /// Every table, codec and plugin, clock and random numbers; no directory, no native plugin; limits as
-    /// high as a manifest can say.
+    /// Every table, codec and plugin, clock and random numbers; no directory; limits as high as a manifest
+    /// can say.
     fn default() -> Policy {
         let capabilities = Capabilities {
             can_read_table: Globs::everything(),
@@ -183,7 +179,6 @@ impl Default for Policy {
         Policy {
             every_plugin: Allowed { capabilities, ceilings: HIGHEST },
             plugins: BTreeMap::new(),
-            native_plugins: Vec::new(),
         }
     }
 }
@@ -246,11 +241,6 @@ impl Policy {
             limits,
         })
     }
-
-    /// Names of the native plugins that are trusted: code that runs with all rights of this process.
-    pub fn native_plugins(&self) -> &[String] {
-        &self.native_plugins
-    }
 }
 
 impl Raw {
@@ -269,9 +259,7 @@ impl Raw {
             };
             plugins.insert(name.into_inner(), allowed);
         }
-        self.native_plugins.iter().try_for_each(check_name)?;
-        let native_plugins = self.native_plugins.into_iter().map(Spanned::into_inner).collect();
-        Ok(Policy { every_plugin, plugins, native_plugins })
+        Ok(Policy { every_plugin, plugins })
     }
 }
 
@@ -368,12 +356,12 @@ impl Both {
     pub fn granted(&self) -> Vec<String> {
         let mut granted: Vec<String> = Vec::new();
         for wanted in self.wanted.iter() {
-            let is_whole = |allowed: &&Glob| {
+            let is_whole = |allowed: &Glob| {
                 allowed.as_str() == "**"
-                    || *allowed == wanted
+                    || allowed == wanted
                     || wanted.is_literal() && allowed.matches(wanted.as_str())
             };
-            if self.allowed.iter().find(is_whole).is_some() {
+            if self.allowed.iter().any(is_whole) {
                 granted.push(wanted.to_string());
                 continue;
             }

@@ -275,7 +275,17 @@ impl<E: Exports> Pool<E> {
         })?;
         let _running = self.plugin.runtime.running();
         let (entered, ticket) = (Some(entered), Some(ticket));
-        Ok(Allowed { function, work, began, deadline, budget, entered, ticket, _admitted, _running })
+        Ok(Allowed {
+            function,
+            work,
+            began,
+            deadline,
+            budget,
+            entered,
+            ticket,
+            _admitted,
+            _running,
+        })
     }
 
     fn not_entered(&self, function: &str, refusal: Refusal) -> KernelError {

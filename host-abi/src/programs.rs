@@ -119,8 +119,12 @@ impl ProgramSet {
             [] => Err(KernelError::NotFound { kind: "procedure", name: name.to_owned() }),
             [plugin] => Ok(((*plugin).clone(), name.to_owned())),
             several => {
-                let names: Vec<_> = several.iter().map(|plugin| format!("{plugin}.{name}")).collect();
-                let text = format!("several plugins have a procedure '{name}': say {}", names.join(" or "));
+                let names: Vec<_> =
+                    several.iter().map(|plugin| format!("{plugin}.{name}")).collect();
+                let text = format!(
+                    "several plugins have a procedure '{name}': say {}",
+                    names.join(" or ")
+                );
                 Err(KernelError::invalid(text))
             }
         }

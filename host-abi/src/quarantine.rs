@@ -291,9 +291,15 @@ mod tests {
         for failures in BACK_OFF_FAILURES..QUARANTINE_FAILURES {
             let again_in_ms = wait.as_millis() as u64;
             let reason = "a trap".to_owned();
-            assert_eq!(fail(&keeper, now), Some(Health::BackingOff { reason, failures, again_in_ms }));
+            assert_eq!(
+                fail(&keeper, now),
+                Some(Health::BackingOff { reason, failures, again_in_ms })
+            );
             let Kept(why) = keeper.admit(now).err().unwrap();
-            assert!(why.contains("a trap") && why.contains(&format!("in {again_in_ms} ms")), "{why}");
+            assert!(
+                why.contains("a trap") && why.contains(&format!("in {again_in_ms} ms")),
+                "{why}"
+            );
             assert!(keeper.admit(now + wait - Duration::from_millis(1)).is_err());
             now += wait;
             wait = (wait * 2).min(BACK_OFF_MAX);

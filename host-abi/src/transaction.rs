@@ -311,8 +311,11 @@ impl Transaction {
         watched: &Watched,
         changes: Vec<Change>,
     ) -> KernelResult<Vec<Change>> {
-        let wanted: Vec<_> =
-            changes.iter().filter(|change| hooks.hears_before(&watched.name, change.kind)).cloned().collect();
+        let wanted: Vec<_> = changes
+            .iter()
+            .filter(|change| hooks.hears_before(&watched.name, change.kind))
+            .cloned()
+            .collect();
         if wanted.is_empty() {
             return Ok(changes);
         }
@@ -524,7 +527,10 @@ impl Live {
     /// The kernel's transaction, and what is left to do once it is committed.
     fn split(self: Box<Live>) -> (sochdb_kernel::Transaction, Committed) {
         let Live { rows, kernel, programs, tenant, changes, grown_bytes, .. } = *self;
-        (rows.into_inner(), Committed { kernel, programs, tenant, changes, grown_bytes, taken: false })
+        (
+            rows.into_inner(),
+            Committed { kernel, programs, tenant, changes, grown_bytes, taken: false },
+        )
     }
 }
 
@@ -574,7 +580,8 @@ impl Committed {
         let mut result = Ok(());
         let read = TransactionOptions { read_only: true, ..TransactionOptions::default() };
         let rows = self.kernel.begin_with(read)?;
-        let mut tx = Transaction::new(rows, &self.kernel, self.programs.clone(), self.tenant.clone());
+        let mut tx =
+            Transaction::new(rows, &self.kernel, self.programs.clone(), self.tenant.clone());
         let (mut at, changes) = (0, &self.changes);
         while at < changes.len() {
             let table = &changes[at].0;
@@ -584,8 +591,10 @@ impl Committed {
             let watched = tx.live_mut()?.watched(table)?;
             for hooks in watched.hooks.iter().filter(|hooks| !chain::contains(hooks.name())) {
                 let wanted = changes[at..end].iter().map(|(_, change)| change);
-                let wanted: Vec<_> =
-                    wanted.filter(|change| hooks.hears_after(table, change.kind)).cloned().collect();
+                let wanted: Vec<_> = wanted
+                    .filter(|change| hooks.hears_after(table, change.kind))
+                    .cloned()
+                    .collect();
                 if wanted.is_empty() {
                     continue;
                 }
@@ -609,12 +618,7 @@ fn rows_bytes(rows: &impl KernelStorage, name: &str) -> KernelResult<i64> {
     Ok(bytes)
 }
 
-fn check_row(
-    watched: &Watched,
-    hooks: &WasmHooks,
-    key: &[u8],
-    value: &[u8],
-) -> KernelResult<()> {
+fn check_row(watched: &Watched, hooks: &WasmHooks, key: &[u8], value: &[u8]) -> KernelResult<()> {
     let Some(schema) = &watched.schema else { return Ok(()) };
     schema.decode(key, value).map(drop).map_err(|error| {
         let text = format!("its replacement is no row of the table '{}': {error}", watched.name);

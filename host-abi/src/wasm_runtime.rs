@@ -9,6 +9,7 @@
 //! 64-bit memories, garbage collection, exceptions, stack switching, async components. Several memories
 //! stay on, since composed components need them; their sum is what is bounded.
 
+use crate::compiled_code::{CompileOptions, EngineKey};
 use crate::limits;
 use crate::wasm_host_abi::{self, GuestState};
 use parking_lot::{Condvar, Mutex};
@@ -30,6 +31,8 @@ const IDLE_TICKS_MAX: u32 = 100;
 pub(crate) struct Runtime {
     engine: Engine,
     linker: Linker<GuestState>,
+    engine_key: EngineKey,
+    compile_options: CompileOptions,
     ticker: Arc<Ticker>,
     thread: Option<JoinHandle<()>>,
 }
@@ -37,7 +40,7 @@ pub(crate) struct Runtime {
 impl Runtime {
     /// # Errors
     /// `Unavailable` when this machine cannot run WebAssembly, or gives us no thread.
-    pub(crate) fn new() -> KernelResult<Runtime> {
+    pub(crate) fn new(compile_options: CompileOptions) -> KernelResult<Runtime> {
         let failed = |error: wasmtime::Error| {
             KernelError::unavailable(format!("start the WebAssembly engine: {error:#}"))
         };
@@ -51,7 +54,8 @@ impl Runtime {
             let thread = thread.spawn(move || ticker.run(&engine));
             thread.map_err(|error| KernelError::io("start the thread that stops plugins", error))?
         };
-        Ok(Runtime { engine, linker, ticker, thread: Some(thread) })
+        let engine_key = EngineKey::of(&engine);
+        Ok(Runtime { engine, linker, engine_key, compile_options, ticker, thread: Some(thread) })
     }
 
     pub(crate) fn engine(&self) -> &Engine {
@@ -60,6 +64,16 @@ impl Runtime {
 
     pub(crate) fn linker(&self) -> &Linker<GuestState> {
         &self.linker
+    }
+
+    /// Names the engine, for code compiled for it.
+    pub(crate) fn engine_key(&self) -> &EngineKey {
+        &self.engine_key
+    }
+
+    /// How code is compiled and where it is kept.
+    pub(crate) fn compile_options(&self) -> &CompileOptions {
+        &self.compile_options
     }
 
     /// Keeps the epoch advancing until the answer is dropped.
@@ -79,7 +93,8 @@ impl Drop for Runtime {
     }
 }
 
-fn config() -> Config {
+/// How every engine is configured, here and in a compiler of its own process.
+pub(crate) fn config() -> Config {
     let mut config = Config::new();
     config
         .consume_fuel(true)

@@ -12,8 +12,8 @@ use std::thread::LocalKey;
 
 pub use crate::codec::CodecGlue;
 pub use crate::hooks::HooksGlue;
-pub use crate::procedure::ProcedureGlue;
 pub use crate::observer::ObserverGlue;
+pub use crate::procedure::ProcedureGlue;
 pub use crate::storage::StorageGlue;
 pub use base::sochdb::plugin::{config, telemetry, types};
 

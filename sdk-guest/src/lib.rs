@@ -63,15 +63,15 @@ pub mod bindings;
 pub use codec::Codec;
 pub use error::{Error, ErrorCode, Result};
 pub use hooks::{Change, ChangeKind, Decision, Hooks};
-pub use procedure::{Procedure, ProcedureInfo};
 pub use observer::{Batch, Histogram, LogLine, Metric, MetricValue, Observer};
-pub use storage::{
-    Cursor, Lookup, Reader, Row, RowBatch, Run, Segment, SegmentInfo, SegmentWriter,
-    Sink, Storage, Table,
-};
+pub use procedure::{Procedure, ProcedureInfo};
 pub use sochdb_encoding::range::KeyRange;
 /// Typed rows and keys, as tables store them; columns and conditions.
 pub use sochdb_encoding::{row, select};
+pub use storage::{
+    Cursor, Lookup, Reader, Row, RowBatch, Run, Segment, SegmentInfo, SegmentWriter, Sink, Storage,
+    Table,
+};
 pub use telemetry::Level;
 
 /// Makes a type the plugin that this crate is: `export!(codec: MyType);`, and in the same way `observer`,

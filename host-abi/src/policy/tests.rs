@@ -38,7 +38,6 @@ fn an_empty_policy_is_the_usual_one() {
     assert!(!grant.may_call("q") && !grant.may_use_codec("lz4") && !grant.random);
     assert_eq!(grant.limits, wishes.limits);
     assert_eq!(grant.directories, []);
-    assert_eq!(Policy::default().native_plugins(), [""; 0]);
 }
 
 #[test]
@@ -65,8 +64,7 @@ fn the_hosts_own_tables_are_never_granted() {
 #[test]
 fn a_key_for_one_plugin_stands_in_the_place_of_the_general_one() {
     let policy = policy(
-        "native_plugins = [\"fast\"]\n\
-         [limits]\nfuel_limit = 2_000_000\ntimeout_ms = 50\n\
+        "[limits]\nfuel_limit = 2_000_000\ntimeout_ms = 50\n\
          [allow]\ncan_read_table = [\"a\"]\nrandom = false\n\
          [plugin.p.limits]\ntimeout_ms = 500\n\
          [plugin.p.allow]\ncan_read_table = [\"b\"]\n\
@@ -88,7 +86,6 @@ fn a_key_for_one_plugin_stands_in_the_place_of_the_general_one() {
     assert!(other.may_read("a") && !other.may_read("b") && !other.clock && !other.random);
     assert_eq!((other.limits.fuel_max, other.limits.timeout_ms), (2_000_000, 50));
     assert_eq!(other.directories, []);
-    assert_eq!(policy.native_plugins(), ["fast"]);
 }
 
 #[test]
@@ -128,7 +125,7 @@ fn wrong_keys_and_values_are_named_with_their_place() {
     check(
         "[alow]",
         expect![
-            "policy.toml:1:2: unknown field `alow`, expected one of `native_plugins`, `allow`, `limits`, `plugin`; did you mean 'allow'?"
+            "policy.toml:1:2: unknown field `alow`, expected one of `allow`, `limits`, `plugin`; did you mean 'allow'?"
         ],
     );
     check(
@@ -166,12 +163,6 @@ fn wrong_keys_and_values_are_named_with_their_place() {
     check(
         "[plugin.p.allow]\ncodecs = [\"**x\"]",
         expect![[r#"policy.toml:2:11: `**` stands alone between `/`, not as in "**x""#]],
-    );
-    check(
-        "native_plugins = [\"a\", \"../b\"]",
-        expect![[
-            r#"policy.toml:1:24: "../b" is no plugin name: a letter, then letters, digits, '-' and '_', all lower case, at most 64"#
-        ]],
     );
 }
 

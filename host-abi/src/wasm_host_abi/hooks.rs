@@ -85,7 +85,8 @@ impl WasmHooks {
     ) -> KernelResult<Vec<Decision>> {
         let values = changes.iter().map(|change| change.new.as_ref().map_or(0, Vec::len));
         // Replacements may be larger than what they replace, up to one value of the largest size.
-        let bytes_max = 2 * values.sum::<usize>() + VALUE_BYTES_MAX + changes.len() * DECISION_BYTES;
+        let bytes_max =
+            2 * values.sum::<usize>() + VALUE_BYTES_MAX + changes.len() * DECISION_BYTES;
         let terms = Terms { tenant, ..Terms::reading(bytes_max) };
         let decisions = self.pools.call_on(&terms, "before", |call| {
             Self::in_transaction(call, lent, writes, table, schema, |hooks, store, tx, table| {
@@ -95,9 +96,11 @@ impl WasmHooks {
         let replaces_delete = |(decision, change): (&Decision, &Change)| {
             matches!(decision, Decision::Replace(_)) && change.new.is_none()
         };
-        let changes_rows = |decision: &Decision| matches!(decision, Decision::Replace(_) | Decision::Skip);
+        let changes_rows =
+            |decision: &Decision| matches!(decision, Decision::Replace(_) | Decision::Skip);
         if decisions.iter().any(changes_rows) && !self.plugin().grant.may_replace(table) {
-            let text = format!("before: replacing and skipping in the table '{table}' was not granted");
+            let text =
+                format!("before: replacing and skipping in the table '{table}' was not granted");
             return Err(KernelError::plugin(self.name(), PluginFault::Denied, text));
         }
         let wrong = if decisions.len() != changes.len() {

@@ -45,21 +45,21 @@ mod wasi;
 
 pub use codec::WasmCodec;
 pub use hooks::WasmHooks;
-pub use procedure::{ProcedureInfo, WasmProcedures};
 pub use observer::WasmObserver;
+pub use procedure::{ProcedureInfo, WasmProcedures};
 pub use storage::WasmStorage;
 
 pub(crate) use base_bindings::sochdb::plugin::types::Error as GuestError;
-pub(crate) use lifecycle::Lifecycle;
 pub(crate) use hooks::{Change, ChangeKind, Decision};
+pub(crate) use lifecycle::Lifecycle;
 pub(crate) use types::clean;
 pub(crate) use wasi::is_linked as is_linked_wasi;
 
-use crate::limits::{MemoryLimiter, fuel};
 use crate::chain;
+use crate::limits::{MemoryLimiter, fuel};
 use crate::plugin::Plugin;
-use sochdb_kernel::{KernelError, KernelResult};
 use crate::tenant::Tenant;
+use sochdb_kernel::{KernelError, KernelResult};
 use std::sync::Arc;
 use std::time::Instant;
 use wasmtime::component::{Access, HasData, Instance, InstancePre, Linker};

@@ -135,9 +135,7 @@ fn check_json(text: &str) -> std::result::Result<(), serde_json::Error> {
     serde_json::from_str::<IgnoredAny>(text).map(drop)
 }
 
-fn checked(
-    infos: Vec<contract::ProcedureInfo>,
-) -> std::result::Result<Vec<ProcedureInfo>, String> {
+fn checked(infos: Vec<contract::ProcedureInfo>) -> std::result::Result<Vec<ProcedureInfo>, String> {
     if infos.is_empty() || PROCEDURES_MAX < infos.len() {
         return Err(format!("{} procedures; there are 1 to {PROCEDURES_MAX}", infos.len()));
     }

@@ -13,9 +13,9 @@ use super::base_bindings::sochdb::plugin::rows as contract;
 use super::base_bindings::sochdb::plugin::types::{
     Batch, Bound as GuestBound, Found, KeyRange as GuestRange, Keys,
 };
+use super::flat::{self, state};
 use super::handles::Handles;
 use super::types::code;
-use super::flat::{self, state};
 use super::{GuestError, GuestState, Host, charge};
 use crate::limits::{BATCH_BYTES_MAX, BATCH_ROWS_MAX, CONDITIONS_MAX, RANGE_BYTES_MAX, clamp_rows};
 use crate::transaction::Lent;
@@ -26,8 +26,8 @@ use std::borrow::Cow;
 use std::ops::Bound;
 use std::sync::Arc;
 use std::time::Instant;
-use wasmtime::{Result, Trap};
 use wasmtime::component::{Access, Resource};
+use wasmtime::{Result, Trap};
 
 /// 256 KiB. What a scan looks at between two looks at fuel and clock.
 const LOOK_BYTES_STEP: usize = 256 << 10;
@@ -127,7 +127,10 @@ impl OpenTable {
     fn check_row(&self, key: &[u8], value: &[u8]) -> KernelResult<()> {
         let Some(schema) = &self.schema else { return Ok(()) };
         schema.decode(key, value).map(drop).map_err(|error| {
-            KernelError::invalid(format!("the value is no row of the table '{}': {error}", self.name))
+            KernelError::invalid(format!(
+                "the value is no row of the table '{}': {error}",
+                self.name
+            ))
         })
     }
 }
@@ -262,9 +265,7 @@ impl<T> contract::HostTableWithStore<T> for Host {
         range: GuestRange,
         options: contract::ScanOptions,
     ) -> Result<Answer<Resource<contract::Scan>>> {
-        let end = |bound: &Option<GuestBound>| {
-            bound.as_ref().map_or(0, |bound| bound.key.len())
-        };
+        let end = |bound: &Option<GuestBound>| bound.as_ref().map_or(0, |bound| bound.key.len());
         let (start, stop) = (end(&range.start), end(&range.end));
         let words = options.columns.iter().map(String::len).sum::<usize>();
         charge(&mut host, start + stop + words + 64 * options.filter.len())?;
@@ -317,11 +318,10 @@ impl<T> contract::HostTableWithStore<T> for Host {
             Ok(rows) => rows,
             Err(error) => return Ok(Err(error)),
         };
-        let mut written =
-            rows.iter().try_for_each(|(key, value)| match value {
-                Some(value) => table.check_row(key, value),
-                None => Ok(()),
-            });
+        let mut written = rows.iter().try_for_each(|(key, value)| match value {
+            Some(value) => table.check_row(key, value),
+            None => Ok(()),
+        });
         if written.is_ok() {
             written = lent.with(|tx| tx.write_all(&table.name, &rows));
         }
@@ -454,11 +454,7 @@ impl OpenScan {
     }
 
     /// What the scan hands out of a row, if it fulfils the conditions.
-    fn selected<'v>(
-        &self,
-        key: &[u8],
-        value: &'v [u8],
-    ) -> KernelResult<Option<Cow<'v, [u8]>>> {
+    fn selected<'v>(&self, key: &[u8], value: &'v [u8]) -> KernelResult<Option<Cow<'v, [u8]>>> {
         let Some(schema) = &self.schema else { return Ok(Some(value.into())) };
         for condition in &self.filter {
             if !condition.holds(schema, key, value)? {
@@ -471,7 +467,6 @@ impl OpenScan {
         }
     }
 }
-
 
 impl From<GuestRange> for KeyRange {
     fn from(range: GuestRange) -> KeyRange {

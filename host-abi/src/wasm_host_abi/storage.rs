@@ -82,7 +82,8 @@ impl StorageExtension for WasmStorage {
         sink: Arc<dyn SegmentSink>,
     ) -> KernelResult<Vec<SegmentId>> {
         // The bytes a guest appends are what it carries across, so they need the room.
-        let terms = on_table(self.plugin(), &table.name, Terms::background(SEGMENT_CHUNK_BYTES_MAX));
+        let terms =
+            on_table(self.plugin(), &table.name, Terms::background(SEGMENT_CHUNK_BYTES_MAX));
         let table = contract::Table::from(table);
         let ids = self.pools.call_on(&terms, "flush", |call| {
             let (run, sink) = call.store.data_mut().segments.begin_flush(run, sink)?;

@@ -1,0 +1,23 @@
+//! Plugins that tests and benchmarks run: written with the SDK like any other, and never shipped.
+//!
+//! | guest      | kind      | what it does                                                             |
+//! |------------|-----------|--------------------------------------------------------------------------|
+//! | `guard`    | hooks     | continues, replaces, skips, aborts or fails, as the key of a change says |
+//! | `identity` | codec     | nothing: what a call costs beside its work                               |
+//! | `ledger`   | procedure | moves amounts between accounts, reads tables in every way, calls others  |
+
+include!(concat!(env!("OUT_DIR"), "/guests.rs"));
+
+/// The manifest of a guest in the file `NAME.wasm`, with `more` at its end: capabilities, resources and so on.
+pub fn manifest(name: &str, kind: &str, more: &str) -> String {
+    let export = match kind {
+        "storage" => "storage-engine",
+        other => other,
+    };
+    format!(
+        "[plugin]\nname = \"{name}\"\nversion = \"1.0.0\"\nkind = \"{kind}\"\n\
+         min_kernel_version = \"0.1.0\"\n\
+         [module]\npath = \"{name}.wasm\"\n\
+         [exports]\ninterfaces = [\"{export}\", \"lifecycle\"]\n{more}\n"
+    )
+}
