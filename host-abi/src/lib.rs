@@ -15,6 +15,8 @@
 //! | `plugin_host`      | loads plugins, registers them with a kernel, tells about them          |
 //! | `plugin_manifest`  | the TOML, strict                                                       |
 //! | `component`        | a file, read once, hashed, compiled                                    |
+//! | `compiled_code`    | the compiler in its process, the cache of what it made                 |
+//! | `kept`             | plugins kept in the database itself                                    |
 //! | `policy`           | what the operator allows, and the grant that a plugin gets of it       |
 //! | `glob`             | patterns over the names of tables and plugins                          |
 //! | `strict_toml`      | TOML with the place of whatever is wrong                               |
@@ -48,11 +50,13 @@
 //! ([`KernelError::Plugin`](sochdb_kernel::KernelError::Plugin), with whose fault it was) and goes on; the
 //! next call gets a fresh instance.
 
-#![forbid(unsafe_code)]
+#![deny(unsafe_code)]
 
 pub mod bundled;
 pub mod capability;
+pub mod compiled_code;
 pub mod glob;
+pub mod kept;
 pub mod limits;
 pub mod plugin_manifest;
 pub mod policy;

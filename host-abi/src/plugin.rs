@@ -7,6 +7,7 @@ use crate::policy::Grant;
 use crate::programs::Programs;
 use crate::quarantine::Healths;
 use crate::tenant::Tenants;
+use crate::wasm_host_abi::Directories;
 use crate::wasm_runtime::Runtime;
 use sochdb_kernel::plugin::{ExtensionCapability, ExtensionInfo};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -18,6 +19,8 @@ pub(crate) struct Plugin {
     pub(crate) manifest: PluginManifest,
     /// What it may do and use: what its manifest asks for, as far as the operator allows it.
     pub(crate) grant: Arc<Grant>,
+    /// The directories it was granted.
+    pub(crate) directories: Directories,
     /// What errors and lists call the manifest's and the component's place.
     pub(crate) source: String,
     pub(crate) component: Component,

@@ -12,6 +12,7 @@
 
 use crate::bundled::{self, Bundled};
 use crate::capability::{self, Answer, Import};
+use crate::compiled_code::{CompileOptions, Origin};
 use crate::component::{self, Component};
 use crate::limits::{Limits, MANIFEST_BYTES_MAX};
 use crate::plugin::{Plugin, read};
@@ -24,7 +25,7 @@ use crate::quarantine::TenantHealth;
 use crate::strict_toml;
 use crate::tenant::Tenants;
 use crate::wasm_host_abi::{
-    Exports, WasmCodec, WasmHooks, WasmObserver, WasmProcedures, WasmStorage,
+    Directories, Exports, WasmCodec, WasmHooks, WasmObserver, WasmProcedures, WasmStorage,
 };
 use crate::wasm_runtime::Runtime;
 use parking_lot::Mutex;
@@ -54,6 +55,8 @@ pub struct HostOptions {
     pub tenants: Tenants,
     /// Where hooks and procedures are registered. Shared in the same way.
     pub programs: Arc<Programs>,
+    /// Who compiles plugins, and where compiled code is kept.
+    pub compile: CompileOptions,
 }
 
 /// A plugin and the adapter that the kernel knows it by.
@@ -170,8 +173,8 @@ impl PluginHost {
     /// # Errors
     /// `Unavailable` when this machine cannot run WebAssembly.
     pub fn with(options: HostOptions) -> KernelResult<PluginHost> {
-        let runtime = Arc::new(Runtime::new()?);
-        let HostOptions { policy, tenants, programs } = options;
+        let HostOptions { policy, tenants, programs, compile } = options;
+        let runtime = Arc::new(Runtime::new(compile)?);
         Ok(PluginHost { runtime, policy, loaded: Mutex::new(BTreeMap::new()), tenants, programs })
     }
 
@@ -255,7 +258,8 @@ impl PluginHost {
     pub fn inspect(&self, path: &Path) -> KernelResult<Inspection> {
         let file = path.display().to_string();
         let (folder, name) = folder_and_name(path)?;
-        let component = Component::compile(&self.runtime, &file, &component::read(folder, name)?)?;
+        let bytes = component::read(folder, name)?;
+        let component = Component::compile(&self.runtime, &file, &bytes, Origin::Stranger)?;
         let exports = short_exports(&component);
         let kind = PluginKind::of(&exports);
         let refused =
@@ -336,11 +340,12 @@ impl PluginHost {
         let component = match &manifest.module {
             ModuleSource::Path(path) => {
                 let shown = folder.join(path).display().to_string();
-                self.compile(&manifest, &shown, &component::read(folder, path)?)?
+                self.compile(&manifest, &shown, &component::read(folder, path)?, Origin::Stranger)?
             }
             ModuleSource::Bundled(name) => {
                 let bytes = bundled_component(name)?;
-                self.compile(&manifest, &format!("the bundled component '{name}'"), bytes)?
+                let shown = format!("the bundled component '{name}'");
+                self.compile(&manifest, &shown, bytes, Origin::Bundled)?
             }
         };
         capability::check(&manifest, &component.imports, &component.exports)?;
@@ -348,6 +353,7 @@ impl PluginHost {
         let kind = manifest.kind;
         let plugin = Arc::new(Plugin {
             runtime: self.runtime.clone(),
+            directories: Directories::open(&grant)?,
             grant,
             manifest,
             source,
@@ -377,6 +383,7 @@ impl PluginHost {
         manifest: &PluginManifest,
         shown: &str,
         bytes: &[u8],
+        origin: Origin,
     ) -> KernelResult<Component> {
         let found = blake3::hash(bytes);
         if let Some(pinned) = manifest.blake3.filter(|pinned| *pinned != found) {
@@ -386,7 +393,7 @@ impl PluginHost {
             );
             return Err(KernelError::plugin(&manifest.name, PluginFault::Denied, message));
         }
-        Component::compile(&self.runtime, shown, bytes)
+        Component::compile(&self.runtime, shown, bytes, origin)
     }
 
     /// Step 5: all of them or, when a name is taken by another kind, none.

@@ -405,7 +405,7 @@ impl<E: Exports> Pool<E> {
     fn grant(&self, store: &mut Store<GuestState>, allowed: &Allowed<'_>) -> KernelResult<()> {
         store.set_fuel(allowed.budget.fuel_max).map_err(|error| self.engine_failed(&error))?;
         store.set_epoch_deadline(1);
-        store.data_mut().begin_call(allowed.deadline);
+        store.data_mut().begin_call(allowed.deadline, allowed.budget.fuel_max);
         Ok(())
     }
 
@@ -413,7 +413,8 @@ impl<E: Exports> Pool<E> {
     fn account(&self, allowed: &mut Allowed<'_>, store: &Store<GuestState>) {
         let Some(entered) = allowed.entered.take() else { return };
         let fuel_max = allowed.budget.fuel_max;
-        let own_fuel = entered.end(fuel_max - store.get_fuel().unwrap_or(0).min(fuel_max));
+        let fuel = fuel_max - store.get_fuel().unwrap_or(0).min(fuel_max);
+        let own_fuel = entered.end(fuel.saturating_add(store.data().file_fuel()));
         let micros = u64::try_from(allowed.began.elapsed().as_micros()).unwrap_or(u64::MAX);
         let usage = &self.plugin.usage;
         add(&usage.calls, 1);

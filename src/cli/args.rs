@@ -145,6 +145,9 @@ pub enum Command {
     /// The process that the demo and the tests kill: writes batches and acknowledges each.
     #[command(hide = true)]
     CrashWriter(CrashWriter),
+    /// The process that compiles a stranger's component for a host.
+    #[command(hide = true)]
+    CompileComponent,
 }
 
 #[derive(Debug, Args)]

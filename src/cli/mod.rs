@@ -6,11 +6,12 @@
 //!   tables   table create, list, drop   rows     put, get, delete, scan
 //!   import   files in                   export   files out
 //!   inspect  check, stats               plugins  plugin list, inspect
-//!   copies   backup, restore, repair
+//!   copies   backup, restore, repair     compile  a compiler of its own process, for hosts
 //!   demo     the whole path, alive      dataset  the demo's rows    crash  writer to be killed
 //! ```
 
 mod args;
+mod compile;
 mod copies;
 mod crash;
 mod dataset;
@@ -36,6 +37,9 @@ use std::process::ExitCode;
 /// Reads the command line, does what it says, and returns what the process exits with.
 pub fn main() -> ExitCode {
     let Cli { common, command } = Cli::parse();
+    if matches!(command, Command::CompileComponent) {
+        return compile::compile();
+    }
     let mut session = Session { screen: Screen::new(common.json), common };
     let done = run(&mut session, command).and_then(|()| session.screen.flush());
     match done {
@@ -71,6 +75,7 @@ fn run(session: &mut Session, command: Command) -> Outcome {
             clap_complete::generate(shell, &mut Cli::command(), "sochdb", &mut script);
             session.screen.bytes(&script)
         }
+        Command::CompileComponent => unreachable!("answered before anything else"),
         Command::CrashWriter(args) => crash::write_until_killed(session, &args),
     }
 }

@@ -11,7 +11,7 @@
 //! | `rows`      | `rows` (import)           | tables, inside the caller's transaction              |
 //! | `codecs`    | `codecs` (import)         | blocks through another plugin                        |
 //! | `calls`     | `plugins` (import)        | procedures of other plugins                          |
-//! | `wasi`      | WASI 0.2 (import)         | linked with nothing in it                            |
+//! | `wasi`      | WASI 0.2 (import)         | linked with nothing in it but what was granted       |
 //! | `lifecycle` | `lifecycle` (export)      | what every instance goes through                     |
 //! | `codec`     | `codec` (export)          | [`WasmCodec`], a `CompressionExtension`              |
 //! | `observer`  | `observer` (export)       | [`WasmObserver`], an `ObservabilityExtension`        |
@@ -53,7 +53,7 @@ pub(crate) use base_bindings::sochdb::plugin::types::Error as GuestError;
 pub(crate) use hooks::{Change, ChangeKind, Decision};
 pub(crate) use lifecycle::Lifecycle;
 pub(crate) use types::clean;
-pub(crate) use wasi::is_linked as is_linked_wasi;
+pub(crate) use wasi::{Directories, is_linked as is_linked_wasi};
 
 use crate::chain;
 use crate::limits::{MemoryLimiter, fuel};
@@ -191,17 +191,23 @@ impl GuestState {
             rows: rows::Rows::default(),
             codecs: codecs::Codecs::default(),
             failure: None,
-            wasi: wasi::Wasi::new(&plugin.manifest.name, &plugin.grant),
+            wasi: wasi::Wasi::new(&plugin.manifest.name, &plugin.grant, &plugin.directories),
             plugin,
         }
     }
 
-    /// Forgets what the call before has used.
-    pub(crate) fn begin_call(&mut self, deadline: Instant) {
+    /// Forgets what the call before has used. This one has so much time and fuel.
+    pub(crate) fn begin_call(&mut self, deadline: Instant, fuel_max: u64) {
         self.deadline = deadline;
         self.said = telemetry::Said::default();
         self.memory.take_refused();
         self.failure = None;
+        self.wasi.begin_call(deadline, fuel_max);
+    }
+
+    /// What files have cost in the present call, in fuel that was not taken from the store.
+    pub(crate) fn file_fuel(&self) -> u64 {
+        self.wasi.fuel()
     }
 
     /// What kept the host from serving the present call.

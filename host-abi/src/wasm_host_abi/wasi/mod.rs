@@ -1,28 +1,34 @@
-//! WASI 0.2, linked with nothing in it.
+//! WASI 0.2, linked with nothing in it but what was granted.
 //!
 //! The standard libraries of guests import WASI whether they use it or not. Here it answers like a
 //! machine that has nothing: no arguments, no environment, no directory, standard input at its end,
 //! standard output into the void. The end of standard error is kept, because a guest's panic writes
 //! there why it traps. Clocks stand still at zero and random numbers are the same for every
 //! instance of a plugin, unless `clock` was granted (in steps of a millisecond, too coarse to
-//! time a cache) or `random`.
+//! time a cache) or `random`. Directories are there when they were granted, see `files`.
 
+mod directories;
+mod files;
 mod no_waiting;
 mod standard_error;
+mod work;
+
+pub(crate) use directories::Directories;
 
 use super::GuestState;
 use crate::limits::HANDLES_PER_STORE_MAX;
 use crate::policy::Grant;
+use files::Files;
 use no_waiting::NoWaiting;
 use standard_error::StandardError;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use wasmtime::component::{Linker, ResourceTable};
 use wasmtime_wasi::cli::{WasiCli, WasiCliView};
 use wasmtime_wasi::clocks::{WasiClocks, WasiClocksView};
-use wasmtime_wasi::filesystem::{WasiFilesystem, WasiFilesystemView};
 use wasmtime_wasi::p2::bindings::{cli, clocks, filesystem, io, random, sync};
 use wasmtime_wasi::random::{Deterministic, WasiRandom};
 use wasmtime_wasi::{HostMonotonicClock, HostWallClock, WasiCtx, WasiCtxView, WasiView};
+use work::Work;
 
 /// 4 KiB. What one call for random numbers may ask for.
 const RANDOM_BYTES_MAX: u64 = 4 << 10;
@@ -34,14 +40,17 @@ pub(super) struct Wasi {
     context: WasiCtx,
     table: ResourceTable,
     standard_error: StandardError,
+    directories: Directories,
+    work: Work,
+    has_clock: bool,
 }
 
 impl Wasi {
-    pub(super) fn new(name: &str, grant: &Grant) -> Wasi {
+    pub(super) fn new(name: &str, grant: &Grant, directories: &Directories) -> Wasi {
         let mut builder = WasiCtx::builder();
         let standard_error = StandardError::default();
         builder.max_random_size(RANDOM_BYTES_MAX).allow_tcp(false).allow_udp(false);
-        builder.stderr(standard_error.clone());
+        builder.stderr(standard_error.clone()).allow_blocking_current_thread(true);
         if grant.clock {
             builder.wall_clock(CoarseClock).monotonic_clock(CoarseSince(Instant::now()));
         } else {
@@ -57,7 +66,38 @@ impl Wasi {
         }
         let mut table = ResourceTable::new();
         table.set_max_capacity(HANDLES_PER_STORE_MAX);
-        Wasi { context: builder.build(), table, standard_error }
+        Wasi {
+            context: builder.build(),
+            table,
+            standard_error,
+            directories: directories.clone(),
+            work: Work::new(),
+            has_clock: grant.clock,
+        }
+    }
+
+    /// Forgets what the call before has cost. This one has so much time and fuel.
+    pub(super) fn begin_call(&mut self, deadline: Instant, fuel_max: u64) {
+        self.work.begin_call(deadline, fuel_max);
+    }
+
+    /// What files and streams have cost in the present call, in fuel that was not taken from the store.
+    pub(super) fn fuel(&self) -> u64 {
+        self.work.fuel()
+    }
+
+    fn files(&mut self) -> Files<'_> {
+        Files {
+            context: self.context.filesystem(),
+            table: &mut self.table,
+            directories: &self.directories,
+            work: &mut self.work,
+            has_clock: self.has_clock,
+        }
+    }
+
+    fn no_waiting(&mut self) -> NoWaiting<'_> {
+        NoWaiting { table: &mut self.table, work: &mut self.work }
     }
 
     /// The end of what the guest wrote to standard error since this was last asked.
@@ -103,19 +143,17 @@ const INTERFACES: &[(&str, Link)] = &[
         clocks::wall_clock::add_to_linker::<_, WasiClocks>(l, GuestState::clocks)
     }),
     ("wasi:filesystem/preopens", |l| {
-        filesystem::preopens::add_to_linker::<_, WasiFilesystem>(l, GuestState::filesystem)
+        filesystem::preopens::add_to_linker::<_, Files>(l, |s| s.wasi.files())
     }),
     ("wasi:filesystem/types", |l| {
-        sync::filesystem::types::add_to_linker::<_, WasiFilesystem>(l, GuestState::filesystem)
+        sync::filesystem::types::add_to_linker::<_, Files>(l, |s| s.wasi.files())
     }),
     ("wasi:io/error", |l| {
         io::error::add_to_linker::<_, no_waiting::Table>(l, |s| &mut s.wasi.table)
     }),
-    ("wasi:io/poll", |l| {
-        sync::io::poll::add_to_linker::<_, NoWaiting>(l, |s| NoWaiting(&mut s.wasi.table))
-    }),
+    ("wasi:io/poll", |l| sync::io::poll::add_to_linker::<_, NoWaiting>(l, |s| s.wasi.no_waiting())),
     ("wasi:io/streams", |l| {
-        sync::io::streams::add_to_linker::<_, NoWaiting>(l, |s| NoWaiting(&mut s.wasi.table))
+        sync::io::streams::add_to_linker::<_, NoWaiting>(l, |s| s.wasi.no_waiting())
     }),
     ("wasi:random/insecure", |l| {
         random::insecure::add_to_linker::<_, WasiRandom>(l, |s| s.ctx().ctx.random())

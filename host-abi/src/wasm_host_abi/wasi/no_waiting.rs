@@ -1,9 +1,13 @@
 //! `wasi:io` for guests that cannot wait.
 //!
 //! A guest that waits would hold a thread of the host where neither fuel nor epoch reaches it, and the
-//! usual implementation brings an asynchronous runtime along. Here a stream operation is tried once:
-//! our streams (an empty input, two outputs) are always ready. Waiting for a pollable is a trap.
+//! usual implementation brings an asynchronous runtime along. Here a stream operation is done at once, on
+//! the thread that calls: our streams (an empty input, two outputs, files of granted directories) are
+//! always ready, and so are the pollables made of them. Waiting for anything else is a trap. What streams
+//! carry is [paid for](super::work).
 
+use super::work::Work;
+use bytes::Bytes;
 use std::future::Future;
 use std::pin::pin;
 use std::task::{Context, Poll, Waker};
@@ -12,7 +16,12 @@ use wasmtime_wasi::p2::bindings::io::streams::{
     Host as AsyncHost, HostInputStream as AsyncInput, HostOutputStream as AsyncOutput,
 };
 use wasmtime_wasi::p2::bindings::sync::io::{poll, streams};
-use wasmtime_wasi::p2::{DynInputStream, DynOutputStream, DynPollable, StreamError, StreamResult};
+use wasmtime_wasi::p2::{
+    DynInputStream, DynOutputStream, DynPollable, Pollable, StreamError, StreamResult, subscribe,
+};
+
+/// 64 KiB. What one operation of a stream carries; a guest that has more says it again.
+const STREAM_BYTES_MAX: u64 = 64 << 10;
 
 /// The resources of a store.
 pub(super) struct Table;
@@ -22,7 +31,18 @@ impl HasData for Table {
 }
 
 /// Implements polls and streams on the resources of a store.
-pub(super) struct NoWaiting<'a>(pub(super) &'a mut ResourceTable);
+pub(super) struct NoWaiting<'a> {
+    pub(super) table: &'a mut ResourceTable,
+    pub(super) work: &'a mut Work,
+}
+
+/// What the pollable of a stream is made of.
+struct AlwaysReady;
+
+#[wasmtime_wasi::async_trait]
+impl Pollable for AlwaysReady {
+    async fn ready(&mut self) {}
+}
 
 impl HasData for NoWaiting<'static> {
     type Data<'a> = NoWaiting<'a>;
@@ -33,31 +53,91 @@ fn no_waiting() -> wasmtime::Error {
 }
 
 /// What `future` answers if it need not wait.
-fn at_once<T>(future: impl Future<Output = T>) -> wasmtime::Result<T> {
+///
+/// # Errors
+/// A trap when it would have to.
+pub(super) fn at_once<T>(future: impl Future<Output = T>) -> wasmtime::Result<T> {
     match pin!(future).poll(&mut Context::from_waker(Waker::noop())) {
         Poll::Ready(answer) => Ok(answer),
         Poll::Pending => Err(no_waiting()),
     }
 }
 
+impl NoWaiting<'_> {
+    fn charge(&mut self, bytes: u64) -> StreamResult<()> {
+        self.work.charge(bytes, 0).map_err(|trap| StreamError::Trap(trap.into()))
+    }
+
+    fn always_ready(&mut self) -> wasmtime::Result<Resource<DynPollable>> {
+        self.work.charge(0, 0)?;
+        let ready = self.table.push(AlwaysReady)?;
+        let pollable = subscribe(self.table, ready)?;
+        self.work.made_ready(pollable.rep());
+        Ok(pollable)
+    }
+
+    fn read_now(&mut self, stream: Resource<DynInputStream>, len: u64) -> StreamResult<Vec<u8>> {
+        self.charge(0)?;
+        let len = len.min(STREAM_BYTES_MAX);
+        let read = at_once(AsyncInput::blocking_read(self.table, stream, len));
+        let bytes = read.map_err(StreamError::Trap)??;
+        self.charge(bytes.len() as u64)?;
+        Ok(bytes)
+    }
+
+    fn write_now(&mut self, stream: Resource<DynOutputStream>, bytes: Bytes) -> StreamResult<()> {
+        self.charge(bytes.len() as u64)?;
+        let written = self.table.get_mut(&stream)?.blocking_write_and_flush(bytes);
+        at_once(written).map_err(StreamError::Trap)?
+    }
+
+    fn splice_now(
+        &mut self,
+        to: Resource<DynOutputStream>,
+        from: Resource<DynInputStream>,
+        len: u64,
+    ) -> StreamResult<u64> {
+        let room = self.table.get_mut(&to)?.check_write()? as u64;
+        let bytes = self.read_now(from, len.min(room))?;
+        let count = bytes.len() as u64;
+        self.write_now(to, bytes.into())?;
+        Ok(count)
+    }
+}
+
+/// The zeroes that one operation writes.
+fn zeroes(len: u64) -> StreamResult<Bytes> {
+    if STREAM_BYTES_MAX < len {
+        return Err(StreamError::trap("more zeroes than a stream may be given at once"));
+    }
+    Ok(vec![0; len as usize].into())
+}
+
 impl poll::Host for NoWaiting<'_> {
-    fn poll(&mut self, _: Vec<Resource<DynPollable>>) -> wasmtime::Result<Vec<u32>> {
-        Err(no_waiting())
+    fn poll(&mut self, pollables: Vec<Resource<DynPollable>>) -> wasmtime::Result<Vec<u32>> {
+        self.work.charge(pollables.len() as u64, 0)?;
+        let ready = pollables.iter().enumerate();
+        let ready = ready.filter(|(_, pollable)| self.work.is_always_ready(pollable.rep()));
+        let ready: Vec<_> = ready.map(|(index, _)| index as u32).collect();
+        if ready.is_empty() { Err(no_waiting()) } else { Ok(ready) }
     }
 }
 
 impl poll::HostPollable for NoWaiting<'_> {
     fn ready(&mut self, _: Resource<DynPollable>) -> wasmtime::Result<bool> {
         // Streams always are, and a guest must not spin until a clock is.
+        self.work.charge(0, 0)?;
         Ok(true)
     }
 
-    fn block(&mut self, _: Resource<DynPollable>) -> wasmtime::Result<()> {
-        Err(no_waiting())
+    fn block(&mut self, pollable: Resource<DynPollable>) -> wasmtime::Result<()> {
+        self.work.charge(0, 0)?;
+        if self.work.is_always_ready(pollable.rep()) { Ok(()) } else { Err(no_waiting()) }
     }
 
     fn drop(&mut self, pollable: Resource<DynPollable>) -> wasmtime::Result<()> {
-        poll::HostPollable::drop(self.0, pollable)
+        self.work.dropped_pollable(pollable.rep());
+        poll::HostPollable::drop(self.table, pollable)
     }
 }
 
@@ -66,17 +146,18 @@ impl streams::Host for NoWaiting<'_> {
         &mut self,
         error: StreamError,
     ) -> wasmtime::Result<streams::StreamError> {
-        Ok(AsyncHost::convert_stream_error(self.0, error)?.into())
+        Ok(AsyncHost::convert_stream_error(self.table, error)?.into())
     }
 }
 
 impl streams::HostInputStream for NoWaiting<'_> {
     fn drop(&mut self, stream: Resource<DynInputStream>) -> wasmtime::Result<()> {
-        at_once(AsyncInput::drop(self.0, stream))?
+        self.work.closed(stream.rep());
+        at_once(AsyncInput::drop(self.table, stream))?
     }
 
     fn read(&mut self, stream: Resource<DynInputStream>, len: u64) -> StreamResult<Vec<u8>> {
-        AsyncInput::read(self.0, stream, len)
+        self.read_now(stream, len)
     }
 
     fn blocking_read(
@@ -84,36 +165,39 @@ impl streams::HostInputStream for NoWaiting<'_> {
         stream: Resource<DynInputStream>,
         len: u64,
     ) -> StreamResult<Vec<u8>> {
-        at_once(AsyncInput::blocking_read(self.0, stream, len)).map_err(StreamError::Trap)?
+        self.read_now(stream, len)
     }
 
     fn skip(&mut self, stream: Resource<DynInputStream>, len: u64) -> StreamResult<u64> {
-        AsyncInput::skip(self.0, stream, len)
+        self.read_now(stream, len).map(|bytes| bytes.len() as u64)
     }
 
     fn blocking_skip(&mut self, stream: Resource<DynInputStream>, len: u64) -> StreamResult<u64> {
-        at_once(AsyncInput::blocking_skip(self.0, stream, len)).map_err(StreamError::Trap)?
+        self.read_now(stream, len).map(|bytes| bytes.len() as u64)
     }
 
     fn subscribe(
         &mut self,
-        stream: Resource<DynInputStream>,
+        _: Resource<DynInputStream>,
     ) -> wasmtime::Result<Resource<DynPollable>> {
-        AsyncInput::subscribe(self.0, stream)
+        self.always_ready()
     }
 }
 
 impl streams::HostOutputStream for NoWaiting<'_> {
     fn drop(&mut self, stream: Resource<DynOutputStream>) -> wasmtime::Result<()> {
-        at_once(AsyncOutput::drop(self.0, stream))?
+        self.work.closed(stream.rep());
+        at_once(AsyncOutput::drop(self.table, stream))?
     }
 
     fn check_write(&mut self, stream: Resource<DynOutputStream>) -> StreamResult<u64> {
-        AsyncOutput::check_write(self.0, stream)
+        self.charge(0)?;
+        let room = AsyncOutput::check_write(self.table, stream)?;
+        Ok(room.min(STREAM_BYTES_MAX))
     }
 
     fn write(&mut self, stream: Resource<DynOutputStream>, bytes: Vec<u8>) -> StreamResult<()> {
-        AsyncOutput::write(self.0, stream, bytes)
+        self.write_now(stream, bytes.into())
     }
 
     fn blocking_write_and_flush(
@@ -121,12 +205,11 @@ impl streams::HostOutputStream for NoWaiting<'_> {
         stream: Resource<DynOutputStream>,
         bytes: Vec<u8>,
     ) -> StreamResult<()> {
-        at_once(AsyncOutput::blocking_write_and_flush(self.0, stream, bytes))
-            .map_err(StreamError::Trap)?
+        self.write_now(stream, bytes.into())
     }
 
     fn write_zeroes(&mut self, stream: Resource<DynOutputStream>, len: u64) -> StreamResult<()> {
-        AsyncOutput::write_zeroes(self.0, stream, len)
+        self.write_now(stream, zeroes(len)?)
     }
 
     fn blocking_write_zeroes_and_flush(
@@ -134,23 +217,24 @@ impl streams::HostOutputStream for NoWaiting<'_> {
         stream: Resource<DynOutputStream>,
         len: u64,
     ) -> StreamResult<()> {
-        at_once(AsyncOutput::blocking_write_zeroes_and_flush(self.0, stream, len))
-            .map_err(StreamError::Trap)?
+        self.write_now(stream, zeroes(len)?)
     }
 
     fn subscribe(
         &mut self,
-        stream: Resource<DynOutputStream>,
+        _: Resource<DynOutputStream>,
     ) -> wasmtime::Result<Resource<DynPollable>> {
-        AsyncOutput::subscribe(self.0, stream)
+        self.always_ready()
     }
 
     fn flush(&mut self, stream: Resource<DynOutputStream>) -> StreamResult<()> {
-        AsyncOutput::flush(self.0, stream)
+        self.charge(0)?;
+        AsyncOutput::flush(self.table, stream)
     }
 
     fn blocking_flush(&mut self, stream: Resource<DynOutputStream>) -> StreamResult<()> {
-        at_once(AsyncOutput::blocking_flush(self.0, stream)).map_err(StreamError::Trap)?
+        self.charge(0)?;
+        AsyncOutput::flush(self.table, stream)
     }
 
     fn splice(
@@ -159,7 +243,7 @@ impl streams::HostOutputStream for NoWaiting<'_> {
         from: Resource<DynInputStream>,
         len: u64,
     ) -> StreamResult<u64> {
-        AsyncOutput::splice(self.0, to, from, len)
+        self.splice_now(to, from, len)
     }
 
     fn blocking_splice(
@@ -168,6 +252,6 @@ impl streams::HostOutputStream for NoWaiting<'_> {
         from: Resource<DynInputStream>,
         len: u64,
     ) -> StreamResult<u64> {
-        at_once(AsyncOutput::blocking_splice(self.0, to, from, len)).map_err(StreamError::Trap)?
+        self.splice_now(to, from, len)
     }
 }
