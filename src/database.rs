@@ -17,14 +17,16 @@
 use crate::background::Background;
 use crate::on_demand::{Bundled, Plugins};
 use crate::telemetry::Telemetry;
+use sochdb_host_abi::compiled_code::{CodeCache, CompileOptions};
+use sochdb_host_abi::kept::KeptInfo;
 use sochdb_host_abi::{
     HostOptions, PluginHost, PluginInfo, Policy, ProcedureInfo, Programs, Tenant, TenantInfo,
     TenantOptions, TenantUsage, Tenants, Transaction,
 };
 use sochdb_kernel::plugin::{ExtensionCapability, Metric, PluginManager};
 use sochdb_kernel::{
-    Durability, Environment, Kernel, KernelError, KernelResult, Options, Timestamp,
-    TransactionOptions,
+    Durability, Environment, Kernel, KernelError, KernelResult, Options, TableInfo, TableOptions,
+    Timestamp, TransactionOptions,
 };
 use sochdb_operations::{
     BackupReport, Changes, CheckReport, OnProgress, RepairOptions, RepairReport,
@@ -64,6 +66,8 @@ impl Database {
             options: Options::default(),
             bundled_plugins: true,
             plugin_dirs: Vec::new(),
+            kept_plugins: true,
+            compile: CompileOptions { cache: CodeCache::user(), ..CompileOptions::default() },
             #[cfg(feature = "dynamic-plugins")]
             native_plugins: Vec::new(),
             policy: Policy::default(),
@@ -136,7 +140,11 @@ impl Database {
     ///
     /// # Errors
     /// `Invalid` for a bad name; what keeps the rows from being read.
-    pub fn set_tenant(&self, name: &str, options: TenantOptions) -> KernelResult<TenantDatabase<'_>> {
+    pub fn set_tenant(
+        &self,
+        name: &str,
+        options: TenantOptions,
+    ) -> KernelResult<TenantDatabase<'_>> {
         let is_bounded = options.storage_bytes_max.is_some();
         let tenant = self.tenants.set(name, options)?;
         let database = TenantDatabase { database: self, tenant };
@@ -167,13 +175,49 @@ impl Database {
         self.run(|tx| tx.drop_table(name))
     }
 
-    /// What runs the plugins; `None` where the builder asked for none. The bundled plugins are compiled
-    /// now if nothing needed them before.
+    /// What runs the plugins. The bundled ones are compiled now if nothing needed them before.
     ///
     /// # Errors
     /// `Unavailable` when this machine cannot run WebAssembly.
-    pub fn plugin_host(&self) -> KernelResult<Option<&PluginHost>> {
+    pub fn plugin_host(&self) -> KernelResult<&PluginHost> {
         self.plugins.load()
+    }
+
+    /// Loads the plugin whose manifest lies at `manifest` and lets the database keep it. Returns its name.
+    ///
+    /// # Errors
+    /// `Invalid` for a bad manifest or component, `Plugin` when it asks for too much or fails its own test.
+    pub fn install_plugin(&self, manifest: impl AsRef<Path>) -> KernelResult<String> {
+        let host = self.plugins.load()?;
+        let name = host.load_manifest(manifest.as_ref(), self.kernel.plugins())?;
+        host.keep(&self.kernel)?;
+        Ok(name)
+    }
+
+    /// Keeps the plugin `name` no longer. It serves until the database is closed.
+    ///
+    /// # Errors
+    /// `NotFound` when it is not kept; `Invalid` when tables need it.
+    pub fn remove_plugin(&self, name: &str) -> KernelResult<()> {
+        let tables = self.kernel.begin_read()?.tables()?;
+        let needs = |table: &&TableInfo| {
+            let TableOptions { storage, codec, .. } = &table.options;
+            [storage, codec].into_iter().flatten().any(|needed| needed == name)
+        };
+        let needing: Vec<_> = tables.iter().filter(needs).map(|table| &*table.name).collect();
+        if !needing.is_empty() && sochdb_host_abi::bundled::find(name).is_none() {
+            let text = format!("the plugin '{name}' is needed by: {}", needing.join(", "));
+            return Err(KernelError::invalid(text));
+        }
+        sochdb_host_abi::kept::remove(&self.kernel, name)
+    }
+
+    /// The plugins that the database keeps, sorted by name.
+    ///
+    /// # Errors
+    /// `Corrupt`.
+    pub fn kept_plugins(&self) -> KernelResult<Vec<KeptInfo>> {
+        sochdb_host_abi::kept::list(&self.kernel)
     }
 
     /// The plugins that were needed so far: who they are, what they may use and what they have used,
@@ -350,6 +394,8 @@ pub struct DatabaseBuilder {
     options: Options,
     bundled_plugins: bool,
     plugin_dirs: Vec<PathBuf>,
+    kept_plugins: bool,
+    compile: CompileOptions,
     #[cfg(feature = "dynamic-plugins")]
     native_plugins: Vec<(PathBuf, sochdb_native::Trust)>,
     policy: Policy,
@@ -418,6 +464,22 @@ impl DatabaseBuilder {
         self
     }
 
+    /// Whether to load the plugins that the database keeps, and to let it keep those of
+    /// [`plugin_dir`](Self::plugin_dir). On by default. A plugin of a folder comes before a kept one of the
+    /// same name, and that before a bundled one. Without, hooks that were kept are not asked.
+    pub fn kept_plugins(mut self, kept_plugins: bool) -> DatabaseBuilder {
+        self.kept_plugins = kept_plugins;
+        self
+    }
+
+    /// How components become code. By default they are compiled in this process, and compiled code is kept
+    /// in the user's cache folder. Who loads plugins of strangers says
+    /// [`Compiler::Child`](sochdb_host_abi::compiled_code::Compiler::Child).
+    pub fn compile(mut self, compile: CompileOptions) -> DatabaseBuilder {
+        self.compile = compile;
+        self
+    }
+
     /// Whether to run a background thread. On by default. Without it a checkpoint runs inside the commit
     /// that makes it due, delayed syncs happen at later commits, and observers get metrics only when
     /// [`metrics_text`](Database::metrics_text) is called.
@@ -447,7 +509,7 @@ impl DatabaseBuilder {
     /// As [`open`](Self::open).
     pub fn open_in(self, env: Environment) -> KernelResult<Database> {
         let registered = PluginManager::default();
-        let host_options = HostOptions { policy: self.policy.clone(), ..HostOptions::default() };
+        let host_options = self.host_options();
         let HostOptions { programs, tenants, .. } = host_options.clone();
         let plugins = Arc::new(self.plugins(&registered, host_options)?);
         let writes = !self.options.read_only;
@@ -455,6 +517,9 @@ impl DatabaseBuilder {
         let kernel = Kernel::open(env, Options { background_checkpoints, ..self.options })?;
         hand_over(&registered, kernel.plugins())?;
         let telemetry = Arc::new(Telemetry::new(kernel.clone(), plugins.clone()));
+        if self.kept_plugins {
+            self.kept(&kernel, &plugins)?;
+        }
         let mut database =
             Database { kernel, plugins, programs, tenants, telemetry, background: None };
         if self.background {
@@ -482,7 +547,7 @@ impl DatabaseBuilder {
         let running = RefCell::new(Vec::new());
         let register = |to: &PluginManager| {
             let registered = PluginManager::default();
-            let options = HostOptions { policy: self.policy.clone(), ..HostOptions::default() };
+            let options = self.host_options();
             running.borrow_mut().push(self.plugins(&registered, options)?);
             hand_over(&registered, to)
         };
@@ -500,16 +565,31 @@ impl DatabaseBuilder {
         Ok(plugins)
     }
 
+    fn host_options(&self) -> HostOptions {
+        let (policy, compile) = (self.policy.clone(), self.compile.clone());
+        HostOptions { policy, compile, ..HostOptions::default() }
+    }
+
+    /// Lets the database keep what was loaded from files, and loads what it has kept before.
+    fn kept(&self, kernel: &Kernel, plugins: &Plugins) -> KernelResult<()> {
+        if !self.options.read_only
+            && let Plugins::Loaded(host) = plugins
+        {
+            host.keep(kernel)?;
+        }
+        if sochdb_host_abi::kept::list(kernel)?.is_empty() {
+            return Ok(());
+        }
+        plugins.load()?.load_kept(kernel).map(drop)
+    }
+
     fn sandboxed_plugins(
         &self,
         registered: &PluginManager,
         options: HostOptions,
     ) -> KernelResult<Plugins> {
         if self.plugin_dirs.is_empty() {
-            if !self.bundled_plugins {
-                return Ok(Plugins::None);
-            }
-            let bundled = Arc::new(Bundled::new(options));
+            let bundled = Arc::new(Bundled::new(options, self.bundled_plugins));
             bundled.register(registered)?;
             return Ok(Plugins::OnDemand(bundled));
         }

@@ -54,14 +54,14 @@ pub use sochdb_encoding::{EncodingError, EncodingResult};
 /// The host of WebAssembly plugins in full: manifests, capabilities, limits.
 pub use sochdb_host_abi as host;
 pub use sochdb_host_abi::{
-    PluginHost, PluginInfo, Policy, ProcedureInfo, TenantInfo, TenantOptions, TenantUsage, Transaction,
+    PluginHost, PluginInfo, Policy, ProcedureInfo, TenantInfo, TenantOptions, TenantUsage,
+    Transaction,
 };
 pub use sochdb_kernel::{
     CheckpointReport, Clock, Column, ColumnType, Durability, Environment, ErrorKind,
     IsolationLevel, KERNEL_VERSION, Kernel, KernelError, KernelResult, KernelStats, KeyRange,
     Options, PluginFault, RecoveryReport, Savepoint, Scan, Schema, Slice, SystemClock, TableId,
-    TableInfo, TableOptions, Timestamp, TransactionOptions, Value, limits, plugin,
-    vfs,
+    TableInfo, TableOptions, Timestamp, TransactionOptions, Value, limits, plugin, vfs,
 };
 /// Native plugins: shared libraries behind a C interface, loaded only when the embedder vouches for them.
 #[cfg(feature = "dynamic-plugins")]

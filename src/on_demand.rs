@@ -20,11 +20,9 @@ use std::sync::{Arc, OnceLock};
 
 /// The plugins of one database.
 pub(crate) enum Plugins {
-    /// The builder asked for none.
-    None,
     /// Loaded before the database was opened.
     Loaded(PluginHost),
-    /// The bundled ones alone, loaded when needed.
+    /// At most the bundled ones, loaded when needed.
     OnDemand(Arc<Bundled>),
 }
 
@@ -32,17 +30,16 @@ impl Plugins {
     /// The host, as far as it was needed.
     pub(crate) fn host(&self) -> Option<&PluginHost> {
         match self {
-            Plugins::None => None,
             Plugins::Loaded(host) => Some(host),
             Plugins::OnDemand(bundled) => bundled.host(),
         }
     }
 
     /// The host, needed now.
-    pub(crate) fn load(&self) -> KernelResult<Option<&PluginHost>> {
+    pub(crate) fn load(&self) -> KernelResult<&PluginHost> {
         match self {
-            Plugins::OnDemand(bundled) => Ok(Some(&bundled.load()?.0)),
-            other => Ok(other.host()),
+            Plugins::OnDemand(bundled) => Ok(&bundled.load()?.0),
+            Plugins::Loaded(host) => Ok(host),
         }
     }
 }
@@ -50,6 +47,8 @@ impl Plugins {
 /// The host with the bundled plugins, once somebody needed it.
 pub(crate) struct Bundled {
     options: HostOptions,
+    /// Whether there are any; the host may be needed for others all the same.
+    are_wanted: bool,
     loaded: OnceLock<(PluginHost, PluginManager)>,
     /// Held while loading, so that the others wait instead of loading too.
     loading: Mutex<()>,
@@ -57,8 +56,8 @@ pub(crate) struct Bundled {
 
 impl Bundled {
     /// Nothing is loaded yet; the host will have these options.
-    pub(crate) fn new(options: HostOptions) -> Bundled {
-        Bundled { options, loaded: OnceLock::new(), loading: Mutex::new(()) }
+    pub(crate) fn new(options: HostOptions, are_wanted: bool) -> Bundled {
+        Bundled { options, are_wanted, loaded: OnceLock::new(), loading: Mutex::new(()) }
     }
 
     /// The host, if it was needed so far.
@@ -74,7 +73,9 @@ impl Bundled {
         }
         let host = PluginHost::with(self.options.clone())?;
         let plugins = PluginManager::default();
-        host.load_bundled(&plugins)?;
+        if self.are_wanted {
+            host.load_bundled(&plugins)?;
+        }
         Ok(self.loaded.get_or_init(|| (host, plugins)))
     }
 
@@ -83,7 +84,7 @@ impl Bundled {
     /// # Errors
     /// As loading.
     pub(crate) fn register(self: &Arc<Bundled>, to: &PluginManager) -> KernelResult<()> {
-        for plugin in bundled::PLUGINS {
+        for plugin in bundled::PLUGINS.iter().filter(|_| self.are_wanted) {
             let manifest = PluginManifest::parse(plugin.name, plugin.manifest)?;
             let kind = manifest.kind;
             let stand_in = Arc::new(StandIn { bundled: self.clone(), info: info(manifest) });

@@ -14,6 +14,7 @@ use crate::bundled::{self, Bundled};
 use crate::capability::{self, Answer, Import};
 use crate::compiled_code::{CompileOptions, Origin};
 use crate::component::{self, Component};
+use crate::kept::{self, KeptInfo, KeptPlugin};
 use crate::limits::{Limits, MANIFEST_BYTES_MAX};
 use crate::plugin::{Plugin, read};
 use crate::plugin_manifest::{Capabilities, ModuleSource, PluginKind, PluginManifest, Setting};
@@ -32,7 +33,7 @@ use parking_lot::Mutex;
 use semver::Version;
 use serde::Serialize;
 use sochdb_kernel::plugin::{Extension, LogLine, Metric, MetricValue, PluginManager};
-use sochdb_kernel::{KERNEL_VERSION, KernelError, KernelResult, PluginFault};
+use sochdb_kernel::{KERNEL_VERSION, Kernel, KernelError, KernelResult, PluginFault};
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
@@ -63,6 +64,14 @@ pub struct HostOptions {
 struct Loaded {
     plugin: Arc<Plugin>,
     adapter: Adapter,
+    /// What it was loaded from, until a database keeps it. Only of plugins from files.
+    source: Option<Source>,
+}
+
+/// What a plugin was loaded from.
+struct Source {
+    manifest: String,
+    component: Vec<u8>,
 }
 
 #[derive(Clone)]
@@ -196,7 +205,7 @@ impl PluginHost {
         let plugins = bundled::PLUGINS.iter().map(|plugin| {
             let manifest =
                 PluginManifest::parse(&format!("manifests/{}.toml", plugin.name), plugin.manifest)?;
-            self.prepare("bundled".to_owned(), Path::new(""), manifest)
+            self.prepare("bundled".to_owned(), manifest, plugin.component, Origin::Bundled)
         });
         let plugins = plugins.collect::<KernelResult<Vec<_>>>()?;
         self.register(plugins, manager)
@@ -228,6 +237,42 @@ impl PluginHost {
         let plugins =
             paths.iter().map(|path| self.prepare_file(path)).collect::<KernelResult<_>>()?;
         self.register(plugins, manager)
+    }
+
+    /// Loads what the database keeps, except plugins that were loaded from elsewhere; returns their names.
+    ///
+    /// # Errors
+    /// As [`load_manifest`](Self::load_manifest), and `Corrupt`; then none of them is registered.
+    pub fn load_kept(&self, kernel: &Kernel) -> KernelResult<Vec<String>> {
+        let is_elsewhere = |name: &str| {
+            self.loaded.lock().get(name).is_some_and(|loaded| loaded.plugin.source != "bundled")
+        };
+        let mut plugins = Vec::new();
+        for KeptInfo { name, .. } in kept::list(kernel)? {
+            if !is_elsewhere(&name) {
+                plugins.push(self.prepare_kept(kernel, &name)?);
+            }
+        }
+        self.register(plugins, kernel.plugins())
+    }
+
+    /// Lets the database keep the plugins that were loaded from files, so that a backup carries the code it
+    /// needs, and the next opening needs no file.
+    ///
+    /// # Errors
+    /// As [`kept::keep`].
+    pub fn keep(&self, kernel: &Kernel) -> KernelResult<()> {
+        let sources: Vec<_> = {
+            let mut loaded = self.loaded.lock();
+            let take = |(name, loaded): (&String, &mut Loaded)| {
+                loaded.source.take().map(|source| (name.clone(), source))
+            };
+            loaded.iter_mut().filter_map(take).collect()
+        };
+        for (name, Source { manifest, component }) in sources {
+            kept::keep(kernel, &KeptPlugin { name, manifest, component: component.into() })?;
+        }
+        Ok(())
     }
 
     /// The tenants: what each may use, and what each has used.
@@ -321,33 +366,49 @@ impl PluginHost {
 
     fn prepare_file(&self, path: &Path) -> KernelResult<Loaded> {
         let shown = path.display().to_string();
-        let manifest = PluginManifest::parse(
-            &shown,
-            &strict_toml::read_file("manifest", path, MANIFEST_BYTES_MAX)?,
-        )?;
+        let text = strict_toml::read_file("manifest", path, MANIFEST_BYTES_MAX)?;
+        let manifest = PluginManifest::parse(&shown, &text)?;
         let folder = path.parent().unwrap_or(Path::new(""));
-        self.prepare(shown, folder, manifest)
+        let (component, origin) = match &manifest.module {
+            ModuleSource::Path(path) => (component::read(folder, path)?, Origin::Stranger),
+            ModuleSource::Bundled(name) => (bundled_component(name)?.to_vec(), Origin::Bundled),
+        };
+        let mut loaded = self.prepare(shown, manifest, &component, origin)?;
+        loaded.source = Some(Source { manifest: text, component });
+        Ok(loaded)
+    }
+
+    /// A plugin that a database keeps. Its component is the one that is kept, whatever the manifest names.
+    fn prepare_kept(&self, kernel: &Kernel, name: &str) -> KernelResult<Loaded> {
+        let plugin = kept::load(kernel, name)?;
+        let shown = format!("the plugin '{name}' that the database keeps");
+        let manifest = PluginManifest::parse(&shown, &plugin.manifest)?;
+        if manifest.name != name {
+            let text = format!("{shown} has the manifest of '{}'", manifest.name);
+            return Err(KernelError::invalid(text));
+        }
+        self.prepare(
+            "kept in the database".to_owned(),
+            manifest,
+            &plugin.component,
+            Origin::Stranger,
+        )
     }
 
     /// Steps 1 to 4 of loading.
     fn prepare(
         &self,
         source: String,
-        folder: &Path,
         manifest: PluginManifest,
+        component: &[u8],
+        origin: Origin,
     ) -> KernelResult<Loaded> {
         check_kernel_version(&manifest)?;
-        let component = match &manifest.module {
-            ModuleSource::Path(path) => {
-                let shown = folder.join(path).display().to_string();
-                self.compile(&manifest, &shown, &component::read(folder, path)?, Origin::Stranger)?
-            }
-            ModuleSource::Bundled(name) => {
-                let bytes = bundled_component(name)?;
-                let shown = format!("the bundled component '{name}'");
-                self.compile(&manifest, &shown, bytes, Origin::Bundled)?
-            }
+        let shown = match &manifest.module {
+            ModuleSource::Path(path) => format!("the component {path} of {source}"),
+            ModuleSource::Bundled(name) => format!("the bundled component '{name}'"),
         };
+        let component = self.compile(&manifest, &shown, component, origin)?;
         capability::check(&manifest, &component.imports, &component.exports)?;
         let grant = Arc::new(self.policy.grant(&manifest)?);
         let kind = manifest.kind;
@@ -375,7 +436,7 @@ impl PluginHost {
                 Adapter::Procedures(Arc::new(WasmProcedures::new(tested(&plugin)?)?))
             }
         };
-        Ok(Loaded { plugin, adapter })
+        Ok(Loaded { plugin, adapter, source: None })
     }
 
     fn compile(
