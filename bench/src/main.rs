@@ -1,6 +1,8 @@
 //! SochDB beside its peers, in one run.
 //!
 //! ```text
+//!   bench boundary      what crossing into a guest and back costs
+//!   bench tenants       what one tenant at its limits does to another
 //!   bench kv            parent: rounds; in each the engines take turns, so that a slow minute hits everybody
 //!     └─ child          one engine, one round, a fresh directory: every workload once, figures as JSON lines
 //!          └─ victim    opens the engine, writes, tells what was acknowledged, and is killed
@@ -16,11 +18,14 @@
 //! | `meter`    | time, processor time, bytes written, bytes on disk            |
 //! | `parent`   | starts the children                                           |
 //! | `report`   | the table                                                     |
+//! | `boundary` | `bench boundary`                                              |
+//! | `tenants`  | `bench tenants`                                               |
 //!
 //! Each engine runs in a process of its own, so processor time and bytes written are its own. The table
 //! shows the median of the rounds, and the median of the ratios round by round. Figures of one run compare;
 //! figures of different machines or minutes do not.
 
+mod boundary;
 mod data;
 mod engine;
 mod meter;
@@ -28,6 +33,7 @@ mod metric;
 mod parent;
 mod report;
 mod settings;
+mod tenants;
 mod workload;
 
 use clap::{Parser, Subcommand};
@@ -47,6 +53,10 @@ struct Args {
 enum What {
     /// Keys and values: loading, reading, durable commits, skewed mixes, counters, crashes, space
     Kv(settings::Settings),
+    /// The boundary between host and guests: calls, bytes, instances, meters, beside the same work done natively
+    Boundary(boundary::Settings),
+    /// One tenant at its limits: what the others notice
+    Tenants(tenants::Settings),
     /// The table of earlier runs with the same settings, from what `kv --json` printed
     Table {
         /// Files of JSON; their rounds count as rounds of one run
@@ -79,6 +89,8 @@ fn main() -> Result<()> {
             }
             Ok(())
         }
+        What::Boundary(settings) => boundary::run(&settings),
+        What::Tenants(settings) => tenants::run(&settings),
         What::Table { files } => {
             report::print(&parent::merged(&files)?);
             Ok(())

@@ -30,6 +30,10 @@ const TESTS: &[(&str, fn())] = &[
         "a_program_that_cannot_be_started_is_unavailable",
         a_program_that_cannot_be_started_is_unavailable,
     ),
+    (
+        "a_program_that_is_no_compiler_does_not_start_itself_for_ever",
+        a_program_that_is_no_compiler_does_not_start_itself_for_ever,
+    ),
     ("what_a_child_compiled_is_cached", what_a_child_compiled_is_cached),
     ("what_was_built_in_is_compiled_here", what_was_built_in_is_compiled_here),
     ("a_plugin_loaded_through_a_child_works", a_plugin_loaded_through_a_child_works),
@@ -40,6 +44,9 @@ const TESTS: &[(&str, fn())] = &[
 /// The argument with which this program loads all bundled plugins, with the cache in a folder.
 const WARM: &str = "load-with-cache";
 
+/// The argument with which this program does not notice that it was started as a compiler.
+const FORGETFUL: &str = "forgetful";
+
 fn main() -> ExitCode {
     let arguments: Vec<_> = std::env::args().skip(1).collect();
     match &arguments[..] {
@@ -47,6 +54,12 @@ fn main() -> ExitCode {
         [first, dir] if first == WARM => {
             load_bundled(Some(CodeCache::open(Path::new(dir)).unwrap()), Compiler::InProcess);
             return ExitCode::SUCCESS;
+        }
+        [first] if first == FORGETFUL => {
+            // A program that is not written to be a compiler, and goes on as always.
+            let error = compile(compiler(), &component("")).unwrap_err();
+            eprintln!("{error}");
+            return ExitCode::FAILURE;
         }
         _ => {}
     }
@@ -252,6 +265,11 @@ fn a_child_that_never_stops_talking_is_killed() {
 fn a_program_that_cannot_be_started_is_unavailable() {
     let compiler = ChildCompiler { program: "/nowhere/sochdb".into(), ..compiler() };
     assert_unavailable(compile(compiler, &component("")), "start the compiler /nowhere/sochdb");
+}
+
+fn a_program_that_is_no_compiler_does_not_start_itself_for_ever() {
+    let forgetful = ChildCompiler { args: vec![FORGETFUL.into()], ..compiler() };
+    assert_unavailable(compile(forgetful, &component("")), "did not call `compile_child`");
 }
 
 fn what_a_child_compiled_is_cached() {

@@ -44,6 +44,10 @@ pub struct Common {
     /// A folder of plugin manifests (TOML) to load besides the bundled plugins; may be given again.
     #[arg(long = "plugin-dir", value_name = "DIR", global = true)]
     pub plugin_dirs: Vec<PathBuf>,
+    /// What plugins may be granted, whatever their manifests say (TOML); without it everything but
+    /// directories.
+    #[arg(long, value_name = "FILE", global = true, env = "SOCHDB_POLICY")]
+    pub policy: Option<PathBuf>,
     /// When a commit counts as done: after its own sync, after the next one (10 ms at most), or at once.
     #[arg(long, value_enum, default_value_t = Sync::Fsync, global = true)]
     pub sync: Sync,
@@ -131,7 +135,15 @@ pub enum Command {
     },
     /// Print sizes and counters.
     Stats(Stats),
-    /// Look at plugins.
+    /// Call a procedure of a plugin, in a transaction that commits only when it succeeds.
+    ///
+    /// Arguments and result are JSON. Without NAME every procedure is listed.
+    #[command(after_help = "Examples:\n  \
+        sochdb plugin install ledger.toml\n  \
+        sochdb call\n  \
+        sochdb call transfer '{\"from\": \"ada\", \"to\": \"alan\", \"amount\": 7}'")]
+    Call(Call),
+    /// Look at plugins, install and remove them.
     #[command(subcommand)]
     Plugin(Plugin),
     /// Print the completion script for a shell.
@@ -165,6 +177,15 @@ pub struct Demo {
     /// The storage plugin of the demo's typed tables; `kernel` for the kernel's own tree.
     #[arg(long, value_name = "NAME", default_value = "lscs")]
     pub storage: String,
+}
+
+#[derive(Debug, Args)]
+pub struct Call {
+    /// The procedure: `plugin.procedure`, or `procedure` where only one plugin has it.
+    pub name: Option<String>,
+    /// Its arguments, as JSON; `-` reads them from standard input.
+    #[arg(default_value = "{}", value_name = "JSON")]
+    pub args: String,
 }
 
 #[derive(Debug, Subcommand)]
@@ -343,8 +364,21 @@ pub enum Plugin {
     List,
     /// Say everything about one plugin without running it.
     Inspect {
-        /// The name of a plugin, or the path of a manifest (`.toml`).
+        /// The name of a plugin, or the path of a manifest (`.toml`) or of a component (`.wasm`).
         plugin: String,
+    },
+    /// Test a plugin and let the database keep it: manifest, component and all.
+    ///
+    /// It serves every later opening, in a restored backup too. One of the same name is replaced. The
+    /// database is created if there is none.
+    Install {
+        /// The plugin's manifest.
+        manifest: PathBuf,
+    },
+    /// Let the database keep a plugin no longer.
+    Remove {
+        /// The plugin's name.
+        name: String,
     },
 }
 

@@ -7,7 +7,7 @@ use super::{Access, Session, progress_bar};
 use indicatif::ProgressBar;
 use serde_json::json;
 use sochdb::operations::{self, BackupReport, Progress};
-use sochdb::{Database, Environment, Timestamp};
+use sochdb::{Environment, Timestamp};
 use std::path::Path;
 
 /// Copies the database to `target`.
@@ -39,7 +39,7 @@ pub fn restore(session: &mut Session, args: &Restore) -> Outcome {
 pub fn repair(session: &mut Session, target: &Path) -> Outcome {
     let bar = bar();
     let common = &session.common;
-    let builder = common.plugin_dirs.iter().fold(Database::builder(), |b, dir| b.plugin_dir(dir));
+    let builder = common.builder(Access::Create)?;
     let report = builder.repair(&common.directory, target, &mut |progress| show(&bar, progress))?;
     bar.finish_and_clear();
     let whole = report.is_whole();

@@ -23,7 +23,7 @@ pub const TABLE: &str = "stream";
 pub fn write_until_killed(session: &mut Session, args: &CrashWriter) -> Outcome {
     let options = Options { memtable_bytes_max: args.memtable_bytes, ..session.common.options() };
     let db =
-        session.common.builder(Access::Create).options(options).open(&session.common.directory)?;
+        session.common.builder(Access::Create)?.options(options).open(&session.common.directory)?;
     // Compiled before the first word, so that the kill can hit a plugin at work and not its compiler.
     db.plugin_host()?;
     let batches = Batches::new(args.batch_rows)?;

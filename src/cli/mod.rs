@@ -5,12 +5,14 @@
 //!   text     values and rows as text    screen   where results go, tables, numbers for people
 //!   tables   table create, list, drop   rows     put, get, delete, scan
 //!   import   files in                   export   files out
-//!   inspect  check, stats               plugins  plugin list, inspect
+//!   inspect  check, stats               plugins  plugin list, inspect     install  plugin install, remove
+//!   calls    call                       audit    what plugins did
 //!   copies   backup, restore, repair     compile  a compiler of its own process, for hosts
 //!   demo     the whole path, alive      dataset  the demo's rows    crash  writer to be killed
 //! ```
 
 mod args;
+mod calls;
 mod compile;
 mod copies;
 mod crash;
@@ -20,6 +22,7 @@ mod export;
 mod failure;
 mod import;
 mod inspect;
+mod install;
 mod plugins;
 mod rows;
 mod screen;
@@ -31,7 +34,8 @@ use clap::{CommandFactory, Parser};
 use failure::{Exit, Failure, Outcome};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use screen::Screen;
-use sochdb::{Database, DatabaseBuilder, Durability, Options};
+use sochdb::host::compiled_code::{ChildCompiler, CodeCache, CompileOptions, Compiler};
+use sochdb::{Database, DatabaseBuilder, Durability, Options, Policy};
 use std::process::ExitCode;
 
 /// Reads the command line, does what it says, and returns what the process exits with.
@@ -69,6 +73,7 @@ fn run(session: &mut Session, command: Command) -> Outcome {
         Command::Restore(args) => copies::restore(session, &args),
         Command::Repair { target } => copies::repair(session, &target),
         Command::Stats(args) => inspect::stats(session, &args),
+        Command::Call(args) => calls::call(session, &args),
         Command::Plugin(command) => plugins::plugin(session, command),
         Command::Completions { shell } => {
             let mut script = Vec::new();
@@ -116,7 +121,7 @@ impl Session {
 impl Common {
     /// Opens the database that the command line names.
     fn open(&self, access: Access) -> Outcome<Database> {
-        let opened = self.builder(access).open(&self.directory);
+        let opened = self.builder(access)?.open(&self.directory);
         opened.map_err(|error| match Failure::from(error) {
             missing if missing.exit == Exit::NotFound => missing.help(
                 "`sochdb table create` and `sochdb import` make a database; --db says where it is",
@@ -126,12 +131,19 @@ impl Common {
     }
 
     /// What the command line says of every database it opens.
-    fn builder(&self, access: Access) -> DatabaseBuilder {
+    fn builder(&self, access: Access) -> Outcome<DatabaseBuilder> {
         let builder = Database::builder()
             .options(self.options())
             .create(access == Access::Create)
-            .read_only(access == Access::Read);
-        self.plugin_dirs.iter().fold(builder, DatabaseBuilder::plugin_dir)
+            .read_only(access == Access::Read)
+            .policy(self.policy()?)
+            .compile(compile_options()?);
+        Ok(self.plugin_dirs.iter().fold(builder, DatabaseBuilder::plugin_dir))
+    }
+
+    /// What the operator allows plugins.
+    fn policy(&self) -> Outcome<Policy> {
+        Ok(self.policy.as_deref().map_or_else(|| Ok(Policy::default()), Policy::load)?)
     }
 
     /// What the command line says of the kernel.
@@ -152,6 +164,12 @@ impl Common {
             Sync::None => "none",
         }
     }
+}
+
+/// What comes from files may come from strangers, so it is compiled in a process of its own.
+fn compile_options() -> Outcome<CompileOptions> {
+    let compiler = Compiler::Child(ChildCompiler::this_program()?);
+    Ok(CompileOptions { cache: CodeCache::user(), compiler })
 }
 
 /// A progress bar on standard error; it draws only where that is a terminal.

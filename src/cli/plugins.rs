@@ -1,6 +1,6 @@
 //! `plugin list` and `plugin inspect`: who the plugins are, what they ask for, what they may use.
 
-use super::Session;
+use super::{Session, install};
 use super::args::Plugin;
 use super::failure::{Exit, Failure, Outcome};
 use super::screen::{Screen, bytes_text, micros_text, thousands};
@@ -17,6 +17,8 @@ use std::path::Path;
 pub fn plugin(session: &mut Session, command: Plugin) -> Outcome {
     match command {
         Plugin::List => list(session),
+        Plugin::Install { manifest } => install::install(session, &manifest),
+        Plugin::Remove { name } => install::remove(session, &name),
         Plugin::Inspect { plugin } => {
             let path = Path::new(&plugin);
             match path.extension().and_then(OsStr::to_str) {

@@ -51,6 +51,10 @@ use std::path::PathBuf;
 
 /// The argument by which a program knows that it is to call [`compile_child`](super::compile_child).
 const ARGUMENT: &str = "compile-component";
+/// Set in the environment of a compiler. A program that is started as one and goes on with its usual work
+/// would start itself for ever.
+#[cfg(any(target_os = "linux", target_os = "android", target_os = "freebsd"))]
+const STARTED: &str = "SOCHDB_COMPILER_PROCESS";
 /// Threads that compile, one function each at a time.
 pub(super) const THREADS: u32 = 4;
 
@@ -127,6 +131,12 @@ impl ChildCompiler {
         shown: &str,
         bytes: &[u8],
     ) -> KernelResult<Artifact> {
+        if std::env::var_os(STARTED).is_some() {
+            return Err(KernelError::unavailable(format!(
+                "compile {shown}: this program was itself started to compile a component, and did not call \
+                 `compile_child`"
+            )));
+        }
         let key = super::artifact::SealKey::random()?;
         let CompileLimits { address_space_bytes, cpu_s, .. } = self.limits;
         let len = bytes.len() as u64;
@@ -201,7 +211,7 @@ pub(super) mod exit {
 mod process {
     use super::super::artifact::{self, ARTIFACT_BYTES_MAX, Artifact, BadSeal, CodeId, SealKey};
     use super::request::Request;
-    use super::{ChildCompiler, CompileLimits, THREADS, exit};
+    use super::{ChildCompiler, CompileLimits, STARTED, THREADS, exit};
     use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, waitid};
     use sochdb_kernel::{KernelError, KernelResult, PluginFault};
     use std::io::{self, Read, Write};
@@ -271,6 +281,7 @@ mod process {
             .args(&compiler.args)
             .env("RAYON_NUM_THREADS", THREADS.to_string())
             .env("RUST_BACKTRACE", "0")
+            .env(STARTED, "1")
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())

@@ -35,6 +35,8 @@ impl Procedure for Ledger {
             ProcedureInfo::new("codec", "Compresses with another plugin, and restores.")
                 .reads_only(),
             ProcedureInfo::new("fail", "Writes, then fails."),
+            ProcedureInfo::new("ping", "Asks the host the least there is to ask, so many times.").reads_only(),
+            ProcedureInfo::new("spin", "Never ends by itself.").reads_only(),
         ]
     }
 
@@ -90,6 +92,13 @@ impl Procedure for Ledger {
                 tx.open(text(&args, "table")?)?.put(b"left behind", b"by a failure")?;
                 return Err(Error::invalid("as it was told"));
             }
+            "ping" => {
+                let times = args["times"].as_u64().unwrap_or(1);
+                json!((0..times).filter(|_| tx.is_read_only()).count())
+            }
+            "spin" => loop {
+                std::hint::black_box(&args);
+            },
             other => return Err(Error::not_found(format!("there is no procedure '{other}'"))),
         };
         Ok(answer.to_string())
