@@ -11,8 +11,8 @@
 //! | `sochdb:plugin/rows, plugins, codecs`   | granted to kinds that can use them; each call asks  |
 //! |                                         | the plugin's [`Grant`](crate::policy::Grant)        |
 //! | `sochdb:plugin/search`                  | refused until there are index plugins               |
-//! | WASI 0.2 without sockets and HTTP       | linked with nothing in it: no files, environment or |
-//! |                                         | arguments; `wasm_host_abi/wasi` has the list        |
+//! | WASI 0.2 without sockets and HTTP       | linked with nothing in it but granted directories:  |
+//! |                                         | no environment, no arguments, no network            |
 //! | anything else                           | refused, by name                                    |
 //!
 //! WASI's clocks stand still and its random numbers repeat unless `clock` or `random` was
@@ -60,7 +60,7 @@ pub struct Import {
 pub enum Answer {
     /// Linked, for every plugin.
     Granted,
-    /// Linked with nothing in it.
+    /// Linked with nothing in it but what was granted.
     Inert,
     /// Not linked; the component is not loaded. Says why, and the way out.
     Refused(String),

@@ -368,6 +368,7 @@ impl PluginHost {
         let shown = path.display().to_string();
         let text = strict_toml::read_file("manifest", path, MANIFEST_BYTES_MAX)?;
         let manifest = PluginManifest::parse(&shown, &text)?;
+        check_kernel_version(&manifest)?;
         let folder = path.parent().unwrap_or(Path::new(""));
         let (component, origin) = match &manifest.module {
             ModuleSource::Path(path) => (component::read(folder, path)?, Origin::Stranger),

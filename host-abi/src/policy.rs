@@ -391,6 +391,11 @@ impl Serialize for Both {
 }
 
 impl GrantedHooks {
+    /// The tables that it is about.
+    pub fn tables(&self) -> Both {
+        Both { wanted: self.wanted.tables.clone(), allowed: self.seen.clone() }
+    }
+
     fn is_about(&self, table: &str) -> bool {
         is_for_plugins(table) && self.wanted.tables.matches(table) && self.seen.matches(table)
     }

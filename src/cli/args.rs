@@ -198,7 +198,11 @@ pub enum Table {
         Types: bool, int64, float64, string, bytes, timestamp, vector(N); a trailing ? allows null.")]
     Create(TableCreate),
     /// List tables.
-    List,
+    List {
+        /// The database's own tables too: what it keeps of plugins.
+        #[arg(long)]
+        all: bool,
+    },
     /// Remove a table with all its rows.
     Drop {
         /// The table's name.

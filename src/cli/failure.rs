@@ -11,7 +11,7 @@
 //! |    5 | `Corrupt`  | bytes are not what was written, or a newer version wrote them       |
 //! |    6 | `Plugin`   | a plugin is missing, was denied something, or failed                |
 
-use sochdb::{EncodingError, ErrorKind, KernelError};
+use sochdb::{EncodingError, ErrorKind, KernelError, PluginFault};
 use std::fmt::Display;
 use std::io;
 
@@ -136,10 +136,7 @@ impl From<KernelError> for Failure {
                 (Exit::Corrupt, Some("`sochdb --version` shows which version this is"))
             }
             ErrorKind::Unavailable | ErrorKind::Closed => (Exit::Failed, None),
-            ErrorKind::Plugin => (
-                Exit::Plugin,
-                Some("`sochdb plugin list` shows what is loaded; --plugin-dir adds a folder"),
-            ),
+            ErrorKind::Plugin => (Exit::Plugin, plugin_help(&error)),
         };
         // The exit code and `error:` say that already.
         let message =
@@ -149,5 +146,22 @@ impl From<KernelError> for Failure {
             Some(help) => failure.help(help),
             None => failure,
         }
+    }
+}
+
+/// The way out of a plugin's failure. What a plugin refuses, it explains itself.
+fn plugin_help(error: &KernelError) -> Option<&'static str> {
+    let KernelError::Plugin { fault, .. } = error else { return None };
+    match fault {
+        PluginFault::Missing => {
+            Some("`sochdb plugin list` shows what is loaded; --plugin-dir adds a folder")
+        }
+        PluginFault::Denied => {
+            Some("`sochdb plugin inspect` shows what it wants and what it is granted")
+        }
+        PluginFault::Exhausted => {
+            Some("its manifest's [resources] say how much it may use, and --policy how much at most")
+        }
+        _ => None,
     }
 }

@@ -37,10 +37,18 @@ use screen::Screen;
 use sochdb::host::compiled_code::{ChildCompiler, CodeCache, CompileOptions, Compiler};
 use sochdb::{Database, DatabaseBuilder, Durability, Options, Policy};
 use std::process::ExitCode;
+use tracing_subscriber::Layer;
+use tracing_subscriber::filter::Targets;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
 
 /// Reads the command line, does what it says, and returns what the process exits with.
 pub fn main() -> ExitCode {
     let Cli { common, command } = Cli::parse();
+    if let Err(failure) = trace() {
+        report(&failure);
+        return ExitCode::from(failure.exit as u8);
+    }
     if matches!(command, Command::CompileComponent) {
         return compile::compile();
     }
@@ -83,6 +91,20 @@ fn run(session: &mut Session, command: Command) -> Outcome {
         Command::CompileComponent => unreachable!("answered before anything else"),
         Command::CrashWriter(args) => crash::write_until_killed(session, &args),
     }
+}
+
+/// Prints what `RUST_LOG` asks for on standard error: `sochdb=debug`, `sochdb::plugin=trace,warn`.
+fn trace() -> Outcome {
+    let Ok(wanted) = std::env::var("RUST_LOG") else { return Ok(()) };
+    let targets: Targets = wanted.parse().map_err(|error| {
+        Failure::new(Exit::Invalid, format!("RUST_LOG={wanted} makes no sense: {error}"))
+            .help("such as RUST_LOG=sochdb=debug or RUST_LOG=sochdb::plugin=trace,warn")
+    })?;
+    let lines = tracing_subscriber::fmt::layer()
+        .with_writer(std::io::stderr)
+        .with_ansi(console::colors_enabled_stderr());
+    tracing_subscriber::registry().with(lines.with_filter(targets)).init();
+    Ok(())
 }
 
 fn report(failure: &Failure) {

@@ -1,13 +1,16 @@
-//! `plugin list` and `plugin inspect`: who the plugins are, what they ask for, what they may use.
+//! `plugin list` and `plugin inspect`: who the plugins are, what they want, were granted and have used.
 
-use super::{Session, install};
 use super::args::Plugin;
 use super::failure::{Exit, Failure, Outcome};
 use super::screen::{Screen, bytes_text, micros_text, thousands};
+use super::{Session, compile_options, install};
 use serde_json::{Value as Json, json};
-use sochdb::host::Inspection;
 use sochdb::host::capability::{Answer, Import};
-use sochdb::host::plugin_manifest::ConfigValue;
+use sochdb::host::glob::Globs;
+use sochdb::host::limits::{Background, Limits};
+use sochdb::host::plugin_manifest::{Change, ConfigValue, Directory};
+use sochdb::host::policy::Both;
+use sochdb::host::{HostOptions, Inspection};
 use sochdb::plugin::PluginManager;
 use sochdb::{PluginHost, PluginInfo};
 use std::ffi::OsStr;
@@ -22,9 +25,12 @@ pub fn plugin(session: &mut Session, command: Plugin) -> Outcome {
         Plugin::Inspect { plugin } => {
             let path = Path::new(&plugin);
             match path.extension().and_then(OsStr::to_str) {
-                Some("wasm") => component(&mut session.screen, &PluginHost::new()?.inspect(path)?),
+                Some("wasm") => {
+                    let found = host(session)?.inspect(path)?;
+                    component(&mut session.screen, &found)
+                }
                 Some("toml") => {
-                    let host = PluginHost::new()?;
+                    let host = host(session)?;
                     let name = host.load_manifest(path, &PluginManager::default())?;
                     inspect(&mut session.screen, &host, &name)
                 }
@@ -37,9 +43,15 @@ pub fn plugin(session: &mut Session, command: Plugin) -> Outcome {
     }
 }
 
+/// A host without plugins, that allows and compiles what databases of this session would.
+fn host(session: &Session) -> Outcome<PluginHost> {
+    let (policy, compile) = (session.common.policy()?, compile_options()?);
+    Ok(PluginHost::with(HostOptions { policy, compile, ..HostOptions::default() })?)
+}
+
 /// The plugins that every database of this session would have.
 fn load(session: &Session) -> Outcome<PluginHost> {
-    let (host, plugins) = (PluginHost::new()?, PluginManager::default());
+    let (host, plugins) = (host(session)?, PluginManager::default());
     host.load_bundled(&plugins)?;
     for dir in &session.common.plugin_dirs {
         host.load_dir(dir, &plugins)?;
@@ -79,7 +91,6 @@ fn inspect(screen: &mut Screen, host: &PluginHost, name: &str) -> Outcome {
     if screen.json {
         return screen.object(&plugin);
     }
-    let limits = &plugin.limits;
     let settings: Vec<_> =
         plugin.config.iter().map(|(key, value)| setting(key, &value.value)).collect();
     let or_none = |list: String| if list.is_empty() { "nothing".to_owned() } else { list };
@@ -92,27 +103,98 @@ fn inspect(screen: &mut Screen, host: &PluginHost, name: &str) -> Outcome {
         ("license", plugin.license.clone()),
         ("manifest", plugin.source.clone()),
         ("component", format!("{}, blake3 {}", bytes_text(plugin.component_bytes), plugin.blake3)),
-        (
-            "memory",
-            format!(
-                "{} an instance, {} instances",
-                bytes_text(limits.memory_bytes_max),
-                limits.instances_max
-            ),
-        ),
-        (
-            "a call",
-            format!(
-                "{} units of fuel, {} ms",
-                thousands(limits.fuel_max),
-                thousands(limits.timeout_ms)
-            ),
-        ),
-        ("granted", or_none(plugin.granted.join(", "))),
         ("settings", or_none(settings.join(", "))),
         ("exports", plugin.exports.join(", ")),
     ])?;
+    screen.line("")?;
+    let rows = capability_rows(&plugin).into_iter().chain(limit_rows(&plugin));
+    screen.table(["", "wanted", "granted", "used"].map(String::from), rows)?;
+    screen.line("")?;
     imports(screen, &plugin.imports)
+}
+
+/// What the plugin may do beside computing, for each that it wants: wanted, granted, used.
+fn capability_rows(plugin: &PluginInfo) -> Vec<[String; 4]> {
+    let (wanted, granted) = (&plugin.capabilities, &plugin.grant);
+    let names =
+        |key, wanted: &Globs, granted: &Both| (key, wanted.to_string(), granted.to_string());
+    let switch = |is_on: bool| if is_on { "yes" } else { "" }.to_owned();
+    let mut rows = vec![
+        names("can_read_table", &wanted.can_read_table, &granted.can_read_table),
+        names("can_write_table", &wanted.can_write_table, &granted.can_write_table),
+        names("can_call_plugin", &wanted.can_call_plugin, &granted.can_call_plugin),
+        names("codecs", &wanted.codecs, &granted.codecs),
+        ("directories", directories(&wanted.directories), directories(&granted.directories)),
+        ("clock", switch(wanted.clock), switch(granted.clock)),
+        ("random", switch(wanted.random), switch(granted.random)),
+    ];
+    if let Some(hooks) = &granted.hooks {
+        let tables = hooks.tables();
+        for (key, changes) in [("before", &hooks.wanted.before), ("after", &hooks.wanted.after)] {
+            if !changes.is_empty() {
+                let (wanted, granted) = (tables.wanted.to_string(), tables.to_string());
+                rows.push((key, hears(changes, &wanted), hears(changes, &granted)));
+            }
+        }
+    }
+    rows.retain(|(_, wanted, _)| !wanted.is_empty());
+    let row = |(key, wanted, granted): (&str, String, String)| {
+        let granted = if granted.is_empty() { "no".to_owned() } else { granted };
+        [key.to_owned(), wanted, granted, used(plugin, key)]
+    };
+    rows.into_iter().map(row).collect()
+}
+
+fn directories(directories: &[Directory]) -> String {
+    let texts = directories.iter().map(|directory| {
+        let how = if directory.write { "read and write" } else { "read" };
+        format!("{} as {}: {how}", directory.host, directory.guest)
+    });
+    texts.collect::<Vec<_>>().join(", ")
+}
+
+/// `insert and update in orders`; nothing when there are no tables.
+fn hears(changes: &[Change], tables: &str) -> String {
+    if tables.is_empty() {
+        return String::new();
+    }
+    let changes: Vec<_> = changes.iter().map(Change::to_string).collect();
+    format!("{} in {tables}", changes.join(" and "))
+}
+
+/// What the plugin may use: wanted, granted, used.
+fn limit_rows(plugin: &PluginInfo) -> Vec<[String; 4]> {
+    let row = |key: &str, of: &dyn Fn(&Limits) -> u64| {
+        let (wanted, granted) = (of(&plugin.limits_wanted), of(&plugin.limits));
+        [key.to_owned(), thousands(wanted), thousands(granted), used(plugin, key)]
+    };
+    let mut rows = vec![
+        row("memory_limit_mb", &|limits| limits.memory_bytes_max >> 20),
+        row("fuel_limit", &|limits| limits.fuel_max),
+        row("timeout_ms", &|limits| limits.timeout_ms),
+        row("max_instances", &|limits| limits.instances_max.into()),
+    ];
+    if plugin.limits.background.is_some() {
+        let of = |limits: &Limits, of: fn(Background) -> u64| limits.background.map_or(0, of);
+        rows.push(row("background_fuel_limit", &|limits| of(limits, |limits| limits.fuel_max)));
+        rows.push(row("background_timeout_ms", &|limits| of(limits, |limits| limits.timeout_ms)));
+    }
+    rows
+}
+
+/// What is counted of a key's use.
+fn used(plugin: &PluginInfo, key: &str) -> String {
+    let usage = &plugin.usage;
+    let calls = match usage.calls {
+        1 => "1 call".to_owned(),
+        calls => format!("{} calls", thousands(calls)),
+    };
+    match key {
+        "fuel_limit" => format!("{} in {calls}", thousands(usage.fuel)),
+        "timeout_ms" => format!("{} in {calls}", micros_text(usage.micros)),
+        "max_instances" => format!("{} started", thousands(usage.instances_started)),
+        _ => String::new(),
+    }
 }
 
 fn setting(key: &str, value: &ConfigValue) -> String {
@@ -145,7 +227,7 @@ fn imports(screen: &mut Screen, imports: &[Import]) -> Outcome {
     let row = |import: &Import| {
         let answer = match &import.answer {
             Answer::Granted => "granted".to_owned(),
-            Answer::Inert => "there, with nothing in it".to_owned(),
+            Answer::Inert => "there, with nothing in it but what is granted".to_owned(),
             Answer::Refused(why) => format!("refused: {why}"),
         };
         [import.name.clone(), answer]

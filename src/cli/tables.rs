@@ -5,6 +5,7 @@ use super::failure::{Failure, Outcome};
 use super::text::parse_column;
 use super::{Access, Session};
 use serde_json::json;
+use sochdb::host::policy::HOST_TABLES;
 use sochdb::{Column, Schema, TableInfo, TableOptions};
 use std::collections::BTreeMap;
 
@@ -18,7 +19,7 @@ pub fn table(session: &mut Session, command: Table) -> Outcome {
             db.close()?;
             done(session, &args.name, "created")
         }
-        Table::List => list(session),
+        Table::List { all } => list(session, all),
         Table::Drop { name } => {
             let db = session.open(Access::Write)?;
             db.drop_table(&name)?;
@@ -90,9 +91,10 @@ pub fn key_names(schema: &Schema) -> Vec<&str> {
     schema.key.iter().map(|&position| schema.columns[position].name.as_str()).collect()
 }
 
-fn list(session: &mut Session) -> Outcome {
+fn list(session: &mut Session, all: bool) -> Outcome {
     let db = session.open(Access::Read)?;
-    let tables = db.begin_read()?.tables()?;
+    let mut tables = db.begin_read()?.tables()?;
+    tables.retain(|table| all || !table.name.starts_with(HOST_TABLES));
     if session.screen.json {
         let tables: Vec<_> = tables.iter().map(table_json).collect();
         return session.screen.object(&json!({ "tables": tables }));

@@ -6,5 +6,6 @@ mod commands;
 mod crash;
 mod demo;
 mod fixtures;
+mod policy;
 mod program;
 mod tidy;

@@ -2,20 +2,22 @@
 
 use sochdb_host_abi::PluginHost;
 use sochdb_kernel::KernelResult;
-use sochdb_kernel::plugin::{CompressionExtension, PluginManager, StorageExtension};
+use sochdb_kernel::plugin::{
+    CompressionExtension, ObservabilityExtension, PluginManager, StorageExtension,
+};
 use std::fs;
 use std::path::Path;
 use std::sync::Arc;
 use tempfile::TempDir;
 use wit_component::{ComponentEncoder, StringEncoding, embed_component_metadata};
-use wit_parser::Resolve;
+use wit_parser::{Resolve, WorldId};
 
 /// What every guest begins with: a memory whose first bytes are an `ok`, and an allocator that only
 /// goes forward.
 const PRELUDE: &str = r#"
     (memory $memory (export "memory") 1)
     (global $next (mut i32) (i32.const 4096))
-    (func $alloc (export "cabi_realloc") (param i32 i32 i32) (param $len i32) (result i32)
+    (func $alloc (param i32 i32 i32) (param $len i32) (result i32)
         (local $at i32)
         (local.set $at (global.get $next))
         (global.set $next (i32.and
@@ -44,6 +46,16 @@ const PRELUDE: &str = r#"
         (call $answer (i32.const 0) (local.get $at) (local.get $len)))
 "#;
 
+/// An allocator that does what it should: the body of `cabi_realloc`, with `$len`.
+const ALLOC: &str = "(call $alloc (i32.const 0) (i32.const 0) (i32.const 1) (local.get $len))";
+
+/// What the host calls to put its bytes into the guest.
+fn realloc(body: &str) -> String {
+    format!(
+        r#"(func (export "cabi_realloc") (param i32 i32 i32) (param $len i32) (result i32) {body})"#
+    )
+}
+
 const LIFECYCLE: &str = "sochdb:plugin/lifecycle@0.1.0";
 
 /// A codec in pieces of core WebAssembly text; those that are not given behave.
@@ -63,6 +75,8 @@ pub struct Codec<'a> {
     pub compress: &'a str,
     /// Body of `decompress`, with `$at`, `$len` and `$raw`.
     pub decompress: &'a str,
+    /// Body of `cabi_realloc`, with `$len`.
+    pub realloc: &'a str,
 }
 
 impl Default for Codec<'_> {
@@ -75,6 +89,7 @@ impl Default for Codec<'_> {
             shutdown: "(call $ok)",
             compress: "(call $same (local.get $at) (local.get $len))",
             decompress: "(call $same (local.get $at) (local.get $len))",
+            realloc: ALLOC,
         }
     }
 }
@@ -82,9 +97,10 @@ impl Default for Codec<'_> {
 impl Codec<'_> {
     /// The component.
     pub fn build(&self) -> Vec<u8> {
-        let Codec { imports, items, init, self_test, shutdown, compress, decompress } = self;
+        let Codec { imports, items, init, self_test, shutdown, compress, decompress, .. } = self;
+        let realloc = realloc(self.realloc);
         let text = format!(
-            r#"(module {imports} {PRELUDE} {items}
+            r#"(module {imports} {PRELUDE} {realloc} {items}
                 (func (export "{LIFECYCLE}#init") (result i32) {init})
                 (func (export "{LIFECYCLE}#self-test") (result i32) {self_test})
                 (func (export "{LIFECYCLE}#shutdown") (result i32) {shutdown})
@@ -117,6 +133,8 @@ pub struct Storage<'a> {
     pub scan: &'a str,
     /// Body of `next`, with `$rows` and `$bytes`.
     pub next: &'a str,
+    /// Body of `cabi_realloc`, with `$len`.
+    pub realloc: &'a str,
 }
 
 impl Default for Storage<'_> {
@@ -130,16 +148,19 @@ impl Default for Storage<'_> {
             multi_get: "(call $found (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 0))",
             scan: "(call $handle (call $new-cursor (i32.const 0)))",
             next: "(call $rows (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 0))",
+            realloc: ALLOC,
         }
     }
 }
 
-const ENGINE: &str = "sochdb:plugin/storage-engine@0.1.0";
+/// The interface that a storage engine exports.
+pub const ENGINE: &str = "sochdb:plugin/storage-engine@0.1.0";
 
 impl Storage<'_> {
     /// The component.
     pub fn build(&self) -> Vec<u8> {
-        let Storage { imports, items, flush, plan, open, multi_get, scan, next } = self;
+        let Storage { imports, items, flush, plan, open, multi_get, scan, next, .. } = self;
+        let realloc = realloc(self.realloc);
         let table =
             "(param $id i64) (param $name i32) (param i32) (param $options i32) (param i32)";
         let text = format!(
@@ -152,7 +173,7 @@ impl Storage<'_> {
                     (func $new-reader (param i32) (result i32)))
                 (import "[export]{ENGINE}" "[resource-new]cursor"
                     (func $new-cursor (param i32) (result i32)))
-                {PRELUDE}
+                {PRELUDE} {realloc}
                 (func $handle (param i32) (result i32)
                     (call $answer (i32.const 0) (local.get 0) (i32.const 0)))
                 (func $list (param $field i32) (param $at i32) (param $len i32)
@@ -209,22 +230,87 @@ impl Storage<'_> {
     }
 }
 
+/// An observer in pieces of core WebAssembly text, which are answers.
+#[derive(Clone, Copy)]
+pub struct Observer<'a> {
+    /// More items: data, functions.
+    pub items: &'a str,
+    /// Body of `ingest`, with `$metrics` and their `$count`.
+    pub ingest: &'a str,
+    /// Body of `render`.
+    pub render: &'a str,
+    /// Body of `cabi_realloc`, with `$len`.
+    pub realloc: &'a str,
+}
+
+impl Default for Observer<'_> {
+    fn default() -> Self {
+        let render = "(call $same (i32.const 0) (i32.const 0))";
+        Observer { items: "", ingest: "(call $ok)", render, realloc: ALLOC }
+    }
+}
+
+impl Observer<'_> {
+    /// The component.
+    pub fn build(&self) -> Vec<u8> {
+        let Observer { items, ingest, render, .. } = self;
+        let realloc = realloc(self.realloc);
+        let text = format!(
+            r#"(module {PRELUDE} {realloc} {items}
+                (func (export "{LIFECYCLE}#init") (result i32) (call $ok))
+                (func (export "{LIFECYCLE}#self-test") (result i32) (call $ok))
+                (func (export "{LIFECYCLE}#shutdown") (result i32) (call $ok))
+                (func (export "sochdb:plugin/observer@0.1.0#ingest")
+                    (param $metrics i32) (param $count i32) (param i32 i32) (result i32) {ingest})
+                (func (export "sochdb:plugin/observer@0.1.0#render") (result i32) {render}))"#
+        );
+        wrap(
+            &text,
+            "package test:guest; world guest { include sochdb:plugin/observer-plugin@0.1.0; }",
+        )
+    }
+}
+
 /// As much of WASI as these guests import, as WASI itself declares it.
-const WASI: [&str; 4] = [
+const WASI: [&str; 5] = [
     "package wasi:io@0.2.0;
     interface poll { resource pollable { block: func(); } }
     interface error { resource error; }
     interface streams {
         use error.{error};
         variant stream-error { last-operation-failed(error), closed }
+        resource input-stream {
+            blocking-read: func(len: u64) -> result<list<u8>, stream-error>;
+        }
         resource output-stream {
+            write: func(contents: list<u8>) -> result<_, stream-error>;
             blocking-write-and-flush: func(contents: list<u8>) -> result<_, stream-error>;
+            write-zeroes: func(len: u64) -> result<_, stream-error>;
         }
     }",
     "package wasi:cli@0.2.0;
+    interface environment {
+        get-environment: func() -> list<tuple<string, string>>;
+        get-arguments: func() -> list<string>;
+    }
+    interface exit { exit: func(status: result); }
+    interface stdin {
+        use wasi:io/streams@0.2.0.{input-stream};
+        get-stdin: func() -> input-stream;
+    }
+    interface stdout {
+        use wasi:io/streams@0.2.0.{output-stream};
+        get-stdout: func() -> output-stream;
+    }
     interface stderr {
         use wasi:io/streams@0.2.0.{output-stream};
         get-stderr: func() -> output-stream;
+    }",
+    "package wasi:filesystem@0.2.0;
+    interface types { resource descriptor; }
+    interface preopens {
+        use types.{descriptor};
+        get-directories: func() -> list<tuple<descriptor, string>>;
     }",
     "package wasi:clocks@0.2.0;
     interface monotonic-clock {
@@ -233,12 +319,20 @@ const WASI: [&str; 4] = [
         subscribe-duration: func(when: u64) -> pollable;
     }",
     "package wasi:random@0.2.0;
-    interface random { get-random-u64: func() -> u64; }",
+    interface random {
+        get-random-bytes: func(len: u64) -> list<u8>;
+        get-random-u64: func() -> u64;
+    }",
 ];
 const CODEC_WITH_WASI: &str = "package test:guest;
     world guest {
         include sochdb:plugin/codec-plugin@0.1.0;
+        import wasi:cli/environment@0.2.0;
+        import wasi:cli/exit@0.2.0;
+        import wasi:cli/stdin@0.2.0;
+        import wasi:cli/stdout@0.2.0;
         import wasi:cli/stderr@0.2.0;
+        import wasi:filesystem/preopens@0.2.0;
         import wasi:clocks/monotonic-clock@0.2.0;
         import wasi:random/random@0.2.0;
     }";
@@ -248,8 +342,8 @@ pub fn component(module: &str) -> Vec<u8> {
     wrap(module, CODEC_WITH_WASI)
 }
 
-fn wrap(module: &str, world: &str) -> Vec<u8> {
-    let mut module = wat::parse_str(module).expect("the guest's text is right");
+/// The contract, the part of WASI above, and the one world in `world`.
+pub fn resolve(world: &str) -> (Resolve, WorldId) {
     let mut resolve = Resolve::default();
     let wit = Path::new(env!("CARGO_MANIFEST_DIR")).join("../wit/0.1.0");
     resolve.push_dir(wit).expect("the contract parses");
@@ -258,10 +352,21 @@ fn wrap(module: &str, world: &str) -> Vec<u8> {
     }
     let package = resolve.push_str("guest.wit", world).expect("the guest's world parses");
     let world = resolve.select_world(&[package], None).expect("there is one world");
+    (resolve, world)
+}
+
+fn wrap(module: &str, world: &str) -> Vec<u8> {
+    let mut module = wat::parse_str(module).expect("the guest's text is right");
+    let (resolve, world) = resolve(world);
     embed_component_metadata(&mut module, &resolve, world, StringEncoding::UTF8).unwrap();
+    encode(&module)
+}
+
+/// The component around a module that says of which world it is.
+pub fn encode(module: &[u8]) -> Vec<u8> {
     // Not validated: what the host makes of an odd guest is for the host to say.
     let mut encoder = ComponentEncoder::default();
-    encoder.validate(false).module(&module).expect("the guest fits its world");
+    encoder.validate(false).module(module).expect("the guest fits its world");
     encoder.encode().expect("the guest fits its world")
 }
 
@@ -307,6 +412,33 @@ impl Bench {
         fs::write(&path, manifest).unwrap();
         self.host.load_manifest(&path, &self.plugins)?;
         self.plugins.storage("guest")
+    }
+
+    /// The same of an observer called `guest`.
+    pub fn load_observer(
+        &self,
+        component: &[u8],
+        more: &str,
+    ) -> KernelResult<Arc<dyn ObservabilityExtension>> {
+        fs::write(self.folder.path().join("guest.wasm"), component).unwrap();
+        let manifest = manifest("path = \"guest.wasm\"", more);
+        let manifest = manifest.replace("kind = \"codec\"", "kind = \"observer\"");
+        let manifest =
+            manifest.replace("[\"codec\", \"lifecycle\"]", "[\"lifecycle\", \"observer\"]");
+        let path = self.folder.path().join("guest.toml");
+        fs::write(&path, manifest).unwrap();
+        self.host.load_manifest(&path, &self.plugins)?;
+        Ok(self.plugins.observers().remove(0))
+    }
+
+    /// Loads a codec called `neighbour` that does nothing wrong.
+    pub fn load_neighbour(&self) -> Arc<dyn CompressionExtension> {
+        fs::write(self.folder.path().join("neighbour.wasm"), Codec::default().build()).unwrap();
+        let manifest = manifest("path = \"neighbour.wasm\"", "");
+        let path = self.folder.path().join("neighbour.toml");
+        fs::write(&path, manifest.replace("\"guest\"", "\"neighbour\"")).unwrap();
+        self.host.load_manifest(&path, &self.plugins).unwrap();
+        self.plugins.compression("neighbour").unwrap()
     }
 
     /// Writes `guest.toml` and loads it.

@@ -215,7 +215,8 @@ fn a_storage_engine_is_replaced_under_an_open_table() {
     lscs.kernel.close().unwrap();
 }
 
-fn with_guest(guest: &Storage<'_>) -> (Bench, Kernel) {
+/// A database with a row in a table that `guest` keeps.
+pub fn with_guest(guest: &Storage<'_>) -> (Bench, Kernel) {
     let bench = Bench::new();
     let kernel = Kernel::open(sochdb_sim::memory(), Options::default()).unwrap();
     let storage = bench.load_storage(&guest.build(), "background_fuel_limit = 10_000_000").unwrap();

@@ -1,0 +1,250 @@
+//! Throws one guest at the host: at load, and at every call that the kernel makes to its kind.
+
+use crate::guest::Bench;
+use fastrand::Rng;
+use sochdb_kernel::plugin::{
+    LogLevel, LogLine, Metric, MetricValue, RunCursor, RunRow, SegmentRead, SegmentSink,
+    SegmentWrite, StorageExtension, TableContext, TelemetryBatch,
+};
+use sochdb_kernel::{
+    Kernel, KernelError, KernelResult, KeyRange, Options, SegmentId, Slice, TableId, TableOptions,
+};
+use std::collections::BTreeMap;
+use std::ops::Bound;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// The least fuel there is, and little memory.
+const RESOURCES: &str = "fuel_limit = 1_000_000\nmemory_limit_mb = 8\ntimeout_ms = 2000";
+const BACKGROUND: &str = "background_fuel_limit = 1_000_000\nbackground_timeout_ms = 2000\n\
+                          max_instances = 2";
+/// No call may take longer: its deadline, and what a busy machine adds.
+const CALL_MAX: Duration = Duration::from_secs(20);
+
+/// Whether one guest is looked at alone.
+fn verbose() -> bool {
+    std::env::var_os("SOCHDB_GUEST").is_some()
+}
+
+/// How often something ended in which way.
+#[derive(Default)]
+pub struct Outcomes(pub BTreeMap<String, u64>);
+
+impl Outcomes {
+    /// Counts what a call came to, and hands it on.
+    fn note<T>(&mut self, what: &str, call: impl FnOnce() -> KernelResult<T>) -> Option<T> {
+        let began = Instant::now();
+        let answer = call();
+        let took = began.elapsed();
+        assert!(took < CALL_MAX, "{what} took {took:?}");
+        let why = answer.as_ref().err().map(|error| format!(": {error}")).unwrap_or_default();
+        let (came_to, value) = match answer {
+            Ok(value) => ("answered".to_owned(), Some(value)),
+            Err(KernelError::Plugin { plugin, fault, message }) => {
+                assert_eq!(plugin, "guest");
+                assert!(!message.is_empty() && message.len() < 64 << 10, "{message}");
+                (format!("{fault:?}").to_lowercase(), None)
+            }
+            Err(error) => (format!("{:?}", error.kind()).to_lowercase(), None),
+        };
+        if verbose() {
+            println!("{what}: {came_to} after {took:?}{why}");
+        }
+        let counted = if what == "load" { format!("load {came_to}") } else { came_to };
+        *self.0.entry(counted).or_default() += 1;
+        value
+    }
+}
+
+/// A guest of a world, against a host that has done this before.
+pub fn throw(bench: &Bench, world: &str, guest: &[u8], rng: &mut Rng, outcomes: &mut Outcomes) {
+    match world {
+        "codec-plugin" => {
+            let Some(codec) = outcomes.note("load", || bench.load(guest, RESOURCES)) else {
+                return;
+            };
+            for len in [0, 1, 100, 5000] {
+                let input: Vec<u8> = (0..len).map(|_| rng.u8(..)).collect();
+                let stored = outcomes.note("compress", || codec.compress(&input));
+                let stored = stored.unwrap_or(input);
+                if let Some(raw) = outcomes.note("decompress", || codec.decompress(&stored, len)) {
+                    assert_eq!(raw.len(), len, "checked by the host");
+                }
+            }
+        }
+        "observer-plugin" => {
+            let load = || bench.load_observer(guest, RESOURCES);
+            let Some(observer) = outcomes.note("load", load) else { return };
+            for _ in 0..3 {
+                outcomes.note("ingest", || observer.ingest(&batch(rng)));
+                outcomes.note("render", || observer.render());
+            }
+        }
+        "storage-plugin" => {
+            let resources = format!("{RESOURCES}\n{BACKGROUND}");
+            let load = || bench.load_storage(guest, &resources);
+            let Some(storage) = outcomes.note("load", load) else { return };
+            drive_storage(&storage, rng, outcomes);
+            drive_kernel(&storage, rng, outcomes);
+        }
+        _ => panic!("no world is called {world}"),
+    }
+}
+
+fn batch(rng: &mut Rng) -> TelemetryBatch {
+    let metric = |number: u8, rng: &mut Rng| Metric {
+        name: format!("metric_{number}"),
+        help: "What it means.".to_owned(),
+        labels: vec![("table".to_owned(), "t".repeat(rng.usize(0..40)))],
+        value: match number % 3 {
+            0 => MetricValue::Counter(rng.u64(..)),
+            1 => MetricValue::Gauge(rng.f64()),
+            _ => MetricValue::Histogram { bounds: vec![0.5, 1.0], counts: vec![1, 2, 3], sum: 2.5 },
+        },
+    };
+    let line = LogLine {
+        unix_us: rng.u64(..),
+        level: LogLevel::Warn,
+        target: "wal".to_owned(),
+        message: "a line".to_owned(),
+    };
+    TelemetryBatch {
+        metrics: (0..rng.u8(0..20)).map(|number| metric(number, rng)).collect(),
+        logs: vec![line; rng.usize(0..5)],
+    }
+}
+
+/// The rows of a run, a few at a time.
+struct Rows(u8);
+
+impl RunCursor for Rows {
+    fn next_batch(&mut self, rows_max: usize, _bytes_max: usize) -> KernelResult<Vec<RunRow>> {
+        let first = self.0;
+        self.0 = first + u8::try_from(rows_max.min(usize::from(40 - first))).expect("at most 40");
+        let row = |key| RunRow {
+            key: vec![key],
+            value: (key % 3 != 0).then(|| vec![key; usize::from(key)].into()),
+        };
+        Ok((first..self.0).map(row).collect())
+    }
+}
+
+/// Segments that are forgotten, with who still writes one.
+struct Void(Arc<()>);
+
+struct VoidWriter(Arc<()>, u64);
+
+impl SegmentSink for Void {
+    fn create(&self) -> KernelResult<Box<dyn SegmentWrite>> {
+        Ok(Box::new(VoidWriter(self.0.clone(), 0)))
+    }
+}
+
+impl SegmentWrite for VoidWriter {
+    fn append(&mut self, bytes: &[u8]) -> KernelResult<u64> {
+        self.1 += bytes.len() as u64;
+        Ok(self.1 - bytes.len() as u64)
+    }
+
+    fn seal(self: Box<Self>) -> KernelResult<SegmentId> {
+        Ok(SegmentId(Arc::strong_count(&self.0) as u64))
+    }
+}
+
+/// A segment of 4 KiB.
+struct Page(u64);
+
+impl SegmentRead for Page {
+    fn id(&self) -> SegmentId {
+        SegmentId(self.0)
+    }
+
+    fn raw_bytes(&self) -> u64 {
+        4096
+    }
+
+    fn read_at(&self, offset: u64, len: usize) -> KernelResult<Slice> {
+        match offset.checked_add(len as u64) {
+            Some(end) if end <= 4096 => Ok(vec![self.0 as u8; len].into()),
+            _ => Err(KernelError::invalid("outside")),
+        }
+    }
+}
+
+fn drive_storage(storage: &Arc<dyn StorageExtension>, rng: &mut Rng, outcomes: &mut Outcomes) {
+    let options = BTreeMap::from([("block_bytes".to_owned(), "4096".to_owned())]);
+    let table = TableContext { id: TableId(7), name: "t".to_owned(), options };
+    let lent = Arc::new(());
+    outcomes
+        .note("flush", || storage.flush(&table, Box::new(Rows(0)), Arc::new(Void(lent.clone()))));
+    assert_eq!(Arc::strong_count(&lent), 1, "no writer outlives its flush");
+    let segments: Vec<Arc<dyn SegmentRead>> =
+        (1..4).map(|id| -> Arc<dyn SegmentRead> { Arc::new(Page(id)) }).collect();
+    if let Some(Some(plan)) = outcomes.note("plan", || storage.plan_compaction(&table, &segments)) {
+        assert!(plan.start < plan.end && plan.end <= segments.len(), "checked by the host");
+    }
+    for _ in 0..2 {
+        let open = || storage.open(&table, &segments);
+        let Some(reader) = outcomes.note("open", open) else { continue };
+        let keys: [&[u8]; 3] = [b"a", b"", &[0xff; 300]];
+        if let Some(answers) = outcomes.note("multi-get", || reader.multi_get(&keys)) {
+            assert_eq!(answers.len(), keys.len(), "checked by the host");
+        }
+        let bound = |rng: &mut Rng| match rng.u8(0..3) {
+            0 => Bound::Unbounded,
+            1 => Bound::Included(vec![rng.u8(..)]),
+            _ => Bound::Excluded(vec![rng.u8(..)]),
+        };
+        let range = KeyRange { start: bound(rng), end: bound(rng) };
+        let Some(mut scan) = outcomes.note("scan", || reader.scan(&range, rng.bool())) else {
+            continue;
+        };
+        for _ in 0..3 {
+            let Some(rows) = outcomes.note("next", || scan.next_batch(20, 2000)) else { break };
+            assert!(rows.iter().all(|row| range.contains(&row.key)), "checked by the host");
+            assert!(rows.len() <= 20, "checked by the host");
+        }
+    }
+}
+
+/// Under a real kernel: whatever the guest does with the rows of a checkpoint, none is lost.
+fn drive_kernel(storage: &Arc<dyn StorageExtension>, rng: &mut Rng, outcomes: &mut Outcomes) {
+    let environment = sochdb_sim::memory();
+    let kernel = Kernel::open(environment.clone(), Options::default()).expect("an empty disk");
+    kernel.plugins().register_storage(storage.clone());
+    let options = TableOptions { storage: Some("guest".to_owned()), ..TableOptions::default() };
+    kernel.create_table("guarded", options).expect("the first table");
+    kernel.create_table("plain", TableOptions::default()).expect("the second table");
+    let value = vec![rng.u8(..); 100];
+    let put = |tx: &mut sochdb_kernel::Transaction| {
+        (0..20_u8).try_for_each(|key| {
+            tx.put("guarded", &[key], &value)?;
+            tx.put("plain", &[key], &value)
+        })
+    };
+    kernel.run(put).expect("a commit meets no plugin");
+    let report = kernel.checkpoint().expect("a plugin fails its table and not the checkpoint");
+    let flushed = report.failed.iter().all(|(table, _)| table != "guarded");
+    *outcomes
+        .0
+        .entry(format!("flush {}", if flushed { "trusted" } else { "refused" }))
+        .or_default() += 1;
+    let check = |kernel: &Kernel| {
+        let tx = kernel.begin_read().expect("a snapshot");
+        for key in 0..20_u8 {
+            assert_eq!(*tx.get("plain", &[key]).unwrap().expect("committed"), *value);
+            // Rows the guest could not be trusted with are still the log's.
+            if !flushed {
+                assert_eq!(*tx.get("guarded", &[key]).unwrap().expect("committed"), *value);
+            }
+        }
+        let found = sochdb_operations::check(kernel).expect("readable");
+        assert!(flushed || found.is_healthy(), "{:?}", found.problems);
+    };
+    check(&kernel);
+    drop(kernel);
+    // Opened again, without the plugin: the log is as it was.
+    let kernel = Kernel::open(environment, Options::default()).expect("opens again");
+    kernel.plugins().register_storage(storage.clone());
+    check(&kernel);
+}
