@@ -45,7 +45,7 @@ impl Starts {
     pub fn measure(&mut self, round: &mut Round) -> Result<()> {
         self.instances(round)?;
         let options = || -> Result<HostOptions> {
-            let cache = Some(CodeCache::open(self.cache.path())?);
+            let cache = Some(CodeCache::open(&self.cache.path().join("code"))?);
             let compile = CompileOptions { cache, ..CompileOptions::default() };
             Ok(HostOptions { compile, ..HostOptions::default() })
         };

@@ -1,46 +1,16 @@
-//! A plugin and the directories it was granted: what is in them, and never anything beside them.
+//! A plugin (`test-guests/guests/files`) and the directories it was granted: what is in them, and never
+//! anything beside them.
 
 use crate::guest::manifest;
 use sochdb_host_abi::{HostOptions, PluginHost, Policy};
 use sochdb_kernel::plugin::{CompressionExtension, PluginManager};
 use sochdb_kernel::{ErrorKind, KernelError, KernelResult, PluginFault};
+use sochdb_test_guests::FILES;
 use std::fs;
-use std::path::Path;
 use std::process::Command;
-use std::sync::{Arc, LazyLock};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
-
-/// The component of `tests/guests/files.rs`.
-static FILES: LazyLock<Vec<u8>> = LazyLock::new(|| {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let folder = tempfile::tempdir().unwrap();
-    let contract = fs::read_dir(root.join("../wit/0.1.0")).unwrap();
-    let mut contract: Vec<_> = contract.map(|entry| entry.unwrap().path()).collect();
-    contract.sort();
-    let without_package = |path: &_| {
-        let text = fs::read_to_string(path).unwrap();
-        text.replace("package sochdb:plugin@0.1.0;", "")
-    };
-    let contract: String = contract.iter().map(without_package).collect();
-    let world = format!(
-        "package test:guest;\nworld guest {{\n  export sochdb:plugin/lifecycle@0.1.0;\n  \
-         export sochdb:plugin/codec@0.1.0;\n}}\npackage sochdb:plugin@0.1.0 {{\n{contract}\n}}\n"
-    );
-    let (wit, wasm) = (folder.path().join("guest.wit"), folder.path().join("files.wasm"));
-    fs::write(&wit, world).unwrap();
-    let built = Command::new(std::env::var_os("RUSTC").unwrap_or("rustc".into()))
-        .current_dir(root)
-        .args(["--edition=2024", "--target=wasm32-wasip2", "--crate-type=cdylib"])
-        .args(["-Copt-level=s", "-Cpanic=abort", "-Cstrip=debuginfo", "tests/guests/files.rs"])
-        .arg(format!("-Clink-arg=--component-type={}", wit.display()))
-        .arg("-o")
-        .arg(&wasm)
-        .output()
-        .unwrap();
-    assert!(built.status.success(), "{}", String::from_utf8_lossy(&built.stderr));
-    fs::read(wasm).unwrap()
-});
 
 /// A machine with a directory to grant, things in it, and something beside it.
 struct Machine {
@@ -59,7 +29,7 @@ impl Machine {
         fs::write(at("granted/a"), "one").unwrap();
         fs::write(at("granted/sub/b"), "two").unwrap();
         fs::write(at("secret"), "secret").unwrap();
-        fs::write(at("files.wasm"), &*FILES).unwrap();
+        fs::write(at("files.wasm"), FILES).unwrap();
         Machine { folder }
     }
 
