@@ -3,18 +3,18 @@
 //! A number that was once given out never means another thing, so a guest that keeps a handle too long
 //! gets an error and not somebody else's rows.
 
-use std::collections::HashMap;
-use wasmtime::{Result, format_err};
+use std::collections::BTreeMap;
+use wasmtime::{Error, Result, format_err};
 
-/// Things a guest holds handles of. A number is never used again.
+/// Things a guest holds handles of. A number is never used again. Most guests hold a few at a time.
 pub(crate) struct Handles<T> {
     next: u32,
-    open: HashMap<u32, T>,
+    open: BTreeMap<u32, T>,
 }
 
 impl<T> Default for Handles<T> {
     fn default() -> Self {
-        Handles { next: 0, open: HashMap::new() }
+        Handles { next: 0, open: BTreeMap::new() }
     }
 }
 
@@ -36,7 +36,15 @@ impl<T> Handles<T> {
     /// # Errors
     /// When it was closed: a trap for the guest.
     pub(crate) fn get(&mut self, number: u32) -> Result<&mut T> {
-        self.open.get_mut(&number).ok_or_else(|| format_err!("it used a handle after its end"))
+        self.open.get_mut(&number).ok_or_else(closed)
+    }
+
+    /// The same, only to look at.
+    ///
+    /// # Errors
+    /// As [`get`](Self::get).
+    pub(crate) fn look(&self, number: u32) -> Result<&T> {
+        self.open.get(&number).ok_or_else(closed)
     }
 
     /// Closes it, if it is open, and gives back what was behind it.
@@ -48,4 +56,8 @@ impl<T> Handles<T> {
     pub(crate) fn clear(&mut self) {
         self.open.clear();
     }
+}
+
+fn closed() -> Error {
+    format_err!("it used a handle after its end")
 }

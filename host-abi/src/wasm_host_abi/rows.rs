@@ -18,7 +18,7 @@ use super::handles::Handles;
 use super::types::code;
 use super::{GuestError, GuestState, Host, charge};
 use crate::limits::{BATCH_BYTES_MAX, BATCH_ROWS_MAX, CONDITIONS_MAX, RANGE_BYTES_MAX, clamp_rows};
-use crate::transaction::Lent;
+use crate::transaction::{Lent, Transaction};
 use sochdb_encoding::row::{Schema, Value};
 use sochdb_encoding::select::{Comparison, Condition, Projection};
 use sochdb_kernel::{KernelError, KernelResult, KeyRange, Scan};
@@ -35,7 +35,6 @@ const LOOK_BYTES_STEP: usize = 256 << 10;
 const ROW_OVERHEAD_BYTES: usize = 9;
 
 /// A table that a call has opened.
-#[derive(Clone)]
 struct OpenTable {
     name: Arc<str>,
     may_read: bool,
@@ -99,10 +98,10 @@ impl Rows {
     }
 
     /// A table and the transaction it is open in.
-    fn open(&mut self, table: u32) -> Result<(OpenTable, Lent, bool)> {
-        let table = self.tables.get(table)?.clone();
-        let (lent, writes) = self.lent.clone().expect("tables are open during a call only");
-        Ok((table, lent, writes))
+    fn open(&self, table: u32) -> Result<(&OpenTable, &Lent, bool)> {
+        let table = self.tables.look(table)?;
+        let (lent, writes) = self.lent.as_ref().expect("tables are open during a call only");
+        Ok((table, lent, *writes))
     }
 }
 
@@ -236,27 +235,11 @@ impl<T> contract::HostTableWithStore<T> for Host {
             Ok(keys) => keys,
             Err(error) => return Ok(Err(error)),
         };
-        if BATCH_ROWS_MAX as usize <= keys.len() {
-            return Ok(Err(limit(format!("one call reads at most {BATCH_ROWS_MAX} keys"))));
-        }
-        let mut found = Found { states: vec![], values: vec![], value_ends: vec![] };
-        for key in keys {
-            let value = lent.with(|tx| tx.get(&table.name, key));
-            match state.answer(value) {
-                Ok(value) => {
-                    found.states.push(if value.is_some() { state::VALUE } else { state::UNKNOWN });
-                    found.values.extend_from_slice(value.as_deref().unwrap_or_default());
-                }
-                Err(error) => return Ok(Err(error)),
-            }
-            if (BATCH_BYTES_MAX as usize) < found.values.len() {
-                let text = format!("one call reads at most {BATCH_BYTES_MAX} bytes of values");
-                return Ok(Err(limit(text)));
-            }
-            found.value_ends.push(found.values.len() as u32);
-        }
-        charge(&mut host, found.values.len() + 5 * found.states.len())?;
-        Ok(Ok(found))
+        let found = lent.with(|tx| read_many(tx, &table.name, &keys));
+        let found = state.answer(found);
+        let bytes = found.as_ref().map_or(0, |of| of.values.len() + 5 * of.states.len());
+        charge(&mut host, bytes)?;
+        Ok(found)
     }
 
     fn soch_scan(
@@ -280,7 +263,7 @@ impl<T> contract::HostTableWithStore<T> for Host {
             );
             return Ok(Err(limit(text)));
         }
-        let scan = begin_scan(&table, &lent, &range.into(), options);
+        let scan = begin_scan(table, lent, &range.into(), options);
         match state.answer(scan) {
             Ok(scan) => state.rows.scans.insert(scan).map(|scan| Ok(Resource::new_own(scan))),
             Err(error) => Ok(Err(error)),
@@ -391,6 +374,24 @@ impl<T> contract::HostScanWithStore<T> for Host {
 
 fn limit(text: String) -> GuestError {
     GuestError::answer(code::LIMIT, text)
+}
+
+fn read_many(tx: &Transaction, table: &str, keys: &[&[u8]]) -> KernelResult<Found> {
+    bound("the keys of one read", keys.len(), BATCH_ROWS_MAX)?;
+    let mut found = Found { states: vec![], values: vec![], value_ends: vec![] };
+    for key in keys {
+        let value = tx.get(table, key)?;
+        found.states.push(if value.is_some() { state::VALUE } else { state::UNKNOWN });
+        found.values.extend_from_slice(value.as_deref().unwrap_or_default());
+        bound("the bytes of values of one read", found.values.len(), BATCH_BYTES_MAX)?;
+        found.value_ends.push(found.values.len() as u32);
+    }
+    Ok(found)
+}
+
+fn bound(what: &'static str, got: usize, bound: u32) -> KernelResult<()> {
+    let (got, bound) = (got as u64, u64::from(bound));
+    if got <= bound { Ok(()) } else { Err(KernelError::Limit { what, got, bound }) }
 }
 
 fn begin_scan(
