@@ -56,6 +56,7 @@ pub(crate) enum Refusal {
 
 /// A call's place in the chain, which it leaves when this is dropped. It stays on its thread.
 pub(crate) struct Entered {
+    is_nested: bool,
     on_this_thread: PhantomData<*const ()>,
 }
 
@@ -94,11 +95,16 @@ pub(crate) fn enter(
             paid: 0,
             stack,
         });
-        Ok(Entered { on_this_thread: PhantomData })
+        Ok(Entered { is_nested: 1 < chain.len(), on_this_thread: PhantomData })
     })
 }
 
 impl Entered {
+    /// Whether another guest's call led to this one.
+    pub(crate) fn is_nested(&self) -> bool {
+        self.is_nested
+    }
+
     /// Ends the call, which used `fuel` with what it paid for others. What it used for itself.
     pub(crate) fn end(self, fuel: u64) -> u64 {
         CHAIN.with_borrow_mut(|chain| {

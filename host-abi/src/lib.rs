@@ -25,6 +25,7 @@
 //! | `wasm_runtime`     | the engine, and the clock that stops runaways                          |
 //! | `pools`, `pool`    | the instances of a plugin for each tenant; every call into a guest     |
 //! | `chain`            | calls of guests that lead to calls of guests                           |
+//! | `audit`            | what guests did, and what came of it                                   |
 //! | `tenant`           | what each tenant may use, and has used                                 |
 //! | `quarantine`       | what becomes of a plugin that keeps failing                            |
 //! | `wasm_host_abi`    | the contract: one file per interface                                   |
@@ -52,6 +53,7 @@
 
 #![deny(unsafe_code)]
 
+pub mod audit;
 pub mod bundled;
 pub mod capability;
 pub mod compiled_code;
@@ -76,6 +78,7 @@ mod transaction;
 mod wasm_host_abi;
 mod wasm_runtime;
 
+pub use audit::{AuditFilter, AuditLog, AuditRecord};
 pub use capability::CONTRACT_VERSION;
 pub use chain::in_background;
 pub use plugin_host::{HostOptions, Inspection, PluginHost, PluginInfo, UsageInfo};

@@ -13,6 +13,7 @@
 //! | stack of a thread under them      | [`CHAIN_STACK_BYTES_MAX`] | the chain                           |
 //! | tenants with instances            | [`TENANT_POOLS_MAX`]    | the pools: the longest unused end     |
 //! | failures in a row                 | [`quarantine`]          | the pool                              |
+//! | records of what guests did        | [`audit`]               | the audit trail                       |
 //! | handles of an instance            | 8192                    | the engine                            |
 //! | segments its readers have open    | 4096                    | the storage adapter                   |
 //! | bytes of a segment read or append | [`SEGMENT_CHUNK_BYTES_MAX`] | the segments import, the engine   |
@@ -96,6 +97,24 @@ pub const CALL_DEPTH_MAX: usize = 8;
 pub const CHAIN_STACK_BYTES_MAX: usize = 1 << 20;
 /// Tenants that have instances of one plugin at the same time, working ones not counted.
 pub const TENANT_POOLS_MAX: usize = 256;
+
+/// How much is kept of what guests did.
+pub mod audit {
+    /// Records in memory, of some hundred bytes each.
+    pub const RECORDS_MAX: usize = 1 << 16;
+    /// Denials in memory beside them.
+    pub const DENIALS_MAX: usize = 1 << 12;
+    /// Records that a store keeps before it gives them to the others.
+    pub const ENTRIES_MAX: usize = 256;
+    /// Bytes of an object's name that are kept.
+    pub const OBJECT_BYTES_MAX: usize = 128;
+    /// Records that wait to be written to a file.
+    pub const QUEUE_RECORDS_MAX: usize = 1 << 14;
+    /// Denials that wait to be written; whoever has one more waits with it.
+    pub const QUEUE_DENIALS_MAX: usize = 1 << 12;
+    /// 8 MiB. Bytes of one file, of which there are at most four.
+    pub const FILE_BYTES_MAX: u64 = 8 << 20;
+}
 
 /// What happens to a plugin that keeps failing, for one tenant.
 pub mod quarantine {

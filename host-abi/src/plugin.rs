@@ -1,5 +1,6 @@
 //! A plugin that was loaded: its manifest, its component, and what it has used so far.
 
+use crate::audit::AuditLog;
 use crate::component::Component;
 use crate::plugin_manifest::{PluginKind, PluginManifest};
 use crate::plugin_telemetry::PluginTelemetry;
@@ -28,6 +29,8 @@ pub(crate) struct Plugin {
     pub(crate) usage: Usage,
     /// Whether it is called, for each tenant.
     pub(crate) healths: Healths,
+    /// The host's audit trail.
+    pub(crate) audit: Arc<AuditLog>,
     /// The host's tenants.
     pub(crate) tenants: Tenants,
     /// The plugins that this one may call; weak, because they hold this one.

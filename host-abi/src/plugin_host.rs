@@ -10,6 +10,7 @@
 //! 4. make an instance; does its `self-test` pass?
 //! 5. register it, in the place of an older plugin of the same name and kind.
 
+use crate::audit::AuditLog;
 use crate::bundled::{self, Bundled};
 use crate::capability::{self, Answer, Import};
 use crate::compiled_code::{CompileOptions, Origin};
@@ -45,6 +46,7 @@ pub struct PluginHost {
     loaded: Mutex<BTreeMap<String, Loaded>>,
     tenants: Tenants,
     programs: Arc<Programs>,
+    audit: Arc<AuditLog>,
 }
 
 /// What a host is told when it is made.
@@ -56,6 +58,8 @@ pub struct HostOptions {
     pub tenants: Tenants,
     /// Where hooks and procedures are registered. Shared in the same way.
     pub programs: Arc<Programs>,
+    /// What plugins do is recorded here. Shared in the same way.
+    pub audit: Arc<AuditLog>,
     /// Who compiles plugins, and where compiled code is kept.
     pub compile: CompileOptions,
 }
@@ -182,9 +186,16 @@ impl PluginHost {
     /// # Errors
     /// `Unavailable` when this machine cannot run WebAssembly.
     pub fn with(options: HostOptions) -> KernelResult<PluginHost> {
-        let HostOptions { policy, tenants, programs, compile } = options;
+        let HostOptions { policy, tenants, programs, audit, compile } = options;
         let runtime = Arc::new(Runtime::new(compile)?);
-        Ok(PluginHost { runtime, policy, loaded: Mutex::new(BTreeMap::new()), tenants, programs })
+        Ok(PluginHost {
+            runtime,
+            policy,
+            loaded: Mutex::new(BTreeMap::new()),
+            tenants,
+            programs,
+            audit,
+        })
     }
 
     /// The hooks and procedures of its plugins.
@@ -280,6 +291,11 @@ impl PluginHost {
         &self.tenants
     }
 
+    /// What plugins did.
+    pub fn audit(&self) -> &Arc<AuditLog> {
+        &self.audit
+    }
+
     /// Lets the plugin `name` work again for everybody it was kept from working for. Whether there was
     /// anybody.
     ///
@@ -350,8 +366,17 @@ impl PluginHost {
                 labels: vec![("plugin".to_owned(), name.clone())],
                 value: MetricValue::Counter(value),
             }));
+            metrics.push(Metric {
+                name: "sochdb_plugin_quarantined".to_owned(),
+                help: "For how many tenants a plugin is kept from working, now or for good."
+                    .to_owned(),
+                labels: vec![("plugin".to_owned(), name.clone())],
+                value: MetricValue::Gauge(plugin.healths.unwell().len() as f64),
+            });
             metrics.extend(plugin.telemetry.metrics(name));
         }
+        metrics.extend(self.tenants.metrics());
+        metrics.extend(self.audit.metrics());
         metrics
     }
 
@@ -424,6 +449,7 @@ impl PluginHost {
             usage: Default::default(),
             healths: Default::default(),
             tenants: self.tenants.clone(),
+            audit: self.audit.clone(),
             programs: Arc::downgrade(&self.programs),
         });
         let adapter = match kind {

@@ -17,6 +17,7 @@
 //! - A call that another guest's call led to is part of that one, see [`chain`].
 //! - No lock is held while a guest runs.
 
+use crate::audit::{Entry, Object, Outcome, Who};
 use crate::chain::{self, Entered, Refusal};
 use crate::limits::{
     BoundOf, Budget, CALL_DEPTH_MAX, HANDLES_PER_STORE_MAX, MemoryBound, RESULT_SLACK_BYTES, Work,
@@ -30,7 +31,7 @@ use parking_lot::{Condvar, Mutex};
 use sochdb_kernel::{KernelError, KernelResult, PluginFault};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use wasmtime::component::InstancePre;
 use wasmtime::{Store, Trap, UpdateDeadline, WasmBacktrace};
 
@@ -44,6 +45,8 @@ pub(crate) struct Pool<E: Exports> {
     /// Whom all its instances work for.
     tenant: Option<Arc<Tenant>>,
     keeper: Arc<Keeper>,
+    /// How the audit trail calls it.
+    who: Arc<Who>,
     slots: Mutex<Slots<E>>,
     freed: Condvar,
     next_number: AtomicU64,
@@ -80,6 +83,8 @@ pub(crate) struct Terms {
     pub(crate) is_hosts: bool,
     /// Whether another instance of the plugin may be what leads to it.
     pub(crate) may_come_again: bool,
+    /// What it is about, for the audit trail.
+    pub(crate) object: Object,
 }
 
 impl Terms {
@@ -92,6 +97,7 @@ impl Terms {
             tenant: None,
             is_hosts: false,
             may_come_again: false,
+            object: Object::None,
         }
     }
 
@@ -118,6 +124,10 @@ struct Allowed<'a> {
     began: Instant,
     deadline: Instant,
     budget: Budget,
+    /// What it is about.
+    object: Object,
+    /// Whether another guest's call led to it; then the audit trail has that one, unless this one fails.
+    is_nested: bool,
     /// `None` once it has ended.
     entered: Option<Entered>,
     ticket: Option<Ticket<'a>>,
@@ -133,11 +143,13 @@ impl<E: Exports> Pool<E> {
         tenant: Option<Arc<Tenant>>,
     ) -> Pool<E> {
         let keeper = plugin.healths.keeper(tenant.as_deref().map(Tenant::name));
+        let who = Arc::new(Who::new(&plugin, tenant.as_deref()));
         Pool {
             plugin,
             component,
             tenant,
             keeper,
+            who,
             slots: Mutex::new(Slots { idle: Vec::new(), live: 0, closed: false }),
             freed: Condvar::new(),
             next_number: AtomicU64::new(0),
@@ -156,7 +168,7 @@ impl<E: Exports> Pool<E> {
 
     /// When a call began last.
     pub(crate) fn last_used(&self) -> Instant {
-        self.made + std::time::Duration::from_micros(self.last_used_us.load(Ordering::Relaxed))
+        self.made + Duration::from_micros(self.last_used_us.load(Ordering::Relaxed))
     }
 
     /// Lets an instance work. A call that is part of its caller's does not count as one of its tenant's.
@@ -172,7 +184,9 @@ impl<E: Exports> Pool<E> {
         work: impl FnOnce(&mut Call<'_, E>) -> wasmtime::Result<Result<R, GuestError>>,
     ) -> KernelResult<R> {
         let mut allowed = self.allow(function, chain::work(terms.work), terms, is_part)?;
-        let instance = self.idle_instance(&allowed, terms.prefer)?;
+        let instance = self
+            .idle_instance(&allowed, terms.prefer)
+            .map_err(|error| self.not_served(function, terms.object.clone(), error))?;
         let mut slot = Slot { pool: self, instance: None };
         let is_fresh = instance.is_none();
         let mut instance = match instance {
@@ -185,7 +199,7 @@ impl<E: Exports> Pool<E> {
         instance.store.set_hostcall_fuel(terms.result_bytes_max.saturating_add(RESULT_SLACK_BYTES));
         let Instance { store, exports, number, .. } = &mut instance;
         let answer = work(&mut Call { exports, store, is_fresh, instance: *number });
-        let answer = self.finish(allowed, answer, &mut instance.store);
+        let answer = self.finish(&mut allowed, answer, &mut instance.store);
         if !matches!(answer, Err(End::Failed(_))) {
             slot.instance = Some(instance);
         }
@@ -200,7 +214,7 @@ impl<E: Exports> Pool<E> {
         let mut allowed = self.allow("self-test", Work::Foreground, &Terms::reading(0), true)?;
         let mut instance = self.start(&mut allowed)?;
         let answer = instance.lifecycle.self_test(&mut instance.store);
-        self.finish(allowed, answer, &mut instance.store).map_err(End::error)
+        self.finish(&mut allowed, answer, &mut instance.store).map_err(End::error)
     }
 
     /// Drops the idle instances, without the last call they would else get.
@@ -240,7 +254,7 @@ impl<E: Exports> Pool<E> {
         self.grant(store, &allowed)?;
         store.set_hostcall_fuel(RESULT_SLACK_BYTES);
         let answer = instance.lifecycle.shutdown(store);
-        self.finish(allowed, answer, store).map_err(End::error)
+        self.finish(&mut allowed, answer, store).map_err(End::error)
     }
 
     /// Whether a call may begin: is the plugin well, is the chain short enough, has the tenant room?
@@ -257,35 +271,52 @@ impl<E: Exports> Pool<E> {
         self.last_used_us.store(last_used_us, Ordering::Relaxed);
         let mut budget = self.plugin.grant.limits.budget(work);
         let again = terms.may_come_again;
-        let entered = chain::enter(&self.plugin, self.tenant.as_ref(), again, began, &mut budget)
-            .map_err(|refusal| self.not_entered(function, refusal))?;
-        let ticket = self.keeper.admit(began).map_err(|Kept(why)| {
-            self.error(PluginFault::Quarantined, format!("{function}: {why}"))
-        })?;
-        let deadline = began + budget.timeout;
-        let admitted = match self.tenant.as_ref().filter(|_| !is_part) {
-            Some(tenant) => Some(tenant.admit(work, deadline, &mut budget)),
-            None => None,
-        };
-        let _admitted = admitted.transpose().map_err(|why| match why {
+        let entered = chain::enter(&self.plugin, self.tenant.as_ref(), again, began, &mut budget);
+        let allowed = entered.map_err(|refusal| self.not_entered(function, refusal));
+        let allowed = allowed.and_then(|entered| {
+            let ticket = self.keeper.admit(began).map_err(|Kept(why)| {
+                self.error(PluginFault::Quarantined, format!("{function}: {why}"))
+            })?;
+            let deadline = began + budget.timeout;
+            let tenant = self.tenant.as_ref().filter(|_| !is_part);
+            let admitted = tenant.map(|tenant| tenant.admit(work, deadline, &mut budget));
+            let _admitted = admitted.transpose().map_err(|why| self.not_admitted(function, why))?;
+            Ok(Allowed {
+                function,
+                work,
+                began,
+                deadline,
+                budget,
+                object: terms.object.clone(),
+                is_nested: entered.is_nested(),
+                entered: Some(entered),
+                ticket: Some(ticket),
+                _admitted,
+                _running: self.plugin.runtime.running(),
+            })
+        });
+        allowed.map_err(|error| self.not_served(function, terms.object.clone(), error))
+    }
+
+    /// Notes a call that did not reach a guest.
+    fn not_served(
+        &self,
+        function: &'static str,
+        object: Object,
+        error: KernelError,
+    ) -> KernelError {
+        let entry = Entry::call(function, object, Outcome::of_error(&error), 0, Duration::ZERO);
+        self.plugin.audit.take_one(&self.who, entry);
+        error
+    }
+
+    fn not_admitted(&self, function: &str, why: NotAdmitted) -> KernelError {
+        match why {
             NotAdmitted::Bound(why) => {
                 self.error(PluginFault::Exhausted, format!("{function}: {why}"))
             }
             NotAdmitted::Removed(name) => KernelError::Closed(format!("the tenant '{name}'")),
-        })?;
-        let _running = self.plugin.runtime.running();
-        let (entered, ticket) = (Some(entered), Some(ticket));
-        Ok(Allowed {
-            function,
-            work,
-            began,
-            deadline,
-            budget,
-            entered,
-            ticket,
-            _admitted,
-            _running,
-        })
+        }
     }
 
     fn not_entered(&self, function: &str, refusal: Refusal) -> KernelError {
@@ -304,28 +335,71 @@ impl<E: Exports> Pool<E> {
     /// Ends a call: counts what it used, and says what came of it.
     fn finish<R>(
         &self,
-        mut allowed: Allowed<'_>,
+        allowed: &mut Allowed<'_>,
         answer: wasmtime::Result<Result<R, GuestError>>,
         store: &mut Store<GuestState>,
     ) -> Result<R, End> {
-        self.account(&mut allowed, store);
-        match answer {
+        let used = self.account(allowed, store);
+        let (outcome, answer) = match answer {
             Ok(answer) => {
                 if let Some(ticket) = allowed.ticket.take() {
                     ticket.succeeded();
                 }
-                answer.map_err(|refused| {
-                    add(&self.plugin.usage.refusals, 1);
-                    let cause = store.data_mut().take_failure();
-                    let refused = || {
-                        let why = format!("{}: {}", allowed.function, refused.shown());
-                        self.error(PluginFault::Refused, why)
-                    };
-                    End::Refused(cause.unwrap_or_else(refused))
-                })
+                match answer {
+                    Ok(value) => (Outcome::Ok, Ok(value)),
+                    Err(refused) => {
+                        let (outcome, error) = self.refused(allowed, &refused, store);
+                        (outcome, Err(End::Refused(error)))
+                    }
+                }
             }
-            Err(error) => Err(End::Failed(self.failed(&mut allowed, error, store))),
+            Err(error) => {
+                let error = self.failed(allowed, error, store);
+                (Outcome::of_error(&error), Err(End::Failed(error)))
+            }
+        };
+        self.record(allowed, outcome, used, store);
+        answer
+    }
+
+    /// What a call ended with that the guest answered with an error: the kernel's, where the guest gave up
+    /// because of one.
+    fn refused(
+        &self,
+        allowed: &Allowed<'_>,
+        refused: &GuestError,
+        store: &mut Store<GuestState>,
+    ) -> (Outcome, KernelError) {
+        add(&self.plugin.usage.refusals, 1);
+        if let Some(cause) = store.data_mut().take_failure() {
+            return (Outcome::of_error(&cause), cause);
         }
+        let why = format!("{}: {}", allowed.function, refused.shown());
+        (Outcome::of_code(refused.code), self.error(PluginFault::Refused, why))
+    }
+
+    /// Gives the audit trail what the guest did in this call, and the call.
+    fn record(
+        &self,
+        allowed: &Allowed<'_>,
+        outcome: Outcome,
+        (fuel, took): (u64, Duration),
+        store: &mut Store<GuestState>,
+    ) {
+        let is_new = !allowed.is_nested || outcome != Outcome::Ok;
+        let object = || allowed.object.clone();
+        let call = is_new.then(|| Entry::call(allowed.function, object(), outcome, fuel, took));
+        store.data_mut().audit.end_call(outcome, call);
+        tracing::trace!(
+            target: "sochdb::plugin",
+            plugin = self.plugin.manifest.name,
+            tenant = self.tenant_name(),
+            function = allowed.function,
+            fuel,
+            micros = took.as_micros() as u64,
+            outcome = ?outcome,
+            "call"
+        );
     }
 
     /// An idle instance, or the right to make one (`None`). Either way a slot is taken.
@@ -366,7 +440,7 @@ impl<E: Exports> Pool<E> {
     /// Makes an instance, ready for its first call.
     fn start(&self, allowed: &mut Allowed<'_>) -> KernelResult<Instance<E>> {
         add(&self.plugin.usage.instances_started, 1);
-        let state = GuestState::new(self.plugin.clone(), self.tenant.clone());
+        let state = GuestState::new(self.plugin.clone(), self.tenant.clone(), self.who.clone());
         let mut store = Store::new(self.plugin.runtime.engine(), state);
         store.limiter(|state| &mut state.memory);
         store.set_max_component_handles(HANDLES_PER_STORE_MAX);
@@ -388,15 +462,18 @@ impl<E: Exports> Pool<E> {
                 Ok(Instance { number, store, lifecycle, exports })
             }
             Ok((_, _, Err(refused))) => {
-                self.account(allowed, &store);
+                let used = self.account(allowed, &store);
                 add(&self.plugin.usage.refusals, 1);
                 let why = format!("{}: its init answered: {}", allowed.function, refused.shown());
                 self.keep(allowed, &why);
+                self.record(allowed, Outcome::of_code(refused.code), used, &mut store);
                 Err(self.error(PluginFault::Refused, why))
             }
             Err(error) => {
-                self.account(allowed, &store);
-                Err(self.failed(allowed, error, &mut store))
+                let used = self.account(allowed, &store);
+                let error = self.failed(allowed, error, &mut store);
+                self.record(allowed, Outcome::of_error(&error), used, &mut store);
+                Err(error)
             }
         }
     }
@@ -409,29 +486,21 @@ impl<E: Exports> Pool<E> {
         Ok(())
     }
 
-    /// Counts what a call has used, once.
-    fn account(&self, allowed: &mut Allowed<'_>, store: &Store<GuestState>) {
-        let Some(entered) = allowed.entered.take() else { return };
+    /// Counts what a call has used: fuel, and time.
+    fn account(&self, allowed: &mut Allowed<'_>, store: &Store<GuestState>) -> (u64, Duration) {
+        let entered = allowed.entered.take().expect("a call ends once");
         let fuel_max = allowed.budget.fuel_max;
         let fuel = fuel_max - store.get_fuel().unwrap_or(0).min(fuel_max);
         let own_fuel = entered.end(fuel.saturating_add(store.data().file_fuel()));
-        let micros = u64::try_from(allowed.began.elapsed().as_micros()).unwrap_or(u64::MAX);
+        let took = allowed.began.elapsed();
         let usage = &self.plugin.usage;
         add(&usage.calls, 1);
         add(&usage.fuel, own_fuel);
-        add(&usage.micros, micros);
+        add(&usage.micros, u64::try_from(took.as_micros()).unwrap_or(u64::MAX));
         if let Some(tenant) = &self.tenant {
             tenant.pay(allowed.work, own_fuel);
         }
-        tracing::trace!(
-            target: "sochdb::plugin",
-            plugin = self.plugin.manifest.name,
-            tenant = self.tenant_name(),
-            function = allowed.function,
-            fuel = own_fuel,
-            micros,
-            "call"
-        );
+        (own_fuel, took)
     }
 
     /// Says whose fault a failed call was. The store is not used again.

@@ -22,6 +22,7 @@
 use crate::limits::{Budget, Work};
 use parking_lot::{Condvar, Mutex, RwLock};
 use serde::{Deserialize, Serialize};
+use sochdb_kernel::plugin::{Metric, MetricValue};
 use sochdb_kernel::{KernelError, KernelResult};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -150,6 +151,30 @@ impl Tenants {
             usage: tenant.usage(),
         };
         tenants.into_iter().map(info).collect()
+    }
+
+    /// What every known tenant has used, with the label `tenant`.
+    pub(crate) fn metrics(&self) -> Vec<Metric> {
+        let metrics = |TenantInfo { name, usage, .. }: TenantInfo| {
+            let counter = |value| MetricValue::Counter(value);
+            let gauge = |value: u64| MetricValue::Gauge(value as f64);
+            [
+                ("fuel_total", "Fuel its guests used.", counter(usage.fuel)),
+                ("calls_total", "Its calls into guests.", counter(usage.calls)),
+                ("refused_total", "Its calls that met a bound of its own.", counter(usage.refused)),
+                ("wait_microseconds_total", "Time its calls waited.", counter(usage.waited_us)),
+                ("calls", "Its calls running now.", gauge(usage.calls_now)),
+                ("memory_bytes", "Memory of its guests.", gauge(usage.memory_bytes)),
+                ("storage_bytes", "Bytes of its rows.", gauge(usage.storage_bytes)),
+            ]
+            .map(|(metric, help, value)| Metric {
+                name: format!("sochdb_tenant_{metric}"),
+                help: help.to_owned(),
+                labels: vec![("tenant".to_owned(), name.clone())],
+                value,
+            })
+        };
+        self.list().into_iter().flat_map(metrics).collect()
     }
 
     /// Forgets `name`: its bounds, its usage and its idle instances. Calls that run end as they would have;

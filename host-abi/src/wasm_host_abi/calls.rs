@@ -6,7 +6,7 @@
 use super::base_bindings::sochdb::plugin::plugins as contract;
 use super::base_bindings::sochdb::plugin::rows;
 use super::types::code;
-use super::{GuestError, GuestState, Host, charge};
+use super::{GuestError, GuestState, Host, audited, charge};
 use sochdb_kernel::KernelError;
 use wasmtime::Result;
 use wasmtime::component::{Access, Resource};
@@ -15,26 +15,30 @@ impl contract::Host for &mut GuestState {}
 
 impl<T> contract::HostWithStore<T> for Host {
     fn call_plugin(
-        mut host: Access<'_, T, Self>,
+        host: Access<'_, T, Self>,
         tx: Resource<rows::Transaction>,
         plugin: String,
         procedure: String,
         args: String,
     ) -> Result<std::result::Result<String, GuestError>> {
-        charge(&mut host, plugin.len() + procedure.len() + args.len())?;
-        let state = host.get();
-        let (lent, writes) = state.rows.lent_for(tx.rep())?;
-        if !state.plugin.grant.may_call(&plugin) {
-            let text = format!("calling the plugin '{}' was not granted", super::clean(&plugin));
-            return Ok(Err(GuestError::answer(code::DENIED, text)));
-        }
-        let answer = lent.with(|tx| tx.call_plugin(&plugin, &procedure, &args, writes));
-        // A callee's failure is for the caller to handle, unless the transaction itself is lost.
-        let answer = match answer {
-            Err(error @ KernelError::Plugin { .. }) => Err(GuestError::of(&error).0),
-            other => state.answer(other),
-        };
-        charge(&mut host, answer.as_ref().map_or(0, String::len))?;
-        Ok(answer)
+        audited(host, "plugins.call-plugin", |host| {
+            charge(host, plugin.len() + procedure.len() + args.len())?;
+            let state = host.get();
+            state.audit.about(format!("{plugin}.{procedure}").as_str());
+            let (lent, writes) = state.rows.lent_for(tx.rep())?;
+            if !state.plugin.grant.may_call(&plugin) {
+                let text =
+                    format!("calling the plugin '{}' was not granted", super::clean(&plugin));
+                return Ok(Err(GuestError::answer(code::DENIED, text)));
+            }
+            let answer = lent.with(|tx| tx.call_plugin(&plugin, &procedure, &args, writes));
+            // A callee's failure is for the caller to handle, unless the transaction itself is lost.
+            let answer = match answer {
+                Err(error @ KernelError::Plugin { .. }) => Err(GuestError::of(&error).0),
+                other => state.answer(other),
+            };
+            charge(host, answer.as_ref().map_or(0, String::len))?;
+            Ok(answer)
+        })
     }
 }

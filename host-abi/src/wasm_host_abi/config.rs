@@ -2,7 +2,7 @@
 
 use super::base_bindings::sochdb::plugin::config as contract;
 use super::types::{clean, code};
-use super::{GuestError, GuestState, Host, charge};
+use super::{GuestError, GuestState, Host, audited, charge};
 use crate::plugin_manifest::ConfigValue;
 use wasmtime::component::Access;
 
@@ -10,19 +10,23 @@ impl contract::Host for &mut GuestState {}
 
 impl<T> contract::HostWithStore<T> for Host {
     fn get_config(
-        mut host: Access<'_, T, Self>,
+        host: Access<'_, T, Self>,
         key: String,
     ) -> wasmtime::Result<Result<contract::ConfigValue, GuestError>> {
-        charge(&mut host, key.len())?;
-        let plugin = host.get().plugin.clone();
-        let Some(setting) = plugin.manifest.config.get(&key) else {
-            let text = format!("[config_schema] declares no setting '{}'", clean(&key));
-            return Ok(Err(GuestError::answer(code::NOT_FOUND, text)));
-        };
-        if let ConfigValue::Text(text) = &setting.value {
-            charge(&mut host, text.len())?;
-        }
-        Ok(Ok((&setting.value).into()))
+        audited(host, "config.get-config", |host| {
+            charge(host, key.len())?;
+            let state = host.get();
+            state.audit.about(key.as_str());
+            let plugin = state.plugin.clone();
+            let Some(setting) = plugin.manifest.config.get(&key) else {
+                let text = format!("[config_schema] declares no setting '{}'", clean(&key));
+                return Ok(Err(GuestError::answer(code::NOT_FOUND, text)));
+            };
+            if let ConfigValue::Text(text) = &setting.value {
+                charge(host, text.len())?;
+            }
+            Ok(Ok((&setting.value).into()))
+        })
     }
 }
 

@@ -52,9 +52,10 @@ pub use storage::WasmStorage;
 pub(crate) use base_bindings::sochdb::plugin::types::Error as GuestError;
 pub(crate) use hooks::{Change, ChangeKind, Decision};
 pub(crate) use lifecycle::Lifecycle;
-pub(crate) use types::clean;
+pub(crate) use types::{clean, code};
 pub(crate) use wasi::{Directories, is_linked as is_linked_wasi};
 
+use crate::audit::{Entries, Outcome, Who};
 use crate::chain;
 use crate::limits::{MemoryLimiter, fuel};
 use crate::plugin::Plugin;
@@ -178,12 +179,19 @@ pub(crate) struct GuestState {
     /// What kept the host from serving the present call, if it was not the guest's own mistake. When the
     /// guest then gives up, this is the reason.
     failure: Option<KernelError>,
+    /// What the present call did.
+    pub(crate) audit: Entries,
     wasi: wasi::Wasi,
 }
 
 impl GuestState {
-    pub(crate) fn new(plugin: Arc<Plugin>, tenant: Option<Arc<Tenant>>) -> GuestState {
+    pub(crate) fn new(
+        plugin: Arc<Plugin>,
+        tenant: Option<Arc<Tenant>>,
+        who: Arc<Who>,
+    ) -> GuestState {
         GuestState {
+            audit: Entries::new(plugin.audit.clone(), who),
             memory: MemoryLimiter::new(plugin.grant.limits.memory_bytes_max, tenant),
             deadline: Instant::now(),
             said: telemetry::Said::default(),
@@ -261,6 +269,40 @@ impl HasData for Host {
     type Data<'a> = &'a mut GuestState;
 }
 
+/// Does the work of an import, and notes it in the audit trail as `function`. Its outcome is what it answers;
+/// when it ends the guest, the outcome of the guest's call is also its own.
+fn audited<'a, T, R: Answered>(
+    mut host: Access<'a, T, Host>,
+    function: &'static str,
+    work: impl FnOnce(&mut Access<'a, T, Host>) -> wasmtime::Result<R>,
+) -> wasmtime::Result<R> {
+    host.get().audit.begin(function);
+    let answer = work(&mut host)?;
+    host.get().audit.end(answer.outcome());
+    Ok(answer)
+}
+
+/// What an import answers.
+trait Answered {
+    fn outcome(&self) -> Outcome;
+}
+
+impl<R> Answered for Result<R, GuestError> {
+    fn outcome(&self) -> Outcome {
+        self.as_ref().map_or_else(|error| Outcome::of_code(error.code), |_| Outcome::Ok)
+    }
+}
+
+/// What cannot fail.
+macro_rules! answered {
+    ($($answer:ty),*) => { $(impl Answered for $answer {
+        fn outcome(&self) -> Outcome {
+            Outcome::Ok
+        }
+    })* };
+}
+answered!((), bool, String, base_bindings::sochdb::plugin::segments::SegmentInfo);
+
 /// Takes the fuel for a host call that carries `bytes`, and for the guests that earlier ones led to.
 ///
 /// # Errors
@@ -268,7 +310,9 @@ impl HasData for Host {
 fn charge<T>(host: &mut Access<'_, T, Host>, bytes: usize) -> wasmtime::Result<()> {
     let mut store = host.as_context_mut();
     let cost = fuel::CALL + fuel::BYTE * bytes as u64;
-    let left = chain::pay(store.get_fuel()?, cost);
+    let fuel = store.get_fuel()?;
+    let left = chain::pay(fuel, cost);
     store.set_fuel(left.unwrap_or(0))?;
+    host.get().audit.charged(fuel - left.unwrap_or(0), bytes);
     left.map(drop).ok_or_else(|| Trap::OutOfFuel.into())
 }

@@ -16,7 +16,7 @@ use super::base_bindings::sochdb::plugin::types::{
 use super::flat::{self, state};
 use super::handles::Handles;
 use super::types::code;
-use super::{GuestError, GuestState, Host, charge};
+use super::{GuestError, GuestState, Host, audited, charge};
 use crate::limits::{BATCH_BYTES_MAX, BATCH_ROWS_MAX, CONDITIONS_MAX, RANGE_BYTES_MAX, clamp_rows};
 use crate::transaction::{Lent, Transaction};
 use sochdb_encoding::row::{Schema, Value};
@@ -43,6 +43,7 @@ struct OpenTable {
 }
 
 struct OpenScan {
+    table: Arc<str>,
     rows: Scan,
     schema: Option<Arc<Schema>>,
     filter: Vec<Condition>,
@@ -147,228 +148,274 @@ type Answer<T> = std::result::Result<T, GuestError>;
 
 impl<T> contract::HostTransactionWithStore<T> for Host {
     fn open_table(
-        mut host: Access<'_, T, Self>,
+        host: Access<'_, T, Self>,
         tx: Resource<contract::Transaction>,
         name: String,
     ) -> Result<Answer<Resource<contract::Table>>> {
-        charge(&mut host, name.len())?;
-        let state = host.get();
-        let (lent, _) = state.rows.lent_for(tx.rep())?;
-        let grant = &state.plugin.grant;
-        let (may_read, may_write) = (grant.may_read(&name), grant.may_write(&name));
-        if !may_read && !may_write {
-            let shown = super::clean(&name);
-            return Ok(Err(denied(format!("the table '{shown}' was not granted"))));
-        }
-        let found = lent.with(|tx| tx.table(&name));
-        let table = match state.answer(found) {
-            Ok(table) => table,
-            Err(error) => return Ok(Err(error)),
-        };
-        let schema = table.options.schema.map(Arc::new);
-        let table = OpenTable { name: name.into(), may_read, may_write, schema };
-        state.rows.tables.insert(table).map(|table| Ok(Resource::new_own(table)))
+        audited(host, "rows.transaction.open-table", |host| {
+            charge(host, name.len())?;
+            let state = host.get();
+            state.audit.about(name.as_str());
+            let (lent, _) = state.rows.lent_for(tx.rep())?;
+            let grant = &state.plugin.grant;
+            let (may_read, may_write) = (grant.may_read(&name), grant.may_write(&name));
+            if !may_read && !may_write {
+                let shown = super::clean(&name);
+                return Ok(Err(denied(format!("the table '{shown}' was not granted"))));
+            }
+            let found = lent.with(|tx| tx.table(&name));
+            let table = match state.answer(found) {
+                Ok(table) => table,
+                Err(error) => return Ok(Err(error)),
+            };
+            let schema = table.options.schema.map(Arc::new);
+            let table = OpenTable { name: name.into(), may_read, may_write, schema };
+            state.rows.tables.insert(table).map(|table| Ok(Resource::new_own(table)))
+        })
     }
 
     fn is_read_only(
-        mut host: Access<'_, T, Self>,
+        host: Access<'_, T, Self>,
         tx: Resource<contract::Transaction>,
     ) -> Result<bool> {
-        charge(&mut host, 0)?;
-        let (_, writes) = host.get().rows.lent_for(tx.rep())?;
-        Ok(!writes)
+        audited(host, "rows.transaction.is-read-only", |host| {
+            charge(host, 0)?;
+            let (_, writes) = host.get().rows.lent_for(tx.rep())?;
+            Ok(!writes)
+        })
     }
 
-    fn drop(mut host: Access<'_, T, Self>, tx: Resource<contract::Transaction>) -> Result<()> {
-        charge(&mut host, 0)?;
-        host.get().rows.transactions.remove(tx.rep());
-        Ok(())
+    fn drop(host: Access<'_, T, Self>, tx: Resource<contract::Transaction>) -> Result<()> {
+        audited(host, "rows.transaction.drop", |host| {
+            charge(host, 0)?;
+            host.get().rows.transactions.remove(tx.rep());
+            Ok(())
+        })
     }
 }
 
 impl<T> contract::HostTableWithStore<T> for Host {
-    fn name(mut host: Access<'_, T, Self>, table: Resource<contract::Table>) -> Result<String> {
-        let name = host.get().rows.tables.get(table.rep())?.name.to_string();
-        charge(&mut host, name.len())?;
-        Ok(name)
+    fn name(host: Access<'_, T, Self>, table: Resource<contract::Table>) -> Result<String> {
+        audited(host, "rows.table.name", |host| {
+            let name = host.get().rows.tables.get(table.rep())?.name.to_string();
+            charge(host, name.len())?;
+            Ok(name)
+        })
     }
 
     fn schema(
-        mut host: Access<'_, T, Self>,
+        host: Access<'_, T, Self>,
         table: Resource<contract::Table>,
     ) -> Result<Answer<Option<contract::Schema>>> {
-        let schema = host.get().rows.tables.get(table.rep())?.schema.clone();
-        let bytes = |schema: &Arc<Schema>| {
-            schema.columns.iter().map(|column| column.name.len() + 16).sum::<usize>()
-        };
-        charge(&mut host, schema.as_ref().map_or(0, bytes))?;
-        Ok(Ok(schema.map(|schema| (&*schema).into())))
+        audited(host, "rows.table.schema", |host| {
+            let schema = host.get().rows.tables.get(table.rep())?.schema.clone();
+            let bytes = |schema: &Arc<Schema>| {
+                schema.columns.iter().map(|column| column.name.len() + 16).sum::<usize>()
+            };
+            charge(host, schema.as_ref().map_or(0, bytes))?;
+            Ok(Ok(schema.map(|schema| (&*schema).into())))
+        })
     }
 
     fn soch_read(
-        mut host: Access<'_, T, Self>,
+        host: Access<'_, T, Self>,
         table: Resource<contract::Table>,
         key: Vec<u8>,
     ) -> Result<Answer<Option<Vec<u8>>>> {
-        charge(&mut host, key.len())?;
-        let state = host.get();
-        let (table, lent, _) = state.rows.open(table.rep())?;
-        if let Err(error) = table.check_read() {
-            return Ok(Err(error));
-        }
-        let found = lent.with(|tx| tx.get(&table.name, &key));
-        let found = state.answer(found);
-        let bytes = found.as_ref().map_or(0, |found| found.as_ref().map_or(0, |value| value.len()));
-        charge(&mut host, bytes)?;
-        Ok(found.map(|found| found.map(|value| value.to_vec())))
+        audited(host, "rows.table.soch-read", |host| {
+            charge(host, key.len())?;
+            let state = host.get();
+            let (table, lent, _) = state.rows.open(table.rep())?;
+            state.audit.about(&table.name);
+            if let Err(error) = table.check_read() {
+                return Ok(Err(error));
+            }
+            let found = lent.with(|tx| tx.get(&table.name, &key));
+            let found = state.answer(found);
+            let bytes =
+                found.as_ref().map_or(0, |found| found.as_ref().map_or(0, |value| value.len()));
+            host.get().audit.carried_rows(matches!(found, Ok(Some(_))).into());
+            charge(host, bytes)?;
+            Ok(found.map(|found| found.map(|value| value.to_vec())))
+        })
     }
 
     fn soch_read_many(
-        mut host: Access<'_, T, Self>,
+        host: Access<'_, T, Self>,
         table: Resource<contract::Table>,
         keys: Keys,
     ) -> Result<Answer<Found>> {
-        charge(&mut host, keys.bytes.len() + 4 * keys.ends.len())?;
-        let state = host.get();
-        let (table, lent, _) = state.rows.open(table.rep())?;
-        let keys = match table.check_read().and_then(|()| flat::keys(&keys)) {
-            Ok(keys) => keys,
-            Err(error) => return Ok(Err(error)),
-        };
-        let found = lent.with(|tx| read_many(tx, &table.name, &keys));
-        let found = state.answer(found);
-        let bytes = found.as_ref().map_or(0, |of| of.values.len() + 5 * of.states.len());
-        charge(&mut host, bytes)?;
-        Ok(found)
+        audited(host, "rows.table.soch-read-many", |host| {
+            charge(host, keys.bytes.len() + 4 * keys.ends.len())?;
+            let state = host.get();
+            let (table, lent, _) = state.rows.open(table.rep())?;
+            state.audit.about(&table.name);
+            let keys = match table.check_read().and_then(|()| flat::keys(&keys)) {
+                Ok(keys) => keys,
+                Err(error) => return Ok(Err(error)),
+            };
+            let found = lent.with(|tx| read_many(tx, &table.name, &keys));
+            let found = state.answer(found);
+            let bytes = found.as_ref().map_or(0, |of| of.values.len() + 5 * of.states.len());
+            state.audit.carried_rows(found.as_ref().map_or(0, |of| of.states.len()));
+            charge(host, bytes)?;
+            Ok(found)
+        })
     }
 
     fn soch_scan(
-        mut host: Access<'_, T, Self>,
+        host: Access<'_, T, Self>,
         table: Resource<contract::Table>,
         range: GuestRange,
         options: contract::ScanOptions,
     ) -> Result<Answer<Resource<contract::Scan>>> {
-        let end = |bound: &Option<GuestBound>| bound.as_ref().map_or(0, |bound| bound.key.len());
-        let (start, stop) = (end(&range.start), end(&range.end));
-        let words = options.columns.iter().map(String::len).sum::<usize>();
-        charge(&mut host, start + stop + words + 64 * options.filter.len())?;
-        let state = host.get();
-        let (table, lent, _) = state.rows.open(table.rep())?;
-        if let Err(error) = table.check_read() {
-            return Ok(Err(error));
-        }
-        if RANGE_BYTES_MAX < start.max(stop) || CONDITIONS_MAX < options.filter.len() {
-            let text = format!(
-                "a range's end has at most {RANGE_BYTES_MAX} bytes, a filter {CONDITIONS_MAX} conditions"
-            );
-            return Ok(Err(limit(text)));
-        }
-        let scan = begin_scan(table, lent, &range.into(), options);
-        match state.answer(scan) {
-            Ok(scan) => state.rows.scans.insert(scan).map(|scan| Ok(Resource::new_own(scan))),
-            Err(error) => Ok(Err(error)),
-        }
+        audited(host, "rows.table.soch-scan", |host| {
+            let end =
+                |bound: &Option<GuestBound>| bound.as_ref().map_or(0, |bound| bound.key.len());
+            let (start, stop) = (end(&range.start), end(&range.end));
+            let words = options.columns.iter().map(String::len).sum::<usize>();
+            charge(host, start + stop + words + 64 * options.filter.len())?;
+            let state = host.get();
+            let (table, lent, _) = state.rows.open(table.rep())?;
+            state.audit.about(&table.name);
+            if let Err(error) = table.check_read() {
+                return Ok(Err(error));
+            }
+            if RANGE_BYTES_MAX < start.max(stop) || CONDITIONS_MAX < options.filter.len() {
+                let text = format!(
+                    "a range's end has at most {RANGE_BYTES_MAX} bytes, a filter {CONDITIONS_MAX} conditions"
+                );
+                return Ok(Err(limit(text)));
+            }
+            let scan = begin_scan(table, lent, &range.into(), options);
+            match state.answer(scan) {
+                Ok(scan) => state.rows.scans.insert(scan).map(|scan| Ok(Resource::new_own(scan))),
+                Err(error) => Ok(Err(error)),
+            }
+        })
     }
 
     fn soch_write(
-        mut host: Access<'_, T, Self>,
+        host: Access<'_, T, Self>,
         table: Resource<contract::Table>,
         key: Vec<u8>,
         value: Vec<u8>,
     ) -> Result<Answer<()>> {
-        charge(&mut host, key.len() + value.len())?;
-        let state = host.get();
-        let (table, lent, writes) = state.rows.open(table.rep())?;
-        if let Err(error) = table.check_write(writes) {
-            return Ok(Err(error));
-        }
-        let written = table.check_row(&key, &value);
-        let written = written.and_then(|()| lent.with(|tx| tx.put(&table.name, &key, &value)));
-        let answer = state.answer(written);
-        charge(&mut host, 0)?;
-        Ok(answer)
+        audited(host, "rows.table.soch-write", |host| {
+            charge(host, key.len() + value.len())?;
+            let state = host.get();
+            let (table, lent, writes) = state.rows.open(table.rep())?;
+            state.audit.about(&table.name);
+            if let Err(error) = table.check_write(writes) {
+                return Ok(Err(error));
+            }
+            state.audit.carried_rows(1);
+            let written = table.check_row(&key, &value);
+            let written = written.and_then(|()| lent.with(|tx| tx.put(&table.name, &key, &value)));
+            let answer = state.answer(written);
+            charge(host, 0)?;
+            Ok(answer)
+        })
     }
 
     fn soch_write_many(
-        mut host: Access<'_, T, Self>,
+        host: Access<'_, T, Self>,
         table: Resource<contract::Table>,
         rows: Batch,
     ) -> Result<Answer<()>> {
-        charge(&mut host, rows.keys.len() + rows.values.len() + 9 * rows.states.len())?;
-        let state = host.get();
-        let (table, lent, writes) = state.rows.open(table.rep())?;
-        let rows = match table.check_write(writes).and_then(|()| flat::rows(&rows)) {
-            Ok(rows) => rows,
-            Err(error) => return Ok(Err(error)),
-        };
-        let mut written = rows.iter().try_for_each(|(key, value)| match value {
-            Some(value) => table.check_row(key, value),
-            None => Ok(()),
-        });
-        if written.is_ok() {
-            written = lent.with(|tx| tx.write_all(&table.name, &rows));
-        }
-        let answer = state.answer(written);
-        charge(&mut host, 0)?;
-        Ok(answer)
+        audited(host, "rows.table.soch-write-many", |host| {
+            charge(host, rows.keys.len() + rows.values.len() + 9 * rows.states.len())?;
+            let state = host.get();
+            let (table, lent, writes) = state.rows.open(table.rep())?;
+            state.audit.about(&table.name);
+            let rows = match table.check_write(writes).and_then(|()| flat::rows(&rows)) {
+                Ok(rows) => rows,
+                Err(error) => return Ok(Err(error)),
+            };
+            state.audit.carried_rows(rows.len());
+            let mut written = rows.iter().try_for_each(|(key, value)| match value {
+                Some(value) => table.check_row(key, value),
+                None => Ok(()),
+            });
+            if written.is_ok() {
+                written = lent.with(|tx| tx.write_all(&table.name, &rows));
+            }
+            let answer = state.answer(written);
+            charge(host, 0)?;
+            Ok(answer)
+        })
     }
 
     fn soch_delete(
-        mut host: Access<'_, T, Self>,
+        host: Access<'_, T, Self>,
         table: Resource<contract::Table>,
         key: Vec<u8>,
     ) -> Result<Answer<()>> {
-        charge(&mut host, key.len())?;
-        let state = host.get();
-        let (table, lent, writes) = state.rows.open(table.rep())?;
-        if let Err(error) = table.check_write(writes) {
-            return Ok(Err(error));
-        }
-        let deleted = lent.with(|tx| tx.delete(&table.name, &key));
-        let answer = state.answer(deleted);
-        charge(&mut host, 0)?;
-        Ok(answer)
+        audited(host, "rows.table.soch-delete", |host| {
+            charge(host, key.len())?;
+            let state = host.get();
+            let (table, lent, writes) = state.rows.open(table.rep())?;
+            state.audit.about(&table.name);
+            if let Err(error) = table.check_write(writes) {
+                return Ok(Err(error));
+            }
+            state.audit.carried_rows(1);
+            let deleted = lent.with(|tx| tx.delete(&table.name, &key));
+            let answer = state.answer(deleted);
+            charge(host, 0)?;
+            Ok(answer)
+        })
     }
 
-    fn drop(mut host: Access<'_, T, Self>, table: Resource<contract::Table>) -> Result<()> {
-        charge(&mut host, 0)?;
-        host.get().rows.tables.remove(table.rep());
-        Ok(())
+    fn drop(host: Access<'_, T, Self>, table: Resource<contract::Table>) -> Result<()> {
+        audited(host, "rows.table.drop", |host| {
+            charge(host, 0)?;
+            host.get().rows.tables.remove(table.rep());
+            Ok(())
+        })
     }
 }
 
 impl<T> contract::HostScanWithStore<T> for Host {
     fn next(
-        mut host: Access<'_, T, Self>,
+        host: Access<'_, T, Self>,
         scan: Resource<contract::Scan>,
         max_rows: u32,
         max_bytes: u32,
     ) -> Result<Answer<Batch>> {
-        charge(&mut host, 0)?;
-        let (rows_max, bytes_max) = clamp_rows(max_rows, max_bytes);
-        let mut batch = flat::Builder::default();
-        // A filter may leave out any number of rows. They were read all the same, so they cost fuel, and the
-        // deadline holds between two steps.
-        loop {
-            let state = host.get();
-            let open = state.rows.scans.get(scan.rep())?;
-            let (more, looked_at) = open.fill(&mut batch, rows_max, bytes_max);
-            let more = state.answer(more);
-            let is_late = state.deadline <= Instant::now();
-            charge(&mut host, looked_at)?;
-            match more {
-                Err(error) => return Ok(Err(error)),
-                Ok(_) if is_late => return Err(Trap::Interrupt.into()),
-                Ok(true) if batch.len() == 0 => {}
-                Ok(_) => return Ok(Ok(batch.finish())),
+        audited(host, "rows.scan.next", |host| {
+            charge(host, 0)?;
+            let (rows_max, bytes_max) = clamp_rows(max_rows, max_bytes);
+            let mut batch = flat::Builder::default();
+            // A filter may leave out any number of rows. They were read all the same, so they cost fuel, and the
+            // deadline holds between two steps.
+            loop {
+                let state = host.get();
+                let open = state.rows.scans.get(scan.rep())?;
+                state.audit.about(&open.table);
+                let (more, looked_at) = open.fill(&mut batch, rows_max, bytes_max);
+                let more = state.answer(more);
+                let is_late = state.deadline <= Instant::now();
+                charge(host, looked_at)?;
+                match more {
+                    Err(error) => return Ok(Err(error)),
+                    Ok(_) if is_late => return Err(Trap::Interrupt.into()),
+                    Ok(true) if batch.len() == 0 => {}
+                    Ok(_) => {
+                        host.get().audit.carried_rows(batch.len());
+                        return Ok(Ok(batch.finish()));
+                    }
+                }
             }
-        }
+        })
     }
 
-    fn drop(mut host: Access<'_, T, Self>, scan: Resource<contract::Scan>) -> Result<()> {
-        charge(&mut host, 0)?;
-        host.get().rows.scans.remove(scan.rep());
-        Ok(())
+    fn drop(host: Access<'_, T, Self>, scan: Resource<contract::Scan>) -> Result<()> {
+        audited(host, "rows.scan.drop", |host| {
+            charge(host, 0)?;
+            host.get().rows.scans.remove(scan.rep());
+            Ok(())
+        })
     }
 }
 
@@ -421,7 +468,8 @@ fn begin_scan(
         true => tx.scan_reverse(&table.name, range.clone()),
     })?;
     let left = limit.unwrap_or(u64::MAX);
-    Ok(OpenScan { rows, schema, filter: conditions, projection, left })
+    let table = table.name.clone();
+    Ok(OpenScan { table, rows, schema, filter: conditions, projection, left })
 }
 
 impl OpenScan {

@@ -14,7 +14,7 @@ use super::base_bindings::sochdb::plugin::segments as contract;
 use super::base_bindings::sochdb::plugin::types::Batch;
 use super::flat;
 use super::handles::Handles;
-use super::{GuestError, GuestState, Host, charge};
+use super::{GuestError, GuestState, Host, audited, charge};
 use crate::limits::{SEGMENT_CHUNK_BYTES_MAX, clamp_rows};
 use sochdb_kernel::plugin::{RunCursor, RunRow, SegmentRead, SegmentSink, SegmentWrite};
 use sochdb_kernel::{KernelError, KernelResult};
@@ -75,121 +75,142 @@ impl contract::HostSegment for &mut GuestState {}
 
 impl<T> contract::HostRunWithStore<T> for Host {
     fn next(
-        mut host: Access<'_, T, Self>,
+        host: Access<'_, T, Self>,
         run: Resource<contract::Run>,
         max_rows: u32,
         max_bytes: u32,
     ) -> Result<std::result::Result<Batch, GuestError>> {
-        charge(&mut host, 0)?;
-        let (rows_max, bytes_max) = clamp_rows(max_rows, max_bytes);
-        let state = host.get();
-        let rows = state.segments.runs.get(run.rep())?.next_batch(rows_max, bytes_max);
-        let batch = match state.answer(rows.map(|rows| flatten(&rows))) {
-            Ok(batch) => batch,
-            Err(error) => return Ok(Err(error)),
-        };
-        charge(&mut host, batch.keys.len() + batch.values.len() + 9 * batch.states.len())?;
-        Ok(Ok(batch))
+        audited(host, "segments.run.next", |host| {
+            charge(host, 0)?;
+            let (rows_max, bytes_max) = clamp_rows(max_rows, max_bytes);
+            let state = host.get();
+            let rows = state.segments.runs.get(run.rep())?.next_batch(rows_max, bytes_max);
+            let batch = match state.answer(rows.map(|rows| flatten(&rows))) {
+                Ok(batch) => batch,
+                Err(error) => return Ok(Err(error)),
+            };
+            host.get().audit.carried_rows(batch.states.len());
+            charge(host, batch.keys.len() + batch.values.len() + 9 * batch.states.len())?;
+            Ok(Ok(batch))
+        })
     }
 
-    fn drop(mut host: Access<'_, T, Self>, run: Resource<contract::Run>) -> Result<()> {
-        charge(&mut host, 0)?;
-        host.get().segments.runs.remove(run.rep());
-        Ok(())
+    fn drop(host: Access<'_, T, Self>, run: Resource<contract::Run>) -> Result<()> {
+        audited(host, "segments.run.drop", |host| {
+            charge(host, 0)?;
+            host.get().segments.runs.remove(run.rep());
+            Ok(())
+        })
     }
 }
 
 impl<T> contract::HostSinkWithStore<T> for Host {
     fn create(
-        mut host: Access<'_, T, Self>,
+        host: Access<'_, T, Self>,
         sink: Resource<contract::Sink>,
     ) -> Result<std::result::Result<Resource<contract::SegmentWriter>, GuestError>> {
-        charge(&mut host, 0)?;
-        let state = host.get();
-        let writer = state.segments.sinks.get(sink.rep())?.create();
-        match state.answer(writer) {
-            Ok(writer) => {
-                state.segments.writers.insert(writer).map(|writer| Ok(Resource::new_own(writer)))
+        audited(host, "segments.sink.create", |host| {
+            charge(host, 0)?;
+            let state = host.get();
+            let writer = state.segments.sinks.get(sink.rep())?.create();
+            match state.answer(writer) {
+                Ok(writer) => state
+                    .segments
+                    .writers
+                    .insert(writer)
+                    .map(|writer| Ok(Resource::new_own(writer))),
+                Err(error) => Ok(Err(error)),
             }
-            Err(error) => Ok(Err(error)),
-        }
+        })
     }
 
-    fn drop(mut host: Access<'_, T, Self>, sink: Resource<contract::Sink>) -> Result<()> {
-        charge(&mut host, 0)?;
-        host.get().segments.sinks.remove(sink.rep());
-        Ok(())
+    fn drop(host: Access<'_, T, Self>, sink: Resource<contract::Sink>) -> Result<()> {
+        audited(host, "segments.sink.drop", |host| {
+            charge(host, 0)?;
+            host.get().segments.sinks.remove(sink.rep());
+            Ok(())
+        })
     }
 }
 
 impl<T> contract::HostSegmentWriterWithStore<T> for Host {
     fn append(
-        mut host: Access<'_, T, Self>,
+        host: Access<'_, T, Self>,
         writer: Resource<contract::SegmentWriter>,
         bytes: Vec<u8>,
     ) -> Result<std::result::Result<u64, GuestError>> {
-        charge(&mut host, bytes.len())?;
-        let state = host.get();
-        let writer = state.segments.writers.get(writer.rep())?;
-        let offset = check_chunk(bytes.len()).and_then(|()| writer.append(&bytes));
-        Ok(state.answer(offset))
+        audited(host, "segments.segment-writer.append", |host| {
+            charge(host, bytes.len())?;
+            let state = host.get();
+            let writer = state.segments.writers.get(writer.rep())?;
+            let offset = check_chunk(bytes.len()).and_then(|()| writer.append(&bytes));
+            Ok(state.answer(offset))
+        })
     }
 
     fn seal(
-        mut host: Access<'_, T, Self>,
+        host: Access<'_, T, Self>,
         writer: Resource<contract::SegmentWriter>,
     ) -> Result<std::result::Result<u64, GuestError>> {
-        charge(&mut host, 0)?;
-        let state = host.get();
-        let Some(writer) = state.segments.writers.remove(writer.rep()) else {
-            return Err(format_err!("it used a handle after its end"));
-        };
-        let sealed = writer.seal().map(|id| id.0);
-        Ok(state.answer(sealed))
+        audited(host, "segments.segment-writer.seal", |host| {
+            charge(host, 0)?;
+            let state = host.get();
+            let Some(writer) = state.segments.writers.remove(writer.rep()) else {
+                return Err(format_err!("it used a handle after its end"));
+            };
+            let sealed = writer.seal().map(|id| id.0).inspect(|id| state.audit.about(*id));
+            Ok(state.answer(sealed))
+        })
     }
 
-    fn drop(
-        mut host: Access<'_, T, Self>,
-        writer: Resource<contract::SegmentWriter>,
-    ) -> Result<()> {
-        charge(&mut host, 0)?;
-        host.get().segments.writers.remove(writer.rep());
-        Ok(())
+    fn drop(host: Access<'_, T, Self>, writer: Resource<contract::SegmentWriter>) -> Result<()> {
+        audited(host, "segments.segment-writer.drop", |host| {
+            charge(host, 0)?;
+            host.get().segments.writers.remove(writer.rep());
+            Ok(())
+        })
     }
 }
 
 impl<T> contract::HostSegmentWithStore<T> for Host {
     fn info(
-        mut host: Access<'_, T, Self>,
+        host: Access<'_, T, Self>,
         segment: Resource<contract::Segment>,
     ) -> Result<contract::SegmentInfo> {
-        charge(&mut host, 0)?;
-        let held = host.get().segments.segments.get(segment.rep())?;
-        Ok(contract::SegmentInfo { id: held.id, bytes: held.bytes })
+        audited(host, "segments.segment.info", |host| {
+            charge(host, 0)?;
+            let held = host.get().segments.segments.get(segment.rep())?;
+            Ok(contract::SegmentInfo { id: held.id, bytes: held.bytes })
+        })
     }
 
     fn read(
-        mut host: Access<'_, T, Self>,
+        host: Access<'_, T, Self>,
         segment: Resource<contract::Segment>,
         offset: u64,
         len: u32,
     ) -> Result<std::result::Result<Vec<u8>, GuestError>> {
-        charge(&mut host, (len as usize).min(SEGMENT_CHUNK_BYTES_MAX))?;
-        let state = host.get();
-        let held = state.segments.segments.get(segment.rep())?;
-        let bytes = match held.segment.upgrade() {
-            Some(segment) => check_chunk(len as usize)
-                .and_then(|()| segment.read_at(offset, len as usize))
-                .map(|bytes| bytes.to_vec()),
-            None => Err(KernelError::NotFound { kind: "segment", name: held.id.to_string() }),
-        };
-        Ok(state.answer(bytes))
+        audited(host, "segments.segment.read", |host| {
+            charge(host, (len as usize).min(SEGMENT_CHUNK_BYTES_MAX))?;
+            let state = host.get();
+            let held = state.segments.segments.get(segment.rep())?;
+            state.audit.about(held.id);
+            let bytes = match held.segment.upgrade() {
+                Some(segment) => check_chunk(len as usize)
+                    .and_then(|()| segment.read_at(offset, len as usize))
+                    .map(|bytes| bytes.to_vec()),
+                None => Err(KernelError::NotFound { kind: "segment", name: held.id.to_string() }),
+            };
+            Ok(state.answer(bytes))
+        })
     }
 
-    fn drop(mut host: Access<'_, T, Self>, segment: Resource<contract::Segment>) -> Result<()> {
-        charge(&mut host, 0)?;
-        host.get().segments.segments.remove(segment.rep());
-        Ok(())
+    fn drop(host: Access<'_, T, Self>, segment: Resource<contract::Segment>) -> Result<()> {
+        audited(host, "segments.segment.drop", |host| {
+            charge(host, 0)?;
+            host.get().segments.segments.remove(segment.rep());
+            Ok(())
+        })
     }
 }
 

@@ -330,7 +330,8 @@ impl Opened {
 /// reads.
 fn on_table(plugin: &Plugin, table: &str, terms: Terms) -> Terms {
     let tenant = plugin.tenants.of_table(table);
-    Terms { is_hosts: tenant.is_none(), tenant, may_come_again: true, ..terms }
+    let is_hosts = tenant.is_none();
+    Terms { is_hosts, tenant, may_come_again: true, object: table.into(), ..terms }
 }
 
 /// The one cursor, of all that instances keep, which stands where its scan stands.

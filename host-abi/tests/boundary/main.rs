@@ -3,6 +3,7 @@
 mod directories;
 mod guest;
 mod hostile;
+mod quarantine;
 mod refused;
 mod shipped;
 mod storage;
