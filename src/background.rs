@@ -6,6 +6,7 @@
 
 use crate::telemetry::Telemetry;
 use parking_lot::{Condvar, Mutex};
+use sochdb_host_abi::in_background;
 use sochdb_kernel::Kernel;
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -99,7 +100,8 @@ impl Work {
         if !self.kernel.checkpoint_due() {
             return true;
         }
-        match self.kernel.checkpoint() {
+        // Nobody waits for what plugins do in it.
+        match in_background(|| self.kernel.checkpoint()) {
             Ok(report) => {
                 tracing::debug!(?report, "checkpoint");
                 true

@@ -17,16 +17,17 @@
 use crate::background::Background;
 use crate::on_demand::{Bundled, Plugins};
 use crate::telemetry::Telemetry;
+use sochdb_host_abi::audit::AuditLog;
 use sochdb_host_abi::compiled_code::{CodeCache, CompileOptions};
 use sochdb_host_abi::kept::KeptInfo;
 use sochdb_host_abi::{
     HostOptions, PluginHost, PluginInfo, Policy, ProcedureInfo, Programs, Tenant, TenantInfo,
-    TenantOptions, TenantUsage, Tenants, Transaction,
+    TenantOptions, TenantUsage, Tenants, Transaction, in_background,
 };
 use sochdb_kernel::plugin::{ExtensionCapability, Metric, PluginManager};
 use sochdb_kernel::{
-    Durability, Environment, Kernel, KernelError, KernelResult, Options, TableInfo, TableOptions,
-    Timestamp, TransactionOptions,
+    CheckpointReport, Durability, Environment, Kernel, KernelError, KernelResult, Options,
+    TableInfo, TableOptions, Timestamp, TransactionOptions,
 };
 use sochdb_operations::{
     BackupReport, Changes, CheckReport, OnProgress, RepairOptions, RepairReport,
@@ -46,6 +47,7 @@ pub struct Database {
     plugins: Arc<Plugins>,
     programs: Arc<Programs>,
     tenants: Tenants,
+    audit: Arc<AuditLog>,
     telemetry: Arc<Telemetry>,
     background: Option<Background>,
 }
@@ -66,6 +68,7 @@ impl Database {
             options: Options::default(),
             bundled_plugins: true,
             plugin_dirs: Vec::new(),
+            audit_file: None,
             kept_plugins: true,
             compile: CompileOptions { cache: CodeCache::user(), ..CompileOptions::default() },
             #[cfg(feature = "dynamic-plugins")]
@@ -183,6 +186,19 @@ impl Database {
         self.plugins.load()
     }
 
+    /// What plugins asked for, were called for, and were denied.
+    pub fn audit(&self) -> &AuditLog {
+        &self.audit
+    }
+
+    /// Folds the log into the data file, as the background thread does by itself.
+    ///
+    /// # Errors
+    /// As [`Kernel::checkpoint`].
+    pub fn checkpoint(&self) -> KernelResult<CheckpointReport> {
+        in_background(|| self.kernel.checkpoint())
+    }
+
     /// Loads the plugin whose manifest lies at `manifest` and lets the database keep it. Returns its name.
     ///
     /// # Errors
@@ -246,7 +262,9 @@ impl Database {
     /// As [`Kernel::close`]. Commits that returned are safe in any case: the next opening replays them.
     pub fn close(mut self) -> KernelResult<()> {
         self.background = None;
-        self.kernel.close()
+        let closed = in_background(|| self.kernel.close());
+        self.audit.flush()?;
+        closed
     }
 }
 
@@ -291,7 +309,7 @@ impl Deref for Database {
 impl Drop for Database {
     fn drop(&mut self) {
         self.background = None;
-        match self.kernel.close() {
+        match in_background(|| self.kernel.close()) {
             Ok(()) | Err(KernelError::Closed(_)) => {}
             Err(error) => tracing::error!(%error, "the database did not close well"),
         }
@@ -394,6 +412,7 @@ pub struct DatabaseBuilder {
     options: Options,
     bundled_plugins: bool,
     plugin_dirs: Vec<PathBuf>,
+    audit_file: Option<PathBuf>,
     kept_plugins: bool,
     compile: CompileOptions,
     #[cfg(feature = "dynamic-plugins")]
@@ -472,6 +491,13 @@ impl DatabaseBuilder {
         self
     }
 
+    /// Also writes the audit trail to the file `path`, as JSON lines; there and in three files beside it, none
+    /// of which grows without bound. Without, [`Database::audit`] has the newest records in memory.
+    pub fn audit_file(mut self, path: impl Into<PathBuf>) -> DatabaseBuilder {
+        self.audit_file = Some(path.into());
+        self
+    }
+
     /// How components become code. By default they are compiled in this process, and compiled code is kept
     /// in the user's cache folder. Who loads plugins of strangers says
     /// [`Compiler::Child`](sochdb_host_abi::compiled_code::Compiler::Child).
@@ -510,18 +536,21 @@ impl DatabaseBuilder {
     pub fn open_in(self, env: Environment) -> KernelResult<Database> {
         let registered = PluginManager::default();
         let host_options = self.host_options();
-        let HostOptions { programs, tenants, .. } = host_options.clone();
+        let HostOptions { programs, tenants, audit, .. } = host_options.clone();
         let plugins = Arc::new(self.plugins(&registered, host_options)?);
         let writes = !self.options.read_only;
         let background_checkpoints = self.background && writes;
         let kernel = Kernel::open(env, Options { background_checkpoints, ..self.options })?;
         hand_over(&registered, kernel.plugins())?;
         let telemetry = Arc::new(Telemetry::new(kernel.clone(), plugins.clone()));
+        if let Some(path) = &self.audit_file {
+            audit.write_to(path)?;
+        }
         if self.kept_plugins {
             self.kept(&kernel, &plugins)?;
         }
         let mut database =
-            Database { kernel, plugins, programs, tenants, telemetry, background: None };
+            Database { kernel, plugins, programs, tenants, audit, telemetry, background: None };
         if self.background {
             let (kernel, telemetry) = (database.kernel.clone(), database.telemetry.clone());
             let started = Background::start(kernel, telemetry, self.telemetry_interval, writes);

@@ -143,6 +143,11 @@ pub enum Command {
         sochdb call\n  \
         sochdb call transfer '{\"from\": \"ada\", \"to\": \"alan\", \"amount\": 7}'")]
     Call(Call),
+    /// Show what plugins were called for, what they asked for, and what was denied.
+    ///
+    /// Every call of a plugin and every call of a plugin for something is recorded beside the database, in
+    /// `audit.jsonl`, the newest last; the file is replaced before it grows without bound.
+    Audit(Audit),
     /// Look at plugins, install and remove them.
     #[command(subcommand)]
     Plugin(Plugin),
@@ -186,6 +191,19 @@ pub struct Call {
     /// Its arguments, as JSON; `-` reads them from standard input.
     #[arg(default_value = "{}", value_name = "JSON")]
     pub args: String,
+}
+
+#[derive(Debug, Args)]
+pub struct Audit {
+    /// Only this plugin.
+    #[arg(long, value_name = "NAME")]
+    pub plugin: Option<String>,
+    /// Only what was denied.
+    #[arg(long)]
+    pub denied: bool,
+    /// Only the newest so many.
+    #[arg(long, value_name = "N", default_value_t = 50)]
+    pub limit: usize,
 }
 
 #[derive(Debug, Subcommand)]

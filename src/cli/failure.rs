@@ -159,9 +159,9 @@ fn plugin_help(error: &KernelError) -> Option<&'static str> {
         PluginFault::Denied => {
             Some("`sochdb plugin inspect` shows what it wants and what it is granted")
         }
-        PluginFault::Exhausted => {
-            Some("its manifest's [resources] say how much it may use, and --policy how much at most")
-        }
+        PluginFault::Exhausted => Some(
+            "its manifest's [resources] say how much it may use, and --policy how much at most",
+        ),
         _ => None,
     }
 }

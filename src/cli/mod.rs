@@ -12,6 +12,7 @@
 //! ```
 
 mod args;
+mod audit;
 mod calls;
 mod compile;
 mod copies;
@@ -81,6 +82,7 @@ fn run(session: &mut Session, command: Command) -> Outcome {
         Command::Restore(args) => copies::restore(session, &args),
         Command::Repair { target } => copies::repair(session, &target),
         Command::Stats(args) => inspect::stats(session, &args),
+        Command::Audit(args) => audit::audit(session, &args),
         Command::Call(args) => calls::call(session, &args),
         Command::Plugin(command) => plugins::plugin(session, command),
         Command::Completions { shell } => {
@@ -160,6 +162,10 @@ impl Common {
             .read_only(access == Access::Read)
             .policy(self.policy()?)
             .compile(compile_options()?);
+        let builder = match access {
+            Access::Read => builder,
+            Access::Write | Access::Create => builder.audit_file(audit::file(&self.directory)),
+        };
         Ok(self.plugin_dirs.iter().fold(builder, DatabaseBuilder::plugin_dir))
     }
 
