@@ -201,8 +201,11 @@ pub struct Audit {
     /// Only what was denied.
     #[arg(long)]
     pub denied: bool,
+    /// Also what every plugin does whenever it is started and ended.
+    #[arg(long)]
+    pub all: bool,
     /// Only the newest so many.
-    #[arg(long, value_name = "N", default_value_t = 50)]
+    #[arg(long, value_name = "N", default_value_t = 20)]
     pub limit: usize,
 }
 

@@ -3,7 +3,7 @@
 use super::Session;
 use super::args::Audit;
 use super::failure::{Exit, Failure, Outcome};
-use super::screen::thousands;
+use super::screen::{micros_text, thousands};
 use sochdb::ErrorKind;
 use sochdb::host::audit::{AuditFilter, AuditKind, AuditRecord, Outcome as What, read_file};
 use std::path::{Path, PathBuf};
@@ -30,13 +30,15 @@ pub fn audit(session: &mut Session, args: &Audit) -> Outcome {
         outcome: args.denied.then_some(What::Denied),
         ..AuditFilter::default()
     };
-    let found: Vec<_> = read.records.iter().filter(|record| filter.fits(record)).collect();
+    let is_shown = |record: &&AuditRecord| {
+        filter.fits(record) && (args.all || args.denied || !is_routine(record))
+    };
+    let found: Vec<_> = read.records.iter().filter(is_shown).collect();
     let newest = &found[found.len().saturating_sub(args.limit)..];
     if session.screen.json {
         return newest.iter().try_for_each(|record| session.screen.object(record));
     }
-    let header =
-        ["when", "plugin", "tenant", "what", "object", "outcome", "rows", "bytes", "fuel", "ns"];
+    let header = ["when", "plugin", "what", "object", "outcome", "rows", "bytes", "fuel", "time"];
     session.screen.table(header.map(String::from), newest.iter().map(|record| row(record)))?;
     if 0 < read.lines_skipped {
         let skipped = thousands(read.lines_skipped);
@@ -45,25 +47,39 @@ pub fn audit(session: &mut Session, args: &Audit) -> Outcome {
     Ok(())
 }
 
-fn row(record: &AuditRecord) -> [String; 10] {
+/// What every plugin does whenever it is started, and ended.
+fn is_routine(record: &AuditRecord) -> bool {
+    let name = record.function.rsplit('.').next().unwrap_or_default();
+    let routine = ["init", "self-test", "describe", "shutdown", "get-config", "drop"];
+    record.outcome == What::Ok && routine.contains(&name)
+}
+
+fn row(record: &AuditRecord) -> [String; 9] {
     let when = jiff::Timestamp::from_microsecond(i64::try_from(record.unix_us).unwrap_or(i64::MAX));
-    let when = when.map_or_else(|_| record.unix_us.to_string(), |when| format!("{when:.6}"));
+    let when = when.map_or_else(
+        |_| record.unix_us.to_string(),
+        |when| when.strftime("%m-%d %H:%M:%S%.3f").to_string(),
+    );
+    let plugin = match &record.tenant {
+        Some(tenant) => format!("{} for {tenant}", record.plugin),
+        None => record.plugin.clone(),
+    };
     let what = match record.kind {
         AuditKind::Call => format!("called: {}", record.function),
-        AuditKind::Import => record.function.clone(),
+        // `rows.table.soch-read`: the last part says it.
+        AuditKind::Import => record.function.rsplit('.').next().unwrap_or_default().to_owned(),
     };
     let outcome = serde_json::to_value(record.outcome).ok();
     let outcome = outcome.and_then(|outcome| outcome.as_str().map(str::to_owned));
     [
         when,
-        record.plugin.clone(),
-        record.tenant.clone().unwrap_or_default(),
+        plugin,
         what,
         record.object.clone().unwrap_or_default(),
         outcome.unwrap_or_default(),
         thousands(record.rows),
         thousands(record.bytes),
         thousands(record.fuel),
-        thousands(record.nanos),
+        micros_text(record.nanos / 1000),
     ]
 }
