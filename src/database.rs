@@ -627,7 +627,7 @@ impl DatabaseBuilder {
             host.load_bundled(registered)?;
         }
         self.plugin_dirs.iter().try_for_each(|dir| host.load_dir(dir, registered).map(drop))?;
-        Ok(Plugins::Loaded(host))
+        Ok(Plugins::Loaded(Box::new(host)))
     }
 }
 

@@ -21,7 +21,7 @@ use std::sync::{Arc, OnceLock};
 /// The plugins of one database.
 pub(crate) enum Plugins {
     /// Loaded before the database was opened.
-    Loaded(PluginHost),
+    Loaded(Box<PluginHost>),
     /// At most the bundled ones, loaded when needed.
     OnDemand(Arc<Bundled>),
 }

@@ -89,12 +89,10 @@ pub(crate) fn offered(ours: &str, kind: Option<PluginKind>) -> Result<(), String
 pub(crate) fn answer(name: &str, kind: Option<PluginKind>) -> Answer {
     let (interface, version) = name.split_once('@').unwrap_or((name, ""));
     if let Some(ours) = interface.strip_prefix(CONTRACT) {
-        if let Err(why) = offered(ours, kind) {
-            return Answer::Refused(why);
-        }
-        return match wrong_version(version) {
-            Some(why) => Answer::Refused(why),
-            None => Answer::Granted,
+        // The version first: another one may have interfaces that this one has not.
+        return match wrong_version(version).map_or_else(|| offered(ours, kind), Err) {
+            Err(why) => Answer::Refused(why),
+            Ok(()) => Answer::Granted,
         };
     }
     if !is_linked_wasi(interface) {
@@ -119,6 +117,21 @@ pub(crate) fn short_exports(exports: &[String]) -> Vec<String> {
     short
 }
 
+/// Why no plugin can be made of a component with these imports and exports, whatever its manifest says: an
+/// import that is refused, or an export of another version of the contract.
+pub(crate) fn refusal(imports: &[Import], exports: &[String]) -> Option<String> {
+    let imports = imports.iter().filter_map(|import| match &import.answer {
+        Answer::Refused(why) => Some(format!("imports {}: {why}", import.name)),
+        Answer::Granted | Answer::Inert => None,
+    });
+    let exports = exports.iter().filter(|export| export.starts_with(CONTRACT));
+    let exports = exports.filter_map(|export| {
+        let version = export.split_once('@').map_or("", |(_, version)| version);
+        wrong_version(version).map(|why| format!("exports {export}: {why}"))
+    });
+    imports.chain(exports).next()
+}
+
 /// Compares what a component imports and exports with what it may and must.
 ///
 /// # Errors
@@ -129,18 +142,9 @@ pub(crate) fn check(
     imports: &[Import],
     exports: &[String],
 ) -> KernelResult<()> {
-    for import in imports {
-        if let Answer::Refused(why) = &import.answer {
-            let message = format!("its component imports {}: {why}", import.name);
-            return Err(KernelError::plugin(&manifest.name, PluginFault::Denied, message));
-        }
-    }
-    for export in exports.iter().filter(|export| export.starts_with(CONTRACT)) {
-        if let Some(why) = wrong_version(export.split_once('@').map_or("", |(_, version)| version))
-        {
-            let message = format!("its component exports {export}: {why}");
-            return Err(KernelError::plugin(&manifest.name, PluginFault::Denied, message));
-        }
+    if let Some(why) = refusal(imports, exports) {
+        let message = format!("its component {why}");
+        return Err(KernelError::plugin(&manifest.name, PluginFault::Denied, message));
     }
     let found = short_exports(exports);
     if found == manifest.exports {
@@ -154,9 +158,10 @@ pub(crate) fn check(
 }
 
 fn wrong_version(version: &str) -> Option<String> {
+    let theirs = if version.is_empty() { "no version" } else { version };
     (version != CONTRACT_VERSION).then(|| {
         format!(
-            "it was built for version {version} of sochdb:plugin, this host speaks {CONTRACT_VERSION}; \
+            "it was built for version {theirs} of sochdb:plugin, this host speaks {CONTRACT_VERSION}; \
              build the plugin with sochdb-guest {CONTRACT_VERSION}, or use a host that speaks its version"
         )
     })
@@ -218,10 +223,15 @@ mod tests {
 
     #[test]
     fn another_version_of_the_contract_is_explained() {
-        let Answer::Refused(why) = answer("sochdb:plugin/config@0.2.0", None) else {
-            panic!("is refused")
-        };
-        assert!(why.contains("0.2.0") && why.contains(CONTRACT_VERSION), "{why}");
+        // Also an interface that only the other version has.
+        for name in ["sochdb:plugin/config@0.2.0", "sochdb:plugin/streams@0.2.0"] {
+            let Answer::Refused(why) = answer(name, None) else { panic!("is refused") };
+            assert!(why.contains("0.2.0") && why.contains(CONTRACT_VERSION), "{why}");
+        }
+        let exports = ["sochdb:plugin/lifecycle@0.1.0", "sochdb:plugin/codec@0.2.0"];
+        let why = refusal(&[], &exports.map(str::to_owned)).expect("is refused");
+        assert!(why.contains("plugin/codec@0.2.0") && why.contains(CONTRACT_VERSION), "{why}");
+        assert_eq!(refusal(&[], &["sochdb:plugin/codec@0.1.0".into(), "run".into()]), None);
     }
 
     #[test]

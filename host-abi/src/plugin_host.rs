@@ -12,7 +12,7 @@
 
 use crate::audit::AuditLog;
 use crate::bundled::{self, Bundled};
-use crate::capability::{self, Answer, Import};
+use crate::capability::{self, Import};
 use crate::compiled_code::{CompileOptions, Origin};
 use crate::component::{self, Component};
 use crate::kept::{self, KeptInfo, KeptPlugin};
@@ -170,6 +170,8 @@ pub struct Inspection {
     pub exports: Vec<String>,
     /// Whether this host would load it, given a manifest that fits.
     pub loadable: bool,
+    /// Why it would not.
+    pub refusal: Option<String>,
 }
 
 impl PluginHost {
@@ -323,14 +325,16 @@ impl PluginHost {
         let component = Component::compile(&self.runtime, &file, &bytes, Origin::Stranger)?;
         let exports = short_exports(&component);
         let kind = PluginKind::of(&exports);
-        let refused =
-            component.imports.iter().any(|import| matches!(import.answer, Answer::Refused(_)));
+        let refusal = capability::refusal(&component.imports, &component.exports).or_else(|| {
+            kind.is_none().then(|| format!("exports {exports:?}, which makes no kind of plugin"))
+        });
         Ok(Inspection {
             file,
             bytes: component.bytes,
             blake3: component.blake3.to_string(),
             kind,
-            loadable: kind.is_some() && !refused,
+            loadable: refusal.is_none(),
+            refusal,
             exports,
             imports: component.imports,
         })

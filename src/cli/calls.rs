@@ -1,30 +1,41 @@
 //! `call`: procedures of plugins, by name.
 
 use super::args::Call;
-use super::failure::{Exit, Failure, Outcome};
+use super::failure::{Failure, Outcome};
 use super::{Access, Session};
 use serde::de::IgnoredAny;
 use serde_json::{Value as Json, json};
 use sochdb::ProcedureInfo;
+use std::fmt::Display;
 use std::io::Read;
 
 /// Calls a procedure and prints what it answers, or lists all of them.
 pub fn call(session: &mut Session, args: &Call) -> Outcome {
     let Some(name) = &args.name else { return list(session) };
-    let mut text = args.args.clone();
-    if text == "-" {
-        text.clear();
-        std::io::stdin().read_to_string(&mut text)?;
-    }
+    let text = match args.args.as_str() {
+        "-" => input()?,
+        text => text.to_owned(),
+    };
     if let Err(error) = serde_json::from_str::<IgnoredAny>(&text) {
-        let message = format!("the arguments are no JSON: {error}");
-        let help = "put them in single quotes, such as '{\"id\": 7}'; `-` reads standard input";
-        return Err(Failure::new(Exit::Invalid, message).help(help));
+        return Err(no_json(error));
     }
     let db = session.open(Access::Write)?;
     let answer = db.call(name, &text);
     db.close()?;
     session.screen.line(answer?)
+}
+
+/// All of standard input.
+fn input() -> Outcome<String> {
+    let mut bytes = Vec::new();
+    let read = std::io::stdin().read_to_end(&mut bytes);
+    read.map_err(|error| Failure::io("standard input", &error))?;
+    String::from_utf8(bytes).map_err(|error| no_json(error.utf8_error()))
+}
+
+fn no_json(error: impl Display) -> Failure {
+    Failure::invalid(format!("the arguments are no JSON: {error}"))
+        .help("put them in single quotes, such as '{\"id\": 7}'; `-` reads standard input")
 }
 
 fn list(session: &mut Session) -> Outcome {

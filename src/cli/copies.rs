@@ -12,7 +12,9 @@ use std::path::Path;
 
 /// Copies the database to `target`.
 pub fn backup(session: &mut Session, target: &Path) -> Outcome {
-    let db = session.open(Access::Read)?;
+    // What the database keeps of plugins is copied; it need not run.
+    let builder = session.common.builder(Access::Read)?.kept_plugins(false);
+    let db = session.common.open_with(builder)?;
     let bar = bar();
     let report = db.backup(target, &mut |progress| show(&bar, progress))?;
     bar.finish_and_clear();

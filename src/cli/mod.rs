@@ -145,8 +145,12 @@ impl Session {
 impl Common {
     /// Opens the database that the command line names.
     fn open(&self, access: Access) -> Outcome<Database> {
-        let opened = self.builder(access)?.open(&self.directory);
-        opened.map_err(|error| match Failure::from(error) {
+        self.open_with(self.builder(access)?)
+    }
+
+    /// The same, with what the command says beside the command line.
+    fn open_with(&self, builder: DatabaseBuilder) -> Outcome<Database> {
+        builder.open(&self.directory).map_err(|error| match Failure::from(error) {
             missing if missing.exit == Exit::NotFound => missing.help(
                 "`sochdb table create` and `sochdb import` make a database; --db says where it is",
             ),

@@ -44,7 +44,7 @@ pub fn plugin(session: &mut Session, command: Plugin) -> Outcome {
 }
 
 /// A host without plugins, that allows and compiles what databases of this session would.
-fn host(session: &Session) -> Outcome<PluginHost> {
+pub fn host(session: &Session) -> Outcome<PluginHost> {
     let (policy, compile) = (session.common.policy()?, compile_options()?);
     Ok(PluginHost::with(HostOptions { policy, compile, ..HostOptions::default() })?)
 }
@@ -218,7 +218,10 @@ fn component(screen: &mut Screen, found: &Inspection) -> Outcome {
         ("blake3", found.blake3.clone()),
         ("kind", kind),
         ("exports", found.exports.join(", ")),
-        ("loadable", if found.loadable { "yes" } else { "no" }.to_owned()),
+        (
+            "loadable",
+            found.refusal.as_ref().map_or("yes".to_owned(), |why| format!("no: it {why}")),
+        ),
     ])?;
     imports(screen, &found.imports)
 }

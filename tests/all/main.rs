@@ -3,9 +3,12 @@
 
 mod bad_input;
 mod commands;
+mod contract;
 mod crash;
 mod demo;
 mod fixtures;
+mod golden;
+mod plugins;
 mod policy;
 mod program;
 mod tidy;

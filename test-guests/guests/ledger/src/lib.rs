@@ -35,7 +35,8 @@ impl Procedure for Ledger {
             ProcedureInfo::new("codec", "Compresses with another plugin, and restores.")
                 .reads_only(),
             ProcedureInfo::new("fail", "Writes, then fails."),
-            ProcedureInfo::new("ping", "Asks the host the least there is to ask, so many times.").reads_only(),
+            ProcedureInfo::new("ping", "Asks the host the least there is to ask, so many times.")
+                .reads_only(),
             ProcedureInfo::new("spin", "Never ends by itself.").reads_only(),
         ]
     }
