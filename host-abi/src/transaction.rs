@@ -31,6 +31,13 @@ use sochdb_operations::{KernelCatalog, KernelStorage, KernelTransaction, Namespa
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+/// Rows and bytes that a hook gets at once; one row always.
+const HOOK_ROWS: usize = 1024;
+const HOOK_BYTES: usize = 1 << 20;
+/// What a scan costs the host, and what each row of the transaction's own that it may copy costs beside its key.
+const SCAN_BYTES: usize = 4 << 10;
+const SCANNED_ROW_BYTES: usize = 64;
+
 /// The kernel's transaction, with the names of one namespace.
 type Rows = Namespaced<sochdb_kernel::Transaction>;
 
@@ -50,10 +57,30 @@ struct Live {
     changes: Vec<(Arc<str>, Change)>,
     /// By how many bytes a tenant's rows grew.
     grown_bytes: i64,
-    /// What the two above were at each savepoint.
-    savepoints: Vec<(Savepoint, usize, i64)>,
+    /// Bytes that `changes` holds.
+    changes_bytes: usize,
+    /// Rows and bytes of keys that were written so far: what a scan copies of them.
+    written: Written,
+    /// What the above were at each savepoint that somebody asked for.
+    savepoints: Vec<Mark>,
     /// What is done at writes to a table, by its name.
     watched: BTreeMap<Arc<str>, Arc<Watched>>,
+}
+
+/// How much a transaction has written.
+#[derive(Debug, Clone, Copy, Default)]
+struct Written {
+    rows: usize,
+    key_bytes: usize,
+}
+
+/// A moment to which a transaction can be rolled back.
+#[derive(Clone, Copy)]
+struct Mark {
+    savepoint: Savepoint,
+    changes: usize,
+    changes_bytes: usize,
+    grown_bytes: i64,
 }
 
 /// What is done at writes to one table.
@@ -153,6 +180,8 @@ impl Transaction {
             options,
             changes: Vec::new(),
             grown_bytes: 0,
+            changes_bytes: 0,
+            written: Written::default(),
             savepoints: Vec::new(),
             watched: BTreeMap::new(),
         };
@@ -247,12 +276,21 @@ impl Transaction {
         self.write_all(table, &[(key, None)])
     }
 
-    /// Sets and deletes many rows in this order. Where hooks are called, they get them together.
+    /// Sets and deletes many rows in this order: all of them, or none. Where hooks are called, they get many
+    /// at once.
     ///
     /// # Errors
-    /// As [`put`](Self::put). When a hook aborts, nothing is written; when the kernel refuses a row, those
-    /// before it are.
+    /// As [`put`](Self::put).
     pub fn write_all(&mut self, table: &str, rows: &[RowWrite<'_>]) -> KernelResult<()> {
+        let mark = self.live_mut()?.mark();
+        let written = self.write_rows(table, rows);
+        if written.is_err() {
+            self.undo_to(mark)?;
+        }
+        written
+    }
+
+    fn write_rows(&mut self, table: &str, rows: &[RowWrite<'_>]) -> KernelResult<()> {
         let live = self.live_mut()?;
         let is_counted = live.counts_storage();
         if !is_counted && live.programs.hooks.is_empty() {
@@ -262,11 +300,13 @@ impl Transaction {
         if !is_counted && watched.hooks.is_empty() {
             return rows.iter().try_for_each(|row| live.write(table, *row));
         }
-        // What a row was before is only right for the first of two writes to one key.
-        if rows.windows(2).all(|pair| pair[0].0 < pair[1].0) {
-            return self.write_watched(&watched, rows);
+        let mut rest = rows;
+        while !rest.is_empty() {
+            let (now, later) = rest.split_at(together(rest));
+            self.write_watched(&watched, now)?;
+            rest = later;
         }
-        rows.chunks(1).try_for_each(|row| self.write_watched(&watched, row))
+        Ok(())
     }
 
     fn write_watched(&mut self, watched: &Watched, rows: &[RowWrite<'_>]) -> KernelResult<()> {
@@ -298,6 +338,15 @@ impl Transaction {
             };
             live.grown_bytes += bytes(&change.new) - bytes(&change.old);
             if tells(&change) {
+                live.changes_bytes += change_bytes(&change);
+                let (got, most) = (live.changes_bytes, live.kernel.options().write_set_bytes_max);
+                if most < got {
+                    return Err(KernelError::Limit {
+                        what: "the bytes of changes that after-hooks are told of (write_set_bytes_max)",
+                        got: got as u64,
+                        bound: most as u64,
+                    });
+                }
                 live.changes.push((watched.name.clone(), change));
             }
         }
@@ -371,10 +420,10 @@ impl Transaction {
         let tenant = live.tenant.clone();
         let info = program.find(procedure)?;
         let writes = may_write && !info.read_only && !live.options.read_only;
-        let savepoint = self.savepoint()?;
+        let mark = live.mark();
         let answer = self.lend(|lent| program.call(tenant, lent, writes, procedure, args));
         if answer.is_err() {
-            self.rollback_to(savepoint)?;
+            self.undo_to(mark)?;
         }
         answer
     }
@@ -427,11 +476,11 @@ impl Transaction {
     /// `Closed`.
     pub fn savepoint(&mut self) -> KernelResult<Savepoint> {
         let live = self.live_mut()?;
-        let savepoint = live.rows.savepoint();
+        let mark = live.mark();
         if live.tenant.is_some() || !live.programs.hooks.is_empty() {
-            live.savepoints.push((savepoint, live.changes.len(), live.grown_bytes));
+            live.savepoints.push(mark);
         }
-        Ok(savepoint)
+        Ok(mark.savepoint)
     }
 
     /// Undoes every write since `savepoint`.
@@ -440,15 +489,33 @@ impl Transaction {
     /// As [`sochdb_kernel::Transaction::rollback_to`].
     pub fn rollback_to(&mut self, savepoint: Savepoint) -> KernelResult<()> {
         let live = self.live_mut()?;
-        live.rows.rollback_to(savepoint)?;
-        live.watched.clear();
-        if let Some(at) = live.savepoints.iter().rposition(|(known, ..)| *known == savepoint) {
-            let (_, changes, grown_bytes) = live.savepoints[at];
-            live.savepoints.truncate(at + 1);
-            live.changes.truncate(changes);
-            live.grown_bytes = grown_bytes;
+        match live.savepoints.iter().rposition(|mark| mark.savepoint == savepoint) {
+            Some(at) => {
+                let mark = live.savepoints[at];
+                live.savepoints.truncate(at + 1);
+                self.undo_to(mark)
+            }
+            None => {
+                live.watched.clear();
+                live.rows.rollback_to(savepoint)
+            }
         }
+    }
+
+    fn undo_to(&mut self, mark: Mark) -> KernelResult<()> {
+        let live = self.live_mut()?;
+        live.rows.rollback_to(mark.savepoint)?;
+        live.watched.clear();
+        live.changes.truncate(mark.changes);
+        live.changes_bytes = mark.changes_bytes;
+        live.grown_bytes = mark.grown_bytes;
         Ok(())
+    }
+
+    /// The most bytes of memory that a scan begun now takes for rows this transaction has written.
+    pub(crate) fn scan_bytes(&self) -> KernelResult<usize> {
+        let Written { rows, key_bytes } = self.live()?.written;
+        Ok(SCAN_BYTES + key_bytes + rows * SCANNED_ROW_BYTES)
     }
 
     /// Bytes of keys and values of all its tables, all read for it: what a tenant's quota counts.
@@ -505,7 +572,16 @@ impl Live {
         self.tenant.as_ref().is_some_and(|tenant| tenant.options().storage_bytes_max.is_some())
     }
 
+    fn mark(&mut self) -> Mark {
+        let savepoint = self.rows.savepoint();
+        let Live { changes, changes_bytes, grown_bytes, .. } = self;
+        let (changes, changes_bytes, grown_bytes) = (changes.len(), *changes_bytes, *grown_bytes);
+        Mark { savepoint, changes, changes_bytes, grown_bytes }
+    }
+
     fn write(&mut self, table: &str, (key, value): RowWrite<'_>) -> KernelResult<()> {
+        self.written.rows += 1;
+        self.written.key_bytes += key.len();
         match value {
             Some(value) => self.rows.put(table, key, value),
             None => self.rows.delete(table, key),
@@ -582,15 +658,14 @@ impl Committed {
         let rows = self.kernel.begin_with(read)?;
         let mut tx =
             Transaction::new(rows, &self.kernel, self.programs.clone(), self.tenant.clone());
-        let (mut at, changes) = (0, &self.changes);
-        while at < changes.len() {
-            let table = &changes[at].0;
-            let end = changes[at..].iter().position(|(other, _)| other != table);
-            let end = end.map_or(changes.len(), |len| at + len);
+        let mut rest = self.changes.as_slice();
+        while let Some((table, _)) = rest.first() {
+            let (now, later) = rest.split_at(told_together(rest));
+            rest = later;
             // The table may be gone by now; then there is nobody to ask about its hooks.
             let watched = tx.live_mut()?.watched(table)?;
             for hooks in watched.hooks.iter().filter(|hooks| !chain::contains(hooks.name())) {
-                let wanted = changes[at..end].iter().map(|(_, change)| change);
+                let wanted = now.iter().map(|(_, change)| change);
                 let wanted: Vec<_> = wanted
                     .filter(|change| hooks.hears_after(table, change.kind))
                     .cloned()
@@ -602,10 +677,38 @@ impl Committed {
                 let told = tx.lend(|lent| hooks.after(tenant, lent, table, schema, &wanted));
                 result = result.and(told);
             }
-            at = end;
         }
         result
     }
+}
+
+/// How many rows of `rows` hooks get at once: as many as have growing keys, since what a row was before is
+/// only right for the first of two writes to one key, and no more than make a batch.
+fn together(rows: &[RowWrite<'_>]) -> usize {
+    let mut bytes = 0;
+    let fits = |at: &usize| {
+        let (key, value) = rows[*at];
+        let grows = *at == 0 || rows[at - 1].0 < key;
+        bytes += key.len() + value.map_or(0, <[u8]>::len);
+        *at == 0 || (grows && bytes <= HOOK_BYTES)
+    };
+    (0..rows.len().min(HOOK_ROWS)).take_while(fits).count()
+}
+
+/// How many of `changes`, of one table, are told at once.
+fn told_together(changes: &[(Arc<str>, Change)]) -> usize {
+    let mut bytes = 0;
+    let fits = |at: &usize| {
+        let (table, change) = &changes[*at];
+        bytes += change_bytes(change);
+        *at == 0 || (*table == changes[0].0 && bytes <= HOOK_BYTES)
+    };
+    (0..changes.len().min(HOOK_ROWS)).take_while(fits).count()
+}
+
+fn change_bytes(change: &Change) -> usize {
+    let len = |value: &Option<Vec<u8>>| value.as_ref().map_or(0, Vec::len);
+    size_of::<(Arc<str>, Change)>() + change.key.len() + len(&change.old) + len(&change.new)
 }
 
 /// Bytes of keys and values of the table `name`, all read for it.

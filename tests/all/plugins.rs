@@ -414,3 +414,54 @@ fn each_call_can_be_seen() {
         "{said}"
     );
 }
+
+/// The records of the audit trail as a program reads them.
+fn audited(work: &Workplace, args: &[&str]) -> Vec<Value> {
+    work.ok(&[&["audit", "--json"], args].concat()).lines().map(parse).collect()
+}
+
+#[test]
+fn what_plugins_did_is_on_record() {
+    let work = Workplace::new();
+    work.ok(&["table", "create", "accounts"]);
+    assert!(audited(&work, &[]).is_empty());
+    work.refused(&["--db", "none", "audit"], 3, &["was audited", "help: "]);
+    let work = installed();
+    let transfer = r#"{"from": "ada", "to": "alan", "amount": 70}"#;
+    work.ok(&["call", "transfer", transfer]);
+    fails(&work, &["call", "get", r#"{"table": "audit", "key": "k"}"#], 6, &["was not granted"]);
+    work.ok(&["put", "guarded", "plain", "x"]);
+
+    let records = audited(&work, &[]);
+    let find = |plugin: &str, function: &str| {
+        let is_it = |record: &&Value| record["plugin"] == plugin && record["function"] == function;
+        records.iter().find(is_it).unwrap_or_else(|| panic!("no {function} in {records:#?}"))
+    };
+    let call = find("ledger", "call");
+    assert_eq!((&call["kind"], &call["outcome"]), (&json!("call"), &json!("ok")));
+    assert!(0 < call["fuel"].as_u64().unwrap() && 0 < call["nanos"].as_u64().unwrap(), "{call}");
+    let write = find("ledger", "rows.table.soch-write");
+    assert_eq!((&write["object"], &write["rows"]), (&json!("accounts"), &json!(1)));
+    assert_eq!(find("guard", "before")["outcome"], "ok");
+    assert!(!records.iter().any(|record| record["function"] == "self-test"));
+    assert!(audited(&work, &["--all", "--limit", "1000"]).len() > records.len());
+    assert_eq!(audited(&work, &["--limit", "1"]), records[records.len() - 1..]);
+    assert!(
+        audited(&work, &["--plugin", "guard"]).iter().all(|record| record["plugin"] == "guard")
+    );
+
+    let denied = audited(&work, &["--denied"]);
+    assert!(denied.iter().all(|record| record["outcome"] == "denied"), "{denied:#?}");
+    let opened = denied.iter().find(|record| record["kind"] == "import").expect("it was");
+    assert_eq!((&opened["plugin"], &opened["object"]), (&json!("ledger"), &json!("audit")));
+    let text = work.ok(&["audit"]);
+    assert!(text.contains("called:") && text.contains("denied"), "{text}");
+
+    // Reading is not recorded, and a restored backup begins without a past.
+    let before = audited(&work, &["--all", "--limit", "1000"]).len();
+    work.ok(&["call"]);
+    work.ok(&["scan", "guarded"]);
+    assert_eq!(audited(&work, &["--all", "--limit", "1000"]).len(), before);
+    work.ok(&["backup", "copy"]);
+    work.refused(&["--db", "copy", "audit"], 3, &["was audited"]);
+}

@@ -8,6 +8,9 @@
 //! Checksums are made to hold before the bytes reach a decoder, because a fuzzer cannot guess them and
 //! because what lies behind the checksum is what can panic. [`image`] does that for whole databases.
 //!
+//! The feature `plugins`, on by default, brings the targets that need the WebAssembly host: without it this
+//! crate builds in seconds.
+//!
 //! The same functions run under `cargo test` (`tests/short.rs`, seeded) and under cargo-fuzz (the package
 //! above this one; its README has the commands).
 
@@ -18,6 +21,8 @@ mod files;
 mod formats;
 pub mod image;
 mod input;
+#[cfg(feature = "plugins")]
+mod plugins;
 
 /// One fuzz target.
 pub struct Target {
@@ -55,6 +60,20 @@ pub const TARGETS: &[Target] = &[
     Target { name: "log", run: files::log, seeds: files::log_seeds, short: 4_000 },
     Target { name: "files", run: files::files, seeds: files::files_seeds, short: 4_000 },
     Target { name: "api", run: api::api, seeds: api::api_seeds, short: 1_500 },
+    #[cfg(feature = "plugins")]
+    Target {
+        name: "manifest",
+        run: plugins::manifest,
+        seeds: plugins::manifest_seeds,
+        short: 10_000,
+    },
+    #[cfg(feature = "plugins")]
+    Target {
+        name: "component",
+        run: plugins::component,
+        seeds: plugins::component_seeds,
+        short: 3_000,
+    },
 ];
 
 /// The target called `name`.

@@ -52,6 +52,11 @@ impl<T> Handles<T> {
         self.open.remove(&number)
     }
 
+    /// Everything that is open.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &T> {
+        self.open.values()
+    }
+
     /// Closes all.
     pub(crate) fn clear(&mut self) {
         self.open.clear();

@@ -31,6 +31,8 @@ use wasmtime::{Result, Trap};
 
 /// 256 KiB. What a scan looks at between two looks at fuel and clock.
 const LOOK_BYTES_STEP: usize = 256 << 10;
+/// What the host copies by itself costs less than what crosses.
+const COPIED_BYTES_PER_FUEL: usize = 16;
 /// What a row costs beside its bytes.
 const ROW_OVERHEAD_BYTES: usize = 9;
 
@@ -49,6 +51,8 @@ struct OpenScan {
     filter: Vec<Condition>,
     projection: Option<Projection>,
     left: u64,
+    /// What it takes of the host's memory.
+    held_bytes: usize,
 }
 
 /// What a store's guest has open of rows.
@@ -276,6 +280,8 @@ impl<T> contract::HostTableWithStore<T> for Host {
             let words = options.columns.iter().map(String::len).sum::<usize>();
             charge(host, start + stop + words + 64 * options.filter.len())?;
             let state = host.get();
+            let memory_bytes_max = usize::try_from(state.plugin.grant.limits.memory_bytes_max);
+            let memory_bytes_max = memory_bytes_max.unwrap_or(usize::MAX);
             let (table, lent, _) = state.rows.open(table.rep())?;
             state.audit.about(&table.name);
             if let Err(error) = table.check_read() {
@@ -287,11 +293,18 @@ impl<T> contract::HostTableWithStore<T> for Host {
                 );
                 return Ok(Err(limit(text)));
             }
-            let scan = begin_scan(table, lent, &range.into(), options);
-            match state.answer(scan) {
-                Ok(scan) => state.rows.scans.insert(scan).map(|scan| Ok(Resource::new_own(scan))),
-                Err(error) => Ok(Err(error)),
-            }
+            let held = state.rows.scans.iter().map(|scan| scan.held_bytes).sum::<usize>();
+            let left = memory_bytes_max.saturating_sub(held);
+            let scan = begin_scan(table, lent, &range.into(), options, left);
+            let scan = match state.answer(scan) {
+                Ok(scan) => scan,
+                Err(error) => return Ok(Err(error)),
+            };
+            let held_bytes = scan.held_bytes;
+            let number = state.rows.scans.insert(scan)?;
+            // What was copied, though a scan that is never read would not need it.
+            charge(host, held_bytes / COPIED_BYTES_PER_FUEL)?;
+            Ok(Ok(Resource::new_own(number)))
         })
     }
 
@@ -446,7 +459,16 @@ fn begin_scan(
     lent: &Lent,
     range: &KeyRange,
     options: contract::ScanOptions,
+    bytes_left: usize,
 ) -> KernelResult<OpenScan> {
+    let held_bytes = lent.with(|tx| tx.scan_bytes())?;
+    if bytes_left < held_bytes {
+        return Err(KernelError::Limit {
+            what: "the bytes that the host holds for open scans (memory_limit_mb)",
+            got: held_bytes as u64,
+            bound: bytes_left as u64,
+        });
+    }
     let contract::ScanOptions { columns, filter, limit, reverse } = options;
     let schema = table.schema.clone();
     let (mut conditions, mut projection) = (Vec::new(), None);
@@ -469,7 +491,7 @@ fn begin_scan(
     })?;
     let left = limit.unwrap_or(u64::MAX);
     let table = table.name.clone();
-    Ok(OpenScan { table, rows, schema, filter: conditions, projection, left })
+    Ok(OpenScan { table, rows, schema, filter: conditions, projection, left, held_bytes })
 }
 
 impl OpenScan {

@@ -271,6 +271,159 @@ impl Observer<'_> {
     }
 }
 
+/// Imports of rows and calls, under short names.
+const ROWS: &str = r#"
+    (import "sochdb:plugin/rows@0.1.0" "[method]transaction.open-table"
+        (func $open (param i32 i32 i32 i32)))
+    (import "sochdb:plugin/rows@0.1.0" "[method]table.soch-read"
+        (func $read (param i32 i32 i32 i32)))
+    (import "sochdb:plugin/rows@0.1.0" "[method]table.soch-write"
+        (func $write (param i32 i32 i32 i32 i32 i32)))
+    (import "sochdb:plugin/rows@0.1.0" "[method]table.soch-write-many"
+        (func $write-many (param i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32)))
+    (import "sochdb:plugin/rows@0.1.0" "[method]table.soch-scan" (func $scan
+        (param i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i64 i32 i32)))
+    (import "sochdb:plugin/rows@0.1.0" "[method]scan.next"
+        (func $next-rows (param i32 i32 i32 i32)))
+    (import "sochdb:plugin/rows@0.1.0" "[resource-drop]transaction"
+        (func $drop-tx (param i32)))
+    (import "sochdb:plugin/rows@0.1.0" "[resource-drop]table"
+        (func $drop-table (param i32)))
+    (import "sochdb:plugin/plugins@0.1.0" "call-plugin"
+        (func $call-plugin (param i32 i32 i32 i32 i32 i32 i32 i32)))"#;
+
+/// Where the functions below put what a call of the host answered.
+const ROW_ITEMS: &str = r#"
+    ;; The name of the table that is opened, and of a second one.
+    (data (i32.const 1300) "t") (data (i32.const 1301) "u")
+    (func $open-t (param $tx i32) (result i32)
+        (call $open (local.get $tx) (i32.const 1300) (i32.const 1) (i32.const 1400))
+        (if (i32.load8_u (i32.const 1400)) (then unreachable))
+        (i32.load (i32.const 1404)))
+    (func $scan-all (param $table i32) (result i32)
+        (call $scan (local.get $table)
+            (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 0)
+            (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 0)
+            (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 0)
+            (i32.const 0) (i64.const 0) (i32.const 0) (i32.const 1400))
+        (if (i32.load8_u (i32.const 1400)) (then unreachable))
+        (i32.load (i32.const 1404)))
+    (func $put (param $table i32) (param $key i32) (param $key-len i32)
+        (param $value i32) (param $value-len i32)
+        (call $write (local.get $table) (local.get $key) (local.get $key-len)
+            (local.get $value) (local.get $value-len) (i32.const 1400)))
+    ;; Traps unless the last call was answered with an error of this code.
+    (func $wants (param $code i32)
+        (if (i32.ne (i32.load8_u (i32.const 1400)) (i32.const 1)) (then unreachable))
+        (if (i32.ne (i32.load8_u (i32.const 1404)) (local.get $code)) (then unreachable)))"#;
+
+/// A plugin of procedures in pieces of core WebAssembly text. It has one, called `go`.
+#[derive(Clone, Copy)]
+pub struct Procedures<'a> {
+    /// More items: data, functions.
+    pub items: &'a str,
+    /// Body of `describe`.
+    pub describe: &'a str,
+    /// Body of `call`, with `$tx`, `$args` and `$len`. The transaction is given back behind it.
+    pub call: &'a str,
+}
+
+impl Default for Procedures<'_> {
+    fn default() -> Self {
+        Procedures {
+            items: "",
+            describe: "(call $same (i32.const 1024) (i32.const 1))",
+            call: "(call $same (i32.const 1202) (i32.const 2))",
+        }
+    }
+}
+
+impl Procedures<'_> {
+    /// The component.
+    pub fn build(&self) -> Vec<u8> {
+        let Procedures { items, describe, call } = self;
+        let realloc = realloc(ALLOC);
+        let text = format!(
+            r#"(module {ROWS} {PRELUDE} {realloc} {ROW_ITEMS}
+                (data (i32.const 1024) "\b0\04\00\00\02\00\00\00" "\00\00\00\00\00\00\00\00"
+                    "\b2\04\00\00\02\00\00\00" "\b2\04\00\00\02\00\00\00" "\00\00\00\00")
+                (data (i32.const 1200) "go{{}}")
+                {items}
+                (func (export "{LIFECYCLE}#init") (result i32) (call $ok))
+                (func (export "{LIFECYCLE}#self-test") (result i32) (call $ok))
+                (func (export "{LIFECYCLE}#shutdown") (result i32) (call $ok))
+                (func (export "sochdb:plugin/procedure@0.1.0#describe") (result i32) {describe})
+                (func (export "sochdb:plugin/procedure@0.1.0#call") (param $tx i32)
+                    (param i32 i32) (param $args i32) (param $len i32) (result i32)
+                    (local $result i32) (local $table i32)
+                    (local.set $result (block (result i32) {call}))
+                    (call $drop-tx (local.get $tx))
+                    (local.get $result)))"#
+        );
+        wrap(
+            &text,
+            "package test:guest; world guest { include sochdb:plugin/procedure-plugin@0.1.0; }",
+        )
+    }
+}
+
+/// A plugin of hooks in pieces of core WebAssembly text.
+#[derive(Clone, Copy)]
+pub struct Hooks<'a> {
+    /// More items: data, functions.
+    pub items: &'a str,
+    /// Body of `before`, with `$tx`, `$table`, `$changes` and their `$count`. Both handles are given
+    /// back behind it.
+    pub before: &'a str,
+    /// Body of `after`, with the same.
+    pub after: &'a str,
+}
+
+impl Default for Hooks<'_> {
+    fn default() -> Self {
+        Hooks { items: "", before: "(call $continue (local.get $count))", after: "(call $ok)" }
+    }
+}
+
+impl Hooks<'_> {
+    /// The component.
+    pub fn build(&self) -> Vec<u8> {
+        let Hooks { items, before, after } = self;
+        let realloc = realloc(ALLOC);
+        let text = format!(
+            r#"(module {ROWS} {PRELUDE} {realloc} {ROW_ITEMS}
+                ;; As many decisions to go on.
+                (func $continue (param $count i32) (result i32)
+                    (call $same
+                        (call $alloc (i32.const 0) (i32.const 0) (i32.const 4)
+                            (i32.mul (local.get $count) (i32.const 12)))
+                        (local.get $count)))
+                ;; The first byte of the first key.
+                (func $first (param $changes i32) (result i32)
+                    (i32.load8_u (i32.load offset=4 (local.get $changes))))
+                {items}
+                (func (export "{LIFECYCLE}#init") (result i32) (call $ok))
+                (func (export "{LIFECYCLE}#self-test") (result i32) (call $ok))
+                (func (export "{LIFECYCLE}#shutdown") (result i32) (call $ok))
+                (func (export "sochdb:plugin/hooks@0.1.0#before") (param $tx i32)
+                    (param $table i32) (param $changes i32) (param $count i32) (result i32)
+                    (local $result i32)
+                    (local.set $result (block (result i32) {before}))
+                    (call $drop-table (local.get $table))
+                    (call $drop-tx (local.get $tx))
+                    (local.get $result))
+                (func (export "sochdb:plugin/hooks@0.1.0#after") (param $tx i32)
+                    (param $table i32) (param $changes i32) (param $count i32) (result i32)
+                    (local $result i32)
+                    (local.set $result (block (result i32) {after}))
+                    (call $drop-table (local.get $table))
+                    (call $drop-tx (local.get $tx))
+                    (local.get $result)))"#
+        );
+        wrap(&text, "package test:guest; world guest { include sochdb:plugin/hooks-plugin@0.1.0; }")
+    }
+}
+
 /// As much of WASI as these guests import, as WASI itself declares it.
 const WASI: [&str; 5] = [
     "package wasi:io@0.2.0;
@@ -403,14 +556,7 @@ impl Bench {
         component: &[u8],
         more: &str,
     ) -> KernelResult<Arc<dyn StorageExtension>> {
-        fs::write(self.folder.path().join("guest.wasm"), component).unwrap();
-        let manifest = manifest("path = \"guest.wasm\"", more);
-        let manifest = manifest.replace("kind = \"codec\"", "kind = \"storage\"");
-        let manifest =
-            manifest.replace("[\"codec\", \"lifecycle\"]", "[\"lifecycle\", \"storage-engine\"]");
-        let path = self.folder.path().join("guest.toml");
-        fs::write(&path, manifest).unwrap();
-        self.host.load_manifest(&path, &self.plugins)?;
+        self.load_as("storage", component, more)?;
         self.plugins.storage("guest")
     }
 
@@ -420,23 +566,25 @@ impl Bench {
         component: &[u8],
         more: &str,
     ) -> KernelResult<Arc<dyn ObservabilityExtension>> {
+        self.load_as("observer", component, more)?;
+        Ok(self.plugins.observers().remove(0))
+    }
+
+    /// The same of a plugin of this kind, called `guest`.
+    pub fn load_as(&self, kind: &str, component: &[u8], more: &str) -> KernelResult<()> {
         fs::write(self.folder.path().join("guest.wasm"), component).unwrap();
-        let manifest = manifest("path = \"guest.wasm\"", more);
-        let manifest = manifest.replace("kind = \"codec\"", "kind = \"observer\"");
-        let manifest =
-            manifest.replace("[\"codec\", \"lifecycle\"]", "[\"lifecycle\", \"observer\"]");
+        let manifest = manifest_of("guest", kind, "path = \"guest.wasm\"", more);
         let path = self.folder.path().join("guest.toml");
         fs::write(&path, manifest).unwrap();
-        self.host.load_manifest(&path, &self.plugins)?;
-        Ok(self.plugins.observers().remove(0))
+        self.host.load_manifest(&path, &self.plugins).map(drop)
     }
 
     /// Loads a codec called `neighbour` that does nothing wrong.
     pub fn load_neighbour(&self) -> Arc<dyn CompressionExtension> {
         fs::write(self.folder.path().join("neighbour.wasm"), Codec::default().build()).unwrap();
-        let manifest = manifest("path = \"neighbour.wasm\"", "");
+        let manifest = manifest_of("neighbour", "codec", "path = \"neighbour.wasm\"", "");
         let path = self.folder.path().join("neighbour.toml");
-        fs::write(&path, manifest.replace("\"guest\"", "\"neighbour\"")).unwrap();
+        fs::write(&path, manifest).unwrap();
         self.host.load_manifest(&path, &self.plugins).unwrap();
         self.plugins.compression("neighbour").unwrap()
     }
@@ -452,11 +600,17 @@ impl Bench {
 
 /// The manifest of a codec called `guest`.
 pub fn manifest(module: &str, resources: &str) -> String {
+    manifest_of("guest", "codec", module, resources)
+}
+
+/// The manifest of a plugin of this kind.
+pub fn manifest_of(name: &str, kind: &str, module: &str, resources: &str) -> String {
+    let interface = if kind == "storage" { "storage-engine" } else { kind };
     format!(
-        "[plugin]\nname = \"guest\"\nversion = \"1.2.3\"\nkind = \"codec\"\n\
+        "[plugin]\nname = \"{name}\"\nversion = \"1.2.3\"\nkind = \"{kind}\"\n\
          min_kernel_version = \"0.1.0\"\n\
          [module]\n{module}\n\
-         [exports]\ninterfaces = [\"codec\", \"lifecycle\"]\n\
+         [exports]\ninterfaces = [\"{interface}\", \"lifecycle\"]\n\
          [resources]\n{resources}\n"
     )
 }

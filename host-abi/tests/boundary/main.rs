@@ -1,5 +1,6 @@
 //! The host against guests: those we ship, those that are wrong, and those that mean harm.
 
+mod database;
 mod directories;
 mod guest;
 mod hostile;

@@ -343,7 +343,12 @@ impl Wrapper<'_> {
             let at = address(rng);
             store(&mut body, at, 0);
             body.instructions().i32_const(at);
+        } else if export.name.ends_with("#describe") && rng.u8(0..16) != 0 {
+            Self::describe(&mut body, rng);
         } else {
+            if export.name.ends_with("procedure@0.1.0#call") && rng.u8(0..4) != 0 {
+                self.open_table(kept, &mut body, rng);
+            }
             self.anything(export, kept, &mut body, rng);
             if rng.u8(0..4) != 0 {
                 self.give_back(export, &mut body);
@@ -360,7 +365,11 @@ impl Wrapper<'_> {
             match rng.u8(0..24) {
                 0..8 => {
                     let import = rng.usize(0..self.world.imports.len());
-                    self.call_import(import, export, kept, body, rng);
+                    // A guest that drops what it does not have traps, and does nothing else.
+                    let drops = self.world.imports[import].name.starts_with("[resource-drop]");
+                    if !drops || rng.u8(0..8) == 0 {
+                        self.call_import(import, export, kept, body, rng);
+                    }
                 }
                 8..18 => store(body, address(rng), word(rng)),
                 18..22 => {
@@ -388,11 +397,42 @@ impl Wrapper<'_> {
         rng: &mut Rng,
     ) {
         let signature = &self.world.imports[import];
-        for param in &signature.params {
-            self.argument(*param, export, kept, body, rng);
+        let last = signature.params.len().saturating_sub(1);
+        for (at, param) in signature.params.iter().enumerate() {
+            let this = self.this(signature, export, kept).filter(|_| at == 0 && rng.u8(0..8) != 0);
+            let is_place = 0 < last && at == last && signature.results.is_empty();
+            match this {
+                Some(local) => {
+                    body.instructions().local_get(local);
+                }
+                None if is_place && rng.u8(0..8) != 0 => {
+                    body.instructions().i32_const(address(rng));
+                }
+                None => self.argument(*param, export, kept, body, rng),
+            }
         }
         body.instructions().call(import as u32);
         keep(&signature.results, kept, body);
+    }
+
+    /// Where an export has the handle that an import is a method of.
+    fn this(&self, import: &Signature, export: &Signature, kept: u32) -> Option<u32> {
+        let params = export.params.len() as u32;
+        let is = |ends: &[&str]| {
+            let is_call = !export.name.starts_with("cabi_post_");
+            is_call && ends.iter().any(|end| export.name.ends_with(end))
+        };
+        let of = |begins: &str| import.name.starts_with(begins);
+        let (flush, hook) = (is(&["#flush"]), is(&["#before", "#after"]));
+        let works = hook || is(&["procedure@0.1.0#call"]);
+        match () {
+            () if flush && of("[method]run") => Some(params - 2),
+            () if flush && of("[method]sink") => Some(params - 1),
+            () if works && (of("[method]transaction") || of("call-plugin")) => Some(0),
+            () if hook && of("[method]table") => Some(1),
+            () if of("[method]") => Some(kept),
+            () => None,
+        }
     }
 
     fn argument(
@@ -465,6 +505,17 @@ impl Wrapper<'_> {
                     let word = if is_zero { 0 } else { word(rng) };
                     store(body, at + 4 * field, word);
                 }
+                if export.name.ends_with("#before") && rng.u8(0..4) != 0 {
+                    // As many decisions as there are changes.
+                    let mut to = body.instructions();
+                    to.i32_const(at + 8).local_get(3).i32_store(I32);
+                    to.i32_const(at + 4).i32_const(address(rng)).i32_store(I32);
+                }
+                if export.name.ends_with("procedure@0.1.0#call") && rng.u8(0..2) == 0 {
+                    store(body, at + 48, i32::from_le_bytes(*b"{}\0\0"));
+                    store(body, at + 4, at + 48);
+                    store(body, at + 8, 2);
+                }
                 if let Some(import) = self.resource_of(export).filter(|_| rng.u8(0..8) != 0) {
                     self.call_import(import, export, kept, body, rng);
                     let mut to = body.instructions();
@@ -485,17 +536,56 @@ impl Wrapper<'_> {
         self.world.imports.iter().position(|import| import.name == resource)
     }
 
-    /// Gives back what was only lent, as every flush that is to be believed does.
+    /// Gives back what was only lent, as every export must.
     fn give_back(&self, export: &Signature, body: &mut Function) {
-        if !export.name.ends_with("#flush") {
-            return;
-        }
-        let lent = ["[resource-drop]run", "[resource-drop]sink"];
-        for (param, drop) in (export.params.len() as u32 - 2..).zip(lent) {
+        let params = export.params.len() as u32;
+        let lent = match &export.name {
+            name if name.ends_with("#flush") => {
+                vec![(params - 2, "[resource-drop]run"), (params - 1, "[resource-drop]sink")]
+            }
+            name if name.ends_with("procedure@0.1.0#call") => {
+                vec![(0, "[resource-drop]transaction")]
+            }
+            name if name.ends_with("#before") || name.ends_with("#after") => {
+                vec![(0, "[resource-drop]transaction"), (1, "[resource-drop]table")]
+            }
+            _ => return,
+        };
+        for (param, drop) in lent {
             let import = self.world.imports.iter().position(|import| import.name == drop);
-            let import = import.expect("the world of storage engines has runs and sinks");
+            let import = import.expect("whoever is lent a thing can give it back");
             body.instructions().local_get(param).call(import as u32);
         }
+    }
+
+    /// Opens the table `t`, and keeps it.
+    fn open_table(&self, kept: u32, body: &mut Function, rng: &mut Rng) {
+        let imports = &self.world.imports;
+        let open = |import: &Signature| import.name == "[method]transaction.open-table";
+        let Some(import) = imports.iter().position(open) else { return };
+        let (name, place) = (address(rng), address(rng));
+        store(body, name, i32::from(b't'));
+        let mut to = body.instructions();
+        to.local_get(0).i32_const(name).i32_const(1).i32_const(place).call(import as u32);
+        to.i32_const(place + 4).i32_load(I32).local_set(kept);
+    }
+
+    /// One procedure called `go`, whose schemas are `{}`.
+    fn describe(body: &mut Function, rng: &mut Rng) {
+        let (at, info) = (address(rng), address(rng));
+        let (name, schema) = (at + 64, at + 68);
+        store(body, name, i32::from_le_bytes(*b"go\0\0"));
+        store(body, schema, i32::from_le_bytes(*b"{}\0\0"));
+        for (field, word) in
+            [name, 2, 0, 0, schema, 2, schema, 2, rng.i32(0..2)].into_iter().enumerate()
+        {
+            store(body, info + 4 * field as i32, word);
+        }
+        [0, info, 1]
+            .into_iter()
+            .zip([at, at + 4, at + 8])
+            .for_each(|(word, at)| store(body, at, word));
+        body.instructions().i32_const(at);
     }
 
     fn realloc(&self, body: &mut Function, rng: &mut Rng) {

@@ -22,7 +22,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 use throw::{Outcomes, throw};
 
-const WORLDS: [&str; 3] = ["codec-plugin", "observer-plugin", "storage-plugin"];
+const WORLDS: [&str; 5] =
+    ["codec-plugin", "hooks-plugin", "observer-plugin", "procedure-plugin", "storage-plugin"];
 /// Choices of imports in each world.
 const VARIANTS: usize = 8;
 /// Guests in a plain run, and in one before a release.
@@ -101,6 +102,12 @@ fn generated_guests_harm_nobody() {
     }
     let grown = warm.map(|warm| warm.check_no_leak());
     println!("{:?}", outcomes.0);
+    if only.is_none() {
+        for end in ["answered", "refused", "lied", "trapped", "exhausted", "load answered"] {
+            let count = outcomes.0.get(end).copied().unwrap_or(0);
+            assert!(total / 20 <= count, "hardly any guest {end}: {count}");
+        }
+    }
     println!(
         "generated guests: {total} thrown in {:.1} s, no panic, no hang, no row lost, {}; seed {seed}",
         began.elapsed().as_secs_f64(),

@@ -2,12 +2,14 @@
 
 use crate::guest::Bench;
 use fastrand::Rng;
+use sochdb_host_abi::Transaction;
 use sochdb_kernel::plugin::{
     LogLevel, LogLine, Metric, MetricValue, RunCursor, RunRow, SegmentRead, SegmentSink,
     SegmentWrite, StorageExtension, TableContext, TelemetryBatch,
 };
 use sochdb_kernel::{
     Kernel, KernelError, KernelResult, KeyRange, Options, SegmentId, Slice, TableId, TableOptions,
+    TransactionOptions,
 };
 use std::collections::BTreeMap;
 use std::ops::Bound;
@@ -87,6 +89,8 @@ pub fn throw(bench: &Bench, world: &str, guest: &[u8], rng: &mut Rng, outcomes: 
             drive_storage(&storage, rng, outcomes);
             drive_kernel(&storage, rng, outcomes);
         }
+        "hooks-plugin" => drive_hooks(bench, guest, rng, outcomes),
+        "procedure-plugin" => drive_procedures(bench, guest, rng, outcomes),
         _ => panic!("no world is called {world}"),
     }
 }
@@ -247,4 +251,89 @@ fn drive_kernel(storage: &Arc<dyn StorageExtension>, rng: &mut Rng, outcomes: &m
     let kernel = Kernel::open(environment, Options::default()).expect("opens again");
     kernel.plugins().register_storage(storage.clone());
     check(&kernel);
+}
+
+/// What a guest may touch: the table `t`, and nothing else.
+const GRANT: &str = "[capabilities]\ncan_read_table = [\"t\"]\ncan_write_table = [\"t\"]\n\
+                     can_call_plugin = [\"guest\"]\n";
+const HOOKED: &str = "[hooks]\ntables = [\"t\", \"u\"]\n\
+                      before = [\"insert\", \"update\", \"delete\"]\n\
+                      after = [\"insert\", \"update\", \"delete\"]\n";
+
+/// A database with the tables `t` and `u`, and rows in both.
+fn tables() -> Kernel {
+    let kernel = Kernel::open(sochdb_sim::memory(), Options::default()).expect("an empty disk");
+    for table in ["t", "u"] {
+        kernel.create_table(table, TableOptions::default()).expect("a new table");
+        let put = |tx: &mut sochdb_kernel::Transaction| {
+            (0..10_u8).try_for_each(|key| tx.put(table, &[key], &[key; 50]))
+        };
+        kernel.run(put).expect("a commit meets no plugin");
+    }
+    kernel
+}
+
+/// What was in `u` is there, and nothing is wrong.
+fn check_tables(kernel: &Kernel) {
+    let tx = kernel.begin_read().expect("a snapshot");
+    for key in 0..10_u8 {
+        assert_eq!(*tx.get("u", &[key]).unwrap().expect("committed"), [key; 50]);
+    }
+    drop(tx);
+    let report = kernel.checkpoint().expect("nothing is held");
+    assert!(report.failed.is_empty(), "{:?}", report.failed);
+    let found = sochdb_operations::check(kernel).expect("readable");
+    assert!(found.is_healthy(), "{:?}", found.problems);
+}
+
+fn drive_hooks(bench: &Bench, guest: &[u8], rng: &mut Rng, outcomes: &mut Outcomes) {
+    let resources = format!("{RESOURCES}\n{GRANT}{HOOKED}");
+    let load = || bench.load_as("hooks", guest, &resources);
+    if outcomes.note("load", load).is_none() {
+        return;
+    }
+    let kernel = tables();
+    let run = |f: &mut dyn FnMut(&mut Transaction) -> KernelResult<()>| {
+        Transaction::run(&kernel, bench.host.programs(), None, TransactionOptions::default(), f)
+    };
+    outcomes.note("insert", || run(&mut |tx| tx.put("t", b"new", b"value")));
+    outcomes.note("update", || run(&mut |tx| tx.put("t", &[3], b"another value")));
+    outcomes.note("delete", || run(&mut |tx| tx.delete("t", &[4])));
+    let keys: Vec<[u8; 1]> = (0..20).map(|key| [key]).collect();
+    let value = [rng.u8(..); 30];
+    let rows: Vec<_> = keys.iter().map(|key| (&key[..], Some(&value[..]))).collect();
+    outcomes.note("many", || run(&mut |tx| tx.write_all("t", &rows)));
+    // It is asked about `u`, but must not touch it: whatever it decides, only this may happen.
+    let put = outcomes.note("other", || run(&mut |tx| tx.put("u", b"new", b"value")));
+    let found = kernel.begin_read().expect("a snapshot").get("u", b"new").expect("readable");
+    assert_eq!(found.is_some(), put.is_some(), "written exactly when that was said");
+    check_tables(&kernel);
+}
+
+fn drive_procedures(bench: &Bench, guest: &[u8], rng: &mut Rng, outcomes: &mut Outcomes) {
+    let resources = format!("{RESOURCES}\n{GRANT}");
+    let load = || bench.load_as("procedure", guest, &resources);
+    if outcomes.note("load", load).is_none() {
+        return;
+    }
+    let kernel = tables();
+    let args = ["{}", "[1, 2, 3]", "\"text\"", "null"];
+    for _ in 0..4 {
+        let args = rng.choice(args).expect("there are some");
+        outcomes.note("call", || {
+            let options = TransactionOptions::default();
+            Transaction::run(&kernel, bench.host.programs(), None, options, |tx| {
+                tx.put("u", &[100], b"mine")?;
+                let before = tx.scan("t", ..)?.collect::<KernelResult<Vec<_>>>()?;
+                let answer = tx.call("guest.go", args);
+                if answer.is_err() {
+                    let after = tx.scan("t", ..)?.collect::<KernelResult<Vec<_>>>()?;
+                    assert_eq!(before, after, "what it wrote is undone");
+                }
+                assert!(tx.get("u", &[100])?.is_some(), "what its caller wrote is not");
+                answer
+            })
+        });
+    }
+    check_tables(&kernel);
 }

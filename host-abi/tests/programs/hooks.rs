@@ -156,3 +156,36 @@ fn a_transaction_is_over_after_its_end() {
     let error = world.run(|tx| tx.put("no such table", b"a", b"b")).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::NotFound);
 }
+
+#[test]
+fn writing_many_rows_is_all_or_nothing() {
+    let world = World::new();
+    let keys: Vec<_> = (0..3000).map(|n| format!("{n:04}").into_bytes()).collect();
+    let mut rows: Vec<_> = keys.iter().map(|key| (key.as_slice(), Some(&b"x"[..]))).collect();
+    rows.push((b"abort/last", Some(b"x")));
+    let mut tx = world.begin();
+    tx.put("guarded", b"before", b"1").unwrap();
+    assert!(tx.write_all("guarded", &rows).is_err());
+    assert!(tx.get("guarded", b"0000").unwrap().is_none());
+    tx.commit().unwrap();
+    assert_eq!(world.get("guarded", "before").unwrap(), "1");
+    assert_eq!(world.metric("guard_changes_total"), 1.0);
+}
+
+#[test]
+fn what_after_hooks_are_told_of_one_transaction_is_bounded() {
+    let world = World::new();
+    let bound = world.kernel.options().write_set_bytes_max;
+    // Small writes over large rows: their old values are what fills the host.
+    let large = vec![b'x'; 4 << 20];
+    let keys: Vec<_> = (0..bound / large.len() + 1).map(|n| format!("{n:04}")).collect();
+    for keys in keys.chunks(16) {
+        let rows = |tx: &mut sochdb_kernel::Transaction| {
+            keys.iter().try_for_each(|key| tx.put("guarded", key.as_bytes(), &large))
+        };
+        world.kernel.run(rows).unwrap();
+    }
+    let result =
+        world.run(|tx| keys.iter().try_for_each(|key| tx.put("guarded", key.as_bytes(), b"small")));
+    assert_eq!(result.unwrap_err().kind(), ErrorKind::Limit);
+}

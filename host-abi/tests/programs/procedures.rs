@@ -302,3 +302,22 @@ fn procedures_describe_themselves() {
     assert!(transfer.1.args_schema.contains("\"amount\"") && !transfer.1.read_only);
     assert!(infos.windows(2).all(|pair| pair[0].1.name < pair[1].1.name));
 }
+
+#[test]
+fn open_scans_are_paid_for_with_the_plugins_memory() {
+    let world = World::new();
+    let small = "[resources]\nmemory_limit_mb = 4\n";
+    world.load_ledger("small", &format!("{LEDGER_GRANT}{small}"));
+    world
+        .run(|tx| {
+            // 40,000 rows of the transaction's own, which each scan may have to copy.
+            tx.call("ledger.write-many", r#"{"table": "accounts", "rows": 40000}"#)?;
+            let all = tx.call("ledger.scans", r#"{"table": "accounts", "scans": 3}"#)?;
+            assert_eq!(all, "3");
+            let refused = tx.call("small.scans", r#"{"table": "accounts", "scans": 3}"#);
+            let words = "the host holds for open scans";
+            check_fault(refused, "small", PluginFault::Refused, words);
+            Ok(())
+        })
+        .unwrap();
+}

@@ -4,7 +4,9 @@
 mod answers;
 mod code;
 mod handles;
+mod hooks;
 mod memory;
+mod rows;
 mod table;
 mod telemetry;
 mod wasi;

@@ -37,6 +37,7 @@ impl Procedure for Ledger {
             ProcedureInfo::new("fail", "Writes, then fails."),
             ProcedureInfo::new("ping", "Asks the host the least there is to ask, so many times.")
                 .reads_only(),
+            ProcedureInfo::new("scans", "Has so many scans open at once.").reads_only(),
             ProcedureInfo::new("spin", "Never ends by itself.").reads_only(),
         ]
     }
@@ -96,6 +97,13 @@ impl Procedure for Ledger {
             "ping" => {
                 let times = args["times"].as_u64().unwrap_or(1);
                 json!((0..times).filter(|_| tx.is_read_only()).count())
+            }
+            "scans" => {
+                let table = tx.open(text(&args, "table")?)?;
+                let scans = (0..args["scans"].as_u64().unwrap_or(1))
+                    .map(|_| table.scan(KeyRange::all(), ScanOptions::default()))
+                    .collect::<Result<Vec<_>>>()?;
+                json!(scans.len())
             }
             "spin" => loop {
                 std::hint::black_box(&args);
