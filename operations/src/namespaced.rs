@@ -305,7 +305,7 @@ mod tests {
             a in "[^/\\p{C}]{1,6}", b in "[^/\\p{C}]{1,6}", x in "\\PC{1,8}", y in "\\PC{1,8}",
         ) {
             let full = |namespace: &str, table: &str| {
-                Namespaced::new((), namespace).unwrap().full(table).unwrap()
+                Namespaced::new((), namespace).unwrap().full(table).unwrap().into_owned()
             };
             prop_assert_eq!(full(&a, &x) == full(&b, &y), (&a, &x) == (&b, &y));
         }

@@ -198,9 +198,14 @@ impl Common {
     }
 }
 
-/// What comes from files may come from strangers, so it is compiled in a process of its own.
+/// What comes from files may come from strangers, so it is compiled in a process of its own, where the
+/// operating system can bound one.
 fn compile_options() -> Outcome<CompileOptions> {
-    let compiler = Compiler::Child(ChildCompiler::this_program()?);
+    let compiler =
+        match cfg!(any(target_os = "linux", target_os = "android", target_os = "freebsd")) {
+            true => Compiler::Child(ChildCompiler::this_program()?),
+            false => Compiler::InProcess,
+        };
     Ok(CompileOptions { cache: CodeCache::user(), compiler })
 }
 

@@ -3,7 +3,7 @@
 use super::args::Plugin;
 use super::failure::{Exit, Failure, Outcome};
 use super::screen::{Screen, bytes_text, micros_text, thousands};
-use super::{Session, compile_options, install};
+use super::{Access, Session, compile_options, install};
 use serde_json::{Value as Json, json};
 use sochdb::host::capability::{Answer, Import};
 use sochdb::host::glob::Globs;
@@ -12,11 +12,11 @@ use sochdb::host::plugin_manifest::{Change, ConfigValue, Directory};
 use sochdb::host::policy::Both;
 use sochdb::host::{HostOptions, Inspection};
 use sochdb::plugin::PluginManager;
-use sochdb::{PluginHost, PluginInfo};
+use sochdb::{ErrorKind, PluginHost, PluginInfo};
 use std::ffi::OsStr;
 use std::path::Path;
 
-/// Runs one `plugin` command. No database is opened: plugins are loaded for their own sake.
+/// Runs one `plugin` command. A database is opened only for what it keeps: plugins are loaded for their own sake.
 pub fn plugin(session: &mut Session, command: Plugin) -> Outcome {
     match command {
         Plugin::List => list(session),
@@ -49,12 +49,18 @@ pub fn host(session: &Session) -> Outcome<PluginHost> {
     Ok(PluginHost::with(HostOptions { policy, compile, ..HostOptions::default() })?)
 }
 
-/// The plugins that every database of this session would have.
+/// The plugins that the database of this session has, or would have if there were one.
 fn load(session: &Session) -> Outcome<PluginHost> {
     let (host, plugins) = (host(session)?, PluginManager::default());
     host.load_bundled(&plugins)?;
     for dir in &session.common.plugin_dirs {
         host.load_dir(dir, &plugins)?;
+    }
+    let builder = session.common.builder(Access::Read)?.kept_plugins(false);
+    match builder.open(&session.common.directory) {
+        Ok(db) => drop(host.load_kept(&db)?),
+        Err(error) if error.kind() == ErrorKind::NotFound => {}
+        Err(error) => return Err(error.into()),
     }
     Ok(host)
 }

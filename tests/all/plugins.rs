@@ -186,6 +186,31 @@ fn a_plugin_that_tables_need_cannot_be_removed() {
 }
 
 #[test]
+fn what_the_database_keeps_is_listed_with_the_others() {
+    let work = installed();
+    let list = parse(&work.ok(&["plugin", "list", "--json"]));
+    let sources = |list: &Value| -> Vec<(String, String)> {
+        let text = |value: &Value| value.as_str().unwrap().to_owned();
+        let plugins = list["plugins"].as_array().unwrap().iter();
+        plugins.map(|plugin| (text(&plugin["name"]), text(&plugin["source"]))).collect()
+    };
+    let kept = |name: &str| (name.to_owned(), "kept in the database".to_owned());
+    for name in ["guard", "identity", "ledger"] {
+        assert!(sources(&list).contains(&kept(name)), "{name}: {list:#}");
+    }
+    assert!(sources(&list).contains(&("lz4".to_owned(), "bundled".to_owned())), "{list:#}");
+    let shown = work.ok(&["plugin", "inspect", "ledger"]);
+    assert!(shown.contains("kept in the database") && shown.contains("can_read_table"), "{shown}");
+    // A plugin of a folder comes before one that is kept.
+    work.file("folder/ledger.wasm", LEDGER);
+    work.file("folder/ledger.toml", manifest("ledger", "procedure", LEDGER_GRANT));
+    let list = parse(&work.ok(&["--plugin-dir", "folder", "plugin", "list", "--json"]));
+    assert!(sources(&list).contains(&("ledger".to_owned(), "folder/ledger.toml".to_owned())));
+    work.ok(&["plugin", "remove", "ledger"]);
+    work.refused(&["plugin", "inspect", "ledger"], 3, &["no plugin named 'ledger'"]);
+}
+
+#[test]
 fn a_plugin_installed_again_is_replaced() {
     let work = installed();
     let said = place(&work, "ledger", "procedure", LEDGER, "[capabilities]\n");
@@ -439,10 +464,11 @@ fn what_plugins_did_is_on_record() {
     };
     let call = find("ledger", "call");
     assert_eq!((&call["kind"], &call["outcome"]), (&json!("call"), &json!("ok")));
+    assert_eq!(call["object"], "transfer");
     assert!(0 < call["fuel"].as_u64().unwrap() && 0 < call["nanos"].as_u64().unwrap(), "{call}");
     let write = find("ledger", "rows.table.soch-write");
     assert_eq!((&write["object"], &write["rows"]), (&json!("accounts"), &json!(1)));
-    assert_eq!(find("guard", "before")["outcome"], "ok");
+    assert_eq!(find("guard", "before")["object"], "guarded");
     assert!(!records.iter().any(|record| record["function"] == "self-test"));
     assert!(audited(&work, &["--all", "--limit", "1000"]).len() > records.len());
     assert_eq!(audited(&work, &["--limit", "1"]), records[records.len() - 1..]);

@@ -87,7 +87,7 @@ impl WasmHooks {
         // Replacements may be larger than what they replace, up to one value of the largest size.
         let bytes_max =
             2 * values.sum::<usize>() + VALUE_BYTES_MAX + changes.len() * DECISION_BYTES;
-        let terms = Terms { tenant, ..Terms::reading(bytes_max) };
+        let terms = Terms { tenant, object: table.into(), ..Terms::reading(bytes_max) };
         let decisions = self.pools.call_on(&terms, "before", |call| {
             Self::in_transaction(call, lent, writes, table, schema, |hooks, store, tx, table| {
                 hooks.sochdb_plugin_hooks().call_before(store, tx, table, changes)
@@ -122,7 +122,7 @@ impl WasmHooks {
         schema: Option<Arc<Schema>>,
         changes: &[Change],
     ) -> KernelResult<()> {
-        let terms = Terms { tenant, ..Terms::reading(0) };
+        let terms = Terms { tenant, object: table.into(), ..Terms::reading(0) };
         self.pools.call_on(&terms, "after", |call| {
             Self::in_transaction(call, lent, false, table, schema, |hooks, store, tx, table| {
                 hooks.sochdb_plugin_hooks().call_after(store, tx, table, changes)

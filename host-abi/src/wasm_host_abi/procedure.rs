@@ -113,7 +113,8 @@ impl WasmProcedures {
         check_json(args).map_err(|why| {
             KernelError::invalid(format!("the arguments of '{procedure}' are no JSON: {why}"))
         })?;
-        let terms = Terms { tenant, ..Terms::reading(PROCEDURE_BYTES_MAX) };
+        let object = procedure.into();
+        let terms = Terms { tenant, object, ..Terms::reading(PROCEDURE_BYTES_MAX) };
         let answer = self.pools.call_on(&terms, "call", |call| {
             let tx = call.store.data_mut().rows.begin(lent.clone(), writes)?;
             let guest = call.exports.sochdb_plugin_procedure();
