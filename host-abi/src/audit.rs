@@ -12,6 +12,8 @@
 //! | `entries` | the store's side: what an import costs to record                      |
 //! | `file`    | JSON lines with rotation, written by a thread of their own            |
 //!
+//! - WASI's functions are answered by a library and not recorded one by one; what they do with granted files is
+//!   counted as fuel of the call.
 //! - Both rings are bounded; the oldest records go first. Denials have their own, so that ordinary traffic
 //!   cannot push them out.
 //! - A file that cannot be written is counted, and fails no call. When it is slow, ordinary records are left

@@ -7,7 +7,7 @@
 //!                                                                │
 //!   kernel trait  ─▶ wasm_host_abi   ─▶ pool: an instance, its fuel, its deadline ─▶ guest
 //!                          ▲                                                           │
-//!                          └ config, telemetry, segments, inert WASI, all charged ◀──┘
+//!                          └ rows, segments, codecs, config ..., checked, charged, audited ◀──┘
 //! ```
 //!
 //! | file               | what it is                                                             |
@@ -24,6 +24,8 @@
 //! | `limits`           | every bound, and who enforces it                                       |
 //! | `wasm_runtime`     | the engine, and the clock that stops runaways                          |
 //! | `pools`, `pool`    | the instances of a plugin for each tenant; every call into a guest     |
+//! | `transaction`      | a transaction, seen through hooks, procedures and tenants              |
+//! | `programs`         | the hooks and procedures there are                                     |
 //! | `chain`            | calls of guests that lead to calls of guests                           |
 //! | `audit`            | what guests did, and what came of it                                   |
 //! | `tenant`           | what each tenant may use, and has used                                 |
