@@ -8,6 +8,8 @@ use sochdb_kernel::{Kernel, KernelResult, KeyRange, Options, TableOptions, Trans
 use sochdb_test_guests::{IDENTITY, LEDGER, manifest};
 use std::hint::black_box;
 use std::sync::Arc;
+use wasmtime::component::{Component, Linker, TypedFunc};
+use wasmtime::{Config, Engine, Store};
 
 const ROWS: u32 = 100_000;
 const GRANT: &str = "[capabilities]\ncan_read_table = [\"**\"]\ncan_write_table = [\"**\"]\n\
@@ -17,7 +19,45 @@ pub struct Calls {
     kernel: Kernel,
     codec: Arc<dyn CompressionExtension>,
     programs: Arc<Programs>,
+    bare: Bare,
     _host: PluginHost,
+}
+
+/// A component that calls its one import in a loop: no fuel, no epochs, no check, no audit.
+struct Bare {
+    store: Store<()>,
+    calls: TypedFunc<(u32,), ()>,
+}
+
+const BARE: &str = r#"(component
+    (import "ask" (func $ask (result bool)))
+    (core func $ask (canon lower (func $ask)))
+    (core module $m
+        (import "" "ask" (func $ask (result i32)))
+        (func (export "calls") (param $left i32)
+            (loop $next
+                (drop (call $ask))
+                (br_if $next (local.tee $left (i32.sub (local.get $left) (i32.const 1)))))))
+    (core instance $i (instantiate $m (with "" (instance (export "ask" (func $ask))))))
+    (func (export "calls") (param "left" u32) (canon lift (core func $i "calls"))))"#;
+
+impl Bare {
+    fn new() -> Result<Bare> {
+        let mut config = Config::new();
+        config.concurrency_support(false);
+        let engine = Engine::new(&config)?;
+        let mut linker = Linker::new(&engine);
+        linker.root().func_wrap("ask", |_, ()| Ok((black_box(true),)))?;
+        let mut store = Store::new(&engine, ());
+        let component = Component::new(&engine, wat::parse_str(BARE)?)?;
+        let instance = linker.instantiate(&mut store, &component)?;
+        let calls = instance.get_typed_func(&mut store, "calls")?;
+        Ok(Bare { store, calls })
+    }
+
+    fn call(&mut self, times: u32) -> Result<()> {
+        Ok(self.calls.call(&mut self.store, (times,))?)
+    }
 }
 
 impl Calls {
@@ -49,7 +89,7 @@ impl Calls {
         kernel.checkpoint()?;
         let (codec, programs) =
             (kernel.plugins().compression("identity")?, host.programs().clone());
-        Ok(Calls { kernel, codec, programs, _host: host })
+        Ok(Calls { kernel, codec, programs, bare: Bare::new()?, _host: host })
     }
 
     pub fn measure(&mut self, round: &mut Round) -> Result<()> {
@@ -78,6 +118,8 @@ impl Calls {
         let ping =
             round.time(5, || Ok(tx.call("ledger.ping", &format!(r#"{{"times": {many}}}"#))?))?;
         round.add(ns("guest to host, nothing carried"), (ping - empty) / f64::from(many), None);
+        let bare = round.time(5, || self.bare.call(many))? / f64::from(many);
+        round.add(ns("  of it the component model, by a bare component"), bare, None);
         let get = format!(r#"{{"table": "one", "key": "00000000", "times": {many}}}"#);
         let sandbox = round.time(5, || Ok(tx.call("ledger.get", &get)?))?;
         let plain = round.time(100_000, || Ok(native.get("one", b"00000000")?))?;
