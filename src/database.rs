@@ -157,10 +157,11 @@ impl Database {
         Ok(database)
     }
 
-    /// The database as the tenant `name` sees it.
+    /// The database as the tenant `name` sees it: without bounds and without plugins, unless
+    /// [`set_tenant`](Self::set_tenant) says otherwise.
     ///
     /// # Errors
-    /// `NotFound` when [`set_tenant`](Self::set_tenant) has not made it.
+    /// `Invalid` for a bad name.
     pub fn tenant(&self, name: &str) -> KernelResult<TenantDatabase<'_>> {
         Ok(TenantDatabase { database: self, tenant: self.tenants.tenant(name)? })
     }

@@ -25,6 +25,9 @@ pub struct Settings {
     pub threads: usize,
 }
 
+/// The nanoseconds of each quiet call, and how many loud ones were done and refused.
+type Part = (Vec<u64>, [u64; 2]);
+
 /// How long a caller waits that was refused; asking again at once would use the processor for nothing.
 const PATIENCE: Duration = Duration::from_millis(5);
 
@@ -119,14 +122,14 @@ impl World {
         tx.and_then(|mut tx| tx.call(procedure, "{}")).is_ok()
     }
 
-    /// The nanoseconds of each quiet call, and how many loud ones were done and refused.
+    /// Runs one part.
     fn part(
         &self,
         quiet: &Arc<Tenant>,
         loud: Option<&Arc<Tenant>>,
         length: Duration,
         threads: usize,
-    ) -> Result<(Vec<u64>, [u64; 2])> {
+    ) -> Result<Part> {
         let is_over = AtomicBool::new(false);
         thread::scope(|scope| {
             let noise = |loud: &Arc<Tenant>| {

@@ -20,6 +20,7 @@
 //! - A call of a guest by another one of the same tenant is part of the first.
 
 use crate::limits::{Budget, Work};
+use crate::policy::HOST_TABLES;
 use parking_lot::{Condvar, Mutex, RwLock};
 use serde::{Deserialize, Serialize};
 use sochdb_kernel::plugin::{Metric, MetricValue};
@@ -105,7 +106,7 @@ impl Tenants {
     /// Sets what `name` may use, from now on; it need not have been known.
     ///
     /// # Errors
-    /// `Invalid` when `name` is empty, or contains `/` or a control character.
+    /// `Invalid` when `name` is empty, contains `/` or a control character, or begins with `sochdb.`.
     pub fn set(&self, name: &str, options: TenantOptions) -> KernelResult<Arc<Tenant>> {
         let tenant = self.tenant(name)?;
         tenant.set(options);
@@ -115,12 +116,13 @@ impl Tenants {
     /// The tenant `name`, which has no bounds if it was not known.
     ///
     /// # Errors
-    /// `Invalid` when `name` is empty, or contains `/` or a control character.
+    /// `Invalid` when `name` is empty, contains `/` or a control character, or begins with `sochdb.`.
     pub fn tenant(&self, name: &str) -> KernelResult<Arc<Tenant>> {
         let bad = |c: char| c == SEPARATOR || c.is_control();
-        if name.is_empty() || name.contains(bad) {
+        if name.is_empty() || name.contains(bad) || name.starts_with(HOST_TABLES) {
             return Err(KernelError::invalid(format!(
-                "{name:?} is no tenant: it is empty, or has a '{SEPARATOR}' or a control character"
+                "{name:?} is no tenant: it is empty, has a '{SEPARATOR}' or a control character, or begins \
+                 with '{HOST_TABLES}', as the host's own tables do"
             )));
         }
         Ok(self.known_or_new(name))

@@ -50,7 +50,8 @@ struct Line {
 }
 
 /// Figures of one round: nanoseconds, unless a line says otherwise, in the sandbox and without.
-type Figures = BTreeMap<usize, (f64, Option<f64>)>;
+type Figures = BTreeMap<usize, Figure>;
+type Figure = (f64, Option<f64>);
 
 /// What a case measures, in the order of the table.
 struct Case {
@@ -88,13 +89,13 @@ pub fn run(settings: &Settings) -> Result<()> {
 }
 
 fn line(at: usize, case: &Case, rounds: &[Figures]) -> Line {
-    let of = |f: &dyn Fn(&(f64, Option<f64>)) -> Option<f64>| {
-        let figures: Vec<_> = rounds.iter().filter_map(|round| f(&round[&at])).collect();
-        (!figures.is_empty()).then(|| median(figures))
-    };
-    let sandbox = of(&|(sandbox, _)| Some(*sandbox)).unwrap_or_default() / case.per;
-    let native = of(&|(_, native)| *native).map(|native| native / case.per);
-    let ratio = of(&|(sandbox, native)| native.map(|native| sandbox / native));
+    let figures = || rounds.iter().map(|round| round[&at]);
+    let of = |figures: Vec<f64>| (!figures.is_empty()).then(|| median(figures));
+    let sandbox =
+        of(figures().map(|(sandbox, _)| sandbox).collect()).unwrap_or_default() / case.per;
+    let native = of(figures().filter_map(|(_, native)| native).collect()).map(|of| of / case.per);
+    let ratio = figures().filter_map(|(sandbox, native): Figure| Some(sandbox / native?));
+    let ratio = of(ratio.collect());
     Line { what: case.what, unit: case.unit, sandbox, native, ratio }
 }
 

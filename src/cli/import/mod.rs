@@ -23,7 +23,7 @@ use indicatif::ProgressBar;
 use serde_json::json;
 use sochdb::{Database, Schema, TableOptions};
 use source::{Fields, Record, Source};
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 use std::ffi::OsStr;
 use std::path::Path;
 use std::time::Instant;
@@ -147,11 +147,12 @@ fn commit(
         if let Some(options) = create {
             tx.create_table(table, options.clone())?;
         }
-        let mut replaced = 0;
-        for (key, value) in batch {
-            replaced += u64::from(tx.get(table, key)?.is_some());
-            tx.put(table, key, value)?;
+        let (mut replaced, mut keys) = (0, HashSet::with_capacity(batch.len()));
+        for (key, _) in batch {
+            replaced += u64::from(!keys.insert(key) || tx.get(table, key)?.is_some());
         }
+        let rows: Vec<_> = batch.iter().map(|(key, value)| (&key[..], Some(&value[..]))).collect();
+        tx.write_all(table, &rows)?;
         Ok(replaced)
     })?;
     Ok(replaced)
