@@ -3,8 +3,9 @@
 use super::args::Plugin;
 use super::failure::{Exit, Failure, Outcome};
 use super::screen::{Screen, bytes_text, micros_text, thousands};
-use super::{Access, Session, compile_options, install};
+use super::{Access, Session, audit, compile_options, install};
 use serde_json::{Value as Json, json};
+use sochdb::host::audit::{AuditRecord, Outcome as What, read_file};
 use sochdb::host::capability::{Answer, Import};
 use sochdb::host::glob::Globs;
 use sochdb::host::limits::{Background, Limits};
@@ -13,6 +14,7 @@ use sochdb::host::policy::Both;
 use sochdb::host::{HostOptions, Inspection};
 use sochdb::plugin::PluginManager;
 use sochdb::{ErrorKind, PluginHost, PluginInfo};
+use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::path::Path;
 
@@ -32,11 +34,11 @@ pub fn plugin(session: &mut Session, command: Plugin) -> Outcome {
                 Some("toml") => {
                     let host = host(session)?;
                     let name = host.load_manifest(path, &PluginManager::default())?;
-                    inspect(&mut session.screen, &host, &name)
+                    inspect(session, &host, &name)
                 }
                 _ => {
                     let host = load(session)?;
-                    inspect(&mut session.screen, &host, &plugin)
+                    inspect(session, &host, &plugin)
                 }
             }
         }
@@ -85,7 +87,9 @@ fn list(session: &mut Session) -> Outcome {
     session.screen.table(header, plugins.iter().map(row))
 }
 
-fn inspect(screen: &mut Screen, host: &PluginHost, name: &str) -> Outcome {
+fn inspect(session: &mut Session, host: &PluginHost, name: &str) -> Outcome {
+    let trail = Trail::of(&session.common.directory, name);
+    let screen = &mut session.screen;
     let found = host.list().into_iter().find(|plugin| plugin.name == name);
     let plugin = found.ok_or_else(|| {
         let names: Vec<_> = host.list().into_iter().map(|plugin| plugin.name).collect();
@@ -113,14 +117,14 @@ fn inspect(screen: &mut Screen, host: &PluginHost, name: &str) -> Outcome {
         ("exports", plugin.exports.join(", ")),
     ])?;
     screen.line("")?;
-    let rows = capability_rows(&plugin).into_iter().chain(limit_rows(&plugin));
+    let rows = capability_rows(&plugin, &trail).into_iter().chain(limit_rows(&plugin));
     screen.table(["", "wanted", "granted", "used"].map(String::from), rows)?;
     screen.line("")?;
     imports(screen, &plugin.imports)
 }
 
 /// What the plugin may do beside computing, for each that it wants: wanted, granted, used.
-fn capability_rows(plugin: &PluginInfo) -> Vec<[String; 4]> {
+fn capability_rows(plugin: &PluginInfo, trail: &Trail) -> Vec<[String; 4]> {
     let (wanted, granted) = (&plugin.capabilities, &plugin.grant);
     let names =
         |key, wanted: &Globs, granted: &Both| (key, wanted.to_string(), granted.to_string());
@@ -146,9 +150,50 @@ fn capability_rows(plugin: &PluginInfo) -> Vec<[String; 4]> {
     rows.retain(|(_, wanted, _)| !wanted.is_empty());
     let row = |(key, wanted, granted): (&str, String, String)| {
         let granted = if granted.is_empty() { "no".to_owned() } else { granted };
-        [key.to_owned(), wanted, granted, used(plugin, key)]
+        [key.to_owned(), wanted, granted, trail.used(key)]
     };
     rows.into_iter().map(row).collect()
+}
+
+/// What the audit trail of the session's database says of one plugin.
+struct Trail(Vec<AuditRecord>);
+
+impl Trail {
+    fn of(directory: &Path, plugin: &str) -> Trail {
+        // Without a trail nothing was used, as far as anybody knows.
+        let records =
+            read_file(&audit::file(directory)).map_or_else(|_| Vec::new(), |of| of.records);
+        let is_its = |record: &AuditRecord| record.plugin == plugin;
+        Trail(records.into_iter().filter(is_its).collect())
+    }
+
+    /// `orders 12 times, secret denied`: what a capability was used for.
+    fn used(&self, key: &str) -> String {
+        let functions: &[&str] = match key {
+            "can_read_table" => &["soch-read", "soch-read-many", "soch-scan", "open-table"],
+            "can_write_table" => &["soch-write", "soch-write-many", "soch-delete"],
+            "can_call_plugin" => &["call-plugin"],
+            "codecs" => &["compress", "decompress", "open"],
+            "before" | "after" => &[key],
+            _ => return String::new(),
+        };
+        let mut counts: BTreeMap<(&str, bool), u64> = BTreeMap::new();
+        for record in &self.0 {
+            let function = record.function.rsplit('.').next().unwrap_or_default();
+            let is_denied = record.outcome == What::Denied;
+            // To open a table is not yet to use it.
+            if functions.contains(&function) && (is_denied || function != "open-table") {
+                let object = record.object.as_deref().unwrap_or_default();
+                *counts.entry((object, is_denied)).or_default() += 1;
+            }
+        }
+        let text = |((object, is_denied), count): (&(&str, bool), &u64)| match is_denied {
+            true => format!("{object} denied"),
+            false if *count == 1 => format!("{object} once"),
+            false => format!("{object} {} times", thousands(*count)),
+        };
+        counts.iter().map(text).collect::<Vec<_>>().join(", ")
+    }
 }
 
 fn directories(directories: &[Directory]) -> String {
@@ -199,6 +244,7 @@ fn used(plugin: &PluginInfo, key: &str) -> String {
         "fuel_limit" => format!("{} in {calls}", thousands(usage.fuel)),
         "timeout_ms" => format!("{} in {calls}", micros_text(usage.micros)),
         "max_instances" => format!("{} started", thousands(usage.instances_started)),
+        // Nobody counts how close it came.
         _ => String::new(),
     }
 }

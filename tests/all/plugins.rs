@@ -480,6 +480,9 @@ fn what_plugins_did_is_on_record() {
     assert!(denied.iter().all(|record| record["outcome"] == "denied"), "{denied:#?}");
     let opened = denied.iter().find(|record| record["kind"] == "import").expect("it was");
     assert_eq!((&opened["plugin"], &opened["object"]), (&json!("ledger"), &json!("audit")));
+    // What a plugin has used is read from the same trail.
+    let inspected = work.ok(&["plugin", "inspect", "ledger"]);
+    assert!(inspected.contains("accounts ") && inspected.contains("audit denied"), "{inspected}");
     let text = work.ok(&["audit"]);
     assert!(text.contains("called:") && text.contains("denied"), "{text}");
 

@@ -109,6 +109,8 @@ struct Queue {
     /// Flushes asked for, and done; and why the last one failed.
     flushes: (u64, u64),
     flush_failed: Option<String>,
+    /// What failed since the last flush.
+    trouble: Option<String>,
     written: u64,
     left_out: u64,
     failed: u64,
@@ -220,9 +222,12 @@ impl Shared {
             queue = self.queue.lock();
             queue.written += count.0;
             queue.failed += count.1;
+            if last_error.is_some() {
+                queue.trouble = last_error;
+            }
             if asked != done {
                 queue.flushes.1 = asked;
-                queue.flush_failed = last_error;
+                queue.flush_failed = queue.trouble.take();
                 self.emptied.notify_all();
             }
         }
