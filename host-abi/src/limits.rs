@@ -8,7 +8,7 @@
 //! | the same of flushes and merges    | `background_...`        | the same                              |
 //! | memories and tables of a store    | `memory_limit_mb`       | a limiter of ours, over their sum     |
 //! | instances at the same time        | `max_instances`         | the pool, for each tenant             |
-//! | what one tenant uses              | its own                 | [`tenant`](crate::tenant), the pool   |
+//! | what one tenant uses              | its own                 | `tenant.rs`, the pool                 |
 //! | calls of guests by guests         | [`CALL_DEPTH_MAX`]      | the chain                             |
 //! | stack of a thread under them      | [`CHAIN_STACK_BYTES_MAX`] | the chain                           |
 //! | tenants with instances            | [`TENANT_POOLS_MAX`]    | the pools: the longest unused end     |
@@ -21,6 +21,11 @@
 //! | log lines and metrics per call    | [`volume`]              | the telemetry import                  |
 //! | metric series per plugin          | [`volume::SERIES_MAX`]  | the telemetry import                  |
 //! | bytes of a result                 | the adapter, per call   | the engine, while it copies           |
+//! | work in granted files per call    | as much as its fuel     | the WASI imports, an account of its own |
+//! | files an instance has open        | 64                      | the WASI imports                      |
+//! | rows held for a call's open scans | `memory_limit_mb`       | the rows import                       |
+//! | arguments, result of a procedure  | [`PROCEDURE_BYTES_MAX`] | the procedure adapter, the engine     |
+//! | functions, blocks, nesting        | `compiled_code/shape.rs` | before it is compiled                |
 //! | bytes of a component              | [`COMPONENT_BYTES_MAX`] | before it is hashed or compiled       |
 //! | bytes of a manifest               | [`MANIFEST_BYTES_MAX`]  | before it is parsed                   |
 //!
@@ -93,7 +98,7 @@ pub(crate) const ERROR_TEXT_BYTES_MAX: usize = 1024;
 /// block needs three.
 pub const CALL_DEPTH_MAX: usize = 8;
 /// 1 MiB. Stack that calls may have used before another one begins inside them. Each guest may fill
-/// [`STACK_BYTES_MAX`] more, and threads of the standard library have 2 MiB.
+/// `STACK_BYTES_MAX` more, and threads of the standard library have 2 MiB.
 pub const CHAIN_STACK_BYTES_MAX: usize = 1 << 20;
 /// Tenants that have instances of one plugin at the same time, working ones not counted.
 pub const TENANT_POOLS_MAX: usize = 256;
