@@ -156,6 +156,10 @@ fn compile(root: &Path, target_dir: &Path, packages: &[String]) -> Result<PathBu
     flags.push(format!("--remap-path-prefix={}=.", root.display()));
     if let Some(home) = cargo_home() {
         flags.push(format!("--remap-path-prefix={}=cargo", home.display()));
+        // Where a dependency came from is nobody's business either; of several that fit, the last counts.
+        for source in fs::read_dir(home.join("registry/src")).into_iter().flatten() {
+            flags.push(format!("--remap-path-prefix={}=cargo", source?.path().display()));
+        }
     }
     cargo.env("CARGO_ENCODED_RUSTFLAGS", flags.join("\x1f"));
     let output = cargo.output()?;
