@@ -263,9 +263,9 @@ impl Database {
     /// As [`Kernel::close`]. Commits that returned are safe in any case: the next opening replays them.
     pub fn close(mut self) -> KernelResult<()> {
         self.background = None;
+        // Both are done; how the rows fared is the more important word.
         let closed = in_background(|| self.kernel.close());
-        self.audit.flush()?;
-        closed
+        closed.and(self.audit.flush())
     }
 }
 

@@ -94,6 +94,21 @@ impl ColumnType {
         }
     }
 
+    /// The type whose number is `tag`; `dim` are the dimensions if it is a vector. `None` for a number that no
+    /// type has.
+    pub fn from_tag(tag: u8, dim: u32) -> Option<ColumnType> {
+        Some(match tag {
+            1 => ColumnType::Bool,
+            2 => ColumnType::Int64,
+            3 => ColumnType::Float64,
+            4 => ColumnType::String,
+            5 => ColumnType::Bytes,
+            6 => ColumnType::Timestamp,
+            7 => ColumnType::Vector(dim),
+            _ => return None,
+        })
+    }
+
     /// The width of its slot in bytes, and whether the slot is an end in the data part.
     fn slot(self) -> (usize, bool) {
         match self {
@@ -621,16 +636,9 @@ fn take_column(reader: &mut Reader<'_>) -> EncodingResult<Column> {
     let Ok(name) = str::from_utf8(reader.prefixed(COLUMN_NAME_BYTES_MAX)?) else {
         return Err(wrong);
     };
-    let kind = match reader.u8()? {
-        1 => ColumnType::Bool,
-        2 => ColumnType::Int64,
-        3 => ColumnType::Float64,
-        4 => ColumnType::String,
-        5 => ColumnType::Bytes,
-        6 => ColumnType::Timestamp,
-        7 => ColumnType::Vector(reader.u32()?),
-        _ => return Err(wrong),
-    };
+    let tag = reader.u8()?;
+    let dim = if tag == ColumnType::Vector(0).tag() { reader.u32()? } else { 0 };
+    let Some(kind) = ColumnType::from_tag(tag, dim) else { return Err(wrong) };
     let flags = reader.u8()?;
     let mut default = None;
     if flags & HAS_DEFAULT != 0 {

@@ -67,7 +67,7 @@ pub struct TenantUsage {
     pub memory_bytes: u64,
     /// The most they were.
     pub memory_bytes_peak: u64,
-    /// Bytes of its rows.
+    /// Bytes of its rows, counted while `storage_bytes_max` is set.
     pub storage_bytes: u64,
     /// Microseconds its calls waited for `calls_max`.
     pub waited_us: u64,
@@ -299,16 +299,13 @@ impl Tenant {
         self.storage_bytes.store(bytes, Ordering::SeqCst);
     }
 
-    /// Whether its rows may become `delta` bytes more. Rows may always become fewer.
-    ///
-    /// # Errors
-    /// `Limit` when that is more than `storage_bytes_max`.
-    pub fn check_storage(&self, delta: i64) -> KernelResult<()> {
-        self.storage_with(self.storage_bytes.load(Ordering::SeqCst), delta).map(drop)
+    /// Whether the bytes of its rows are bounded, and so counted.
+    pub(crate) fn counts_storage(&self) -> bool {
+        self.storage_bytes_max.load(Ordering::Relaxed) != NO_BOUND
     }
 
     /// Counts `delta` bytes more, in one step with the check, so that commits at the same time cannot pass
-    /// the bound together. A commit that then fails gives them back: [`add_storage`](Self::add_storage).
+    /// the bound together. Rows may always become fewer. A commit that then fails gives them back: [`add_storage`](Self::add_storage).
     ///
     /// # Errors
     /// `Limit` when that is more than `storage_bytes_max`; then nothing is counted.
@@ -578,13 +575,12 @@ mod tests {
         let options = TenantOptions { storage_bytes_max: Some(100), ..Default::default() };
         let acme = tenants.set("acme", options).unwrap();
         acme.set_storage(90);
-        acme.check_storage(10).unwrap();
         acme.take_storage(10).unwrap();
         let error = acme.take_storage(1).unwrap_err();
         assert!(matches!(error, KernelError::Limit { got: 101, bound: 100, .. }), "{error}");
         acme.set_storage(150);
         acme.take_storage(-10).unwrap();
-        assert!(acme.check_storage(1).is_err());
+        assert!(acme.take_storage(1).is_err());
         acme.add_storage(-200);
         assert_eq!(acme.usage().storage_bytes, 0);
         let tenth = acme.clone();

@@ -332,11 +332,15 @@ impl Transaction {
             watched.hooks.iter().any(|hooks| !at_work(hooks) && hears(hooks))
         };
         for change in changes {
+            if live.counts_storage() {
+                // Not what the hooks were shown: one of them may have written this row since.
+                let old = live.rows.get(&watched.name, &change.key)?;
+                let bytes = |value: Option<&[u8]>| {
+                    value.map_or(0, |value| (change.key.len() + value.len()) as i64)
+                };
+                live.grown_bytes += bytes(change.new.as_deref()) - bytes(old.as_deref());
+            }
             live.write(&watched.name, (&change.key, change.new.as_deref()))?;
-            let bytes = |value: &Option<Vec<u8>>| {
-                value.as_ref().map_or(0, |value| (change.key.len() + value.len()) as i64)
-            };
-            live.grown_bytes += bytes(&change.new) - bytes(&change.old);
             if tells(&change) {
                 live.changes_bytes += change_bytes(&change);
                 let (got, most) = (live.changes_bytes, live.kernel.options().write_set_bytes_max);
@@ -569,7 +573,7 @@ impl KernelStorage for Transaction {
 
 impl Live {
     fn counts_storage(&self) -> bool {
-        self.tenant.as_ref().is_some_and(|tenant| tenant.options().storage_bytes_max.is_some())
+        self.tenant.as_ref().is_some_and(|tenant| tenant.counts_storage())
     }
 
     fn mark(&mut self) -> Mark {

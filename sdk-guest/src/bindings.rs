@@ -174,3 +174,26 @@ pub trait Instance: Sized + 'static {
         })
     }
 }
+
+/// The exports of an instance's life, which are the same for every kind: `lifecycle!(CodecGlue: Codec)`.
+macro_rules! lifecycle {
+    ($glue:ident: $kind:ident) => {
+        impl<P: $kind + $crate::bindings::Instance>
+            $crate::bindings::base::exports::sochdb::plugin::lifecycle::Guest for $glue<P>
+        {
+            fn init() -> std::result::Result<(), $crate::bindings::types::Error> {
+                P::install(P::init()?);
+                Ok(())
+            }
+
+            fn self_test() -> std::result::Result<(), $crate::bindings::types::Error> {
+                P::with(P::self_test)
+            }
+
+            fn shutdown() -> std::result::Result<(), $crate::bindings::types::Error> {
+                P::with(P::shutdown)
+            }
+        }
+    };
+}
+pub(crate) use lifecycle;

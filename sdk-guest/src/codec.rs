@@ -1,7 +1,7 @@
 //! A plugin that makes blocks smaller.
 
-use crate::bindings::base::exports::sochdb::plugin::lifecycle;
 use crate::bindings::codec::exports::sochdb::plugin::codec;
+use crate::bindings::lifecycle;
 use crate::bindings::{Instance, types};
 use crate::error::{Error, Result};
 use std::marker::PhantomData;
@@ -59,20 +59,7 @@ pub trait Codec: Sized {
 /// Turns calls of the contract into calls of [`Codec`].
 pub struct CodecGlue<P>(PhantomData<P>);
 
-impl<P: Codec + Instance> lifecycle::Guest for CodecGlue<P> {
-    fn init() -> std::result::Result<(), types::Error> {
-        P::install(P::init()?);
-        Ok(())
-    }
-
-    fn self_test() -> std::result::Result<(), types::Error> {
-        P::with(P::self_test)
-    }
-
-    fn shutdown() -> std::result::Result<(), types::Error> {
-        P::with(P::shutdown)
-    }
-}
+lifecycle!(CodecGlue: Codec);
 
 impl<P: Codec + Instance> codec::Guest for CodecGlue<P> {
     fn compress(input: Vec<u8>) -> std::result::Result<Vec<u8>, types::Error> {

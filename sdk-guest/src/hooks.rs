@@ -1,8 +1,8 @@
 //! A plugin that is asked before rows change, and told after.
 
-use crate::bindings::base::exports::sochdb::plugin::lifecycle;
 use crate::bindings::data::sochdb::plugin::rows as host;
 use crate::bindings::hooks::exports::sochdb::plugin::hooks as contract;
+use crate::bindings::lifecycle;
 use crate::bindings::{Instance, types};
 use crate::error::Result;
 use crate::rows::{Table, Transaction};
@@ -159,20 +159,7 @@ impl From<contract::Change> for Change {
 /// Turns calls of the contract into calls of [`Hooks`].
 pub struct HooksGlue<P>(PhantomData<P>);
 
-impl<P: Hooks + Instance> lifecycle::Guest for HooksGlue<P> {
-    fn init() -> std::result::Result<(), types::Error> {
-        P::install(P::init()?);
-        Ok(())
-    }
-
-    fn self_test() -> std::result::Result<(), types::Error> {
-        P::with(P::self_test)
-    }
-
-    fn shutdown() -> std::result::Result<(), types::Error> {
-        P::with(P::shutdown)
-    }
-}
+lifecycle!(HooksGlue: Hooks);
 
 impl<P: Hooks + Instance> contract::Guest for HooksGlue<P> {
     fn before(

@@ -1,6 +1,6 @@
 //! A plugin that takes metrics and logs out of the database.
 
-use crate::bindings::base::exports::sochdb::plugin::lifecycle;
+use crate::bindings::lifecycle;
 use crate::bindings::observer::exports::sochdb::plugin::observer;
 use crate::bindings::{Instance, types};
 use crate::error::Result;
@@ -135,20 +135,7 @@ pub struct LogLine {
 /// Turns calls of the contract into calls of [`Observer`].
 pub struct ObserverGlue<P>(PhantomData<P>);
 
-impl<P: Observer + Instance> lifecycle::Guest for ObserverGlue<P> {
-    fn init() -> std::result::Result<(), types::Error> {
-        P::install(P::init()?);
-        Ok(())
-    }
-
-    fn self_test() -> std::result::Result<(), types::Error> {
-        P::with(P::self_test)
-    }
-
-    fn shutdown() -> std::result::Result<(), types::Error> {
-        P::with(P::shutdown)
-    }
-}
+lifecycle!(ObserverGlue: Observer);
 
 impl<P: Observer + Instance> observer::Guest for ObserverGlue<P> {
     fn ingest(batch: observer::Batch) -> std::result::Result<(), types::Error> {

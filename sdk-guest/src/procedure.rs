@@ -1,7 +1,7 @@
 //! A plugin whose procedures are called by name.
 
-use crate::bindings::base::exports::sochdb::plugin::lifecycle;
 use crate::bindings::data::sochdb::plugin::rows as host;
+use crate::bindings::lifecycle;
 use crate::bindings::procedure::exports::sochdb::plugin::procedure as contract;
 use crate::bindings::{Instance, types};
 use crate::error::Result;
@@ -127,20 +127,7 @@ impl ProcedureInfo {
 /// Turns calls of the contract into calls of [`Procedure`].
 pub struct ProcedureGlue<P>(PhantomData<P>);
 
-impl<P: Procedure + Instance> lifecycle::Guest for ProcedureGlue<P> {
-    fn init() -> std::result::Result<(), types::Error> {
-        P::install(P::init()?);
-        Ok(())
-    }
-
-    fn self_test() -> std::result::Result<(), types::Error> {
-        P::with(P::self_test)
-    }
-
-    fn shutdown() -> std::result::Result<(), types::Error> {
-        P::with(P::shutdown)
-    }
-}
+lifecycle!(ProcedureGlue: Procedure);
 
 impl<P: Procedure + Instance> contract::Guest for ProcedureGlue<P> {
     fn describe() -> std::result::Result<Vec<contract::ProcedureInfo>, types::Error> {

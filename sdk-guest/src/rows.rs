@@ -245,16 +245,9 @@ impl Scan {
 
 fn schema(schema: host::Schema) -> Result<Schema> {
     let column = |column: &host::Column| {
-        let kind = match column.kind {
-            1 => ColumnType::Bool,
-            2 => ColumnType::Int64,
-            3 => ColumnType::Float64,
-            4 => ColumnType::String,
-            5 => ColumnType::Bytes,
-            6 => ColumnType::Timestamp,
-            7 => ColumnType::Vector(column.dim),
-            code => return Err(Error::invalid(format!("there is no column type {code}"))),
-        };
+        let kind = ColumnType::from_tag(column.kind, column.dim);
+        let kind =
+            kind.ok_or_else(|| Error::invalid(format!("there is no column type {}", column.kind)))?;
         let host::Column { name, nullable, .. } = column.clone();
         Ok(Column { name, kind, nullable, default: None })
     };

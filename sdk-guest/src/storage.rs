@@ -9,7 +9,7 @@
 //! What the host gives (a [`Run`], a [`Sink`], [`Segment`]s) can also be made of rows and bytes in memory,
 //! in tests and in [`Storage::self_test`]; an engine does not see the difference.
 
-use crate::bindings::base::exports::sochdb::plugin::lifecycle;
+use crate::bindings::lifecycle;
 use crate::bindings::storage::exports::sochdb::plugin::storage_engine as contract;
 use crate::bindings::storage::sochdb::plugin::segments as host;
 use crate::bindings::{Instance, types};
@@ -577,20 +577,7 @@ pub struct ReaderGlue<P: Storage>(P::Reader);
 /// An open cursor, as the host holds it.
 pub struct CursorGlue<P: Storage>(RefCell<<P::Reader as Reader>::Cursor>);
 
-impl<P: Storage + Instance> lifecycle::Guest for StorageGlue<P> {
-    fn init() -> std::result::Result<(), types::Error> {
-        P::install(P::init()?);
-        Ok(())
-    }
-
-    fn self_test() -> std::result::Result<(), types::Error> {
-        P::with(P::self_test)
-    }
-
-    fn shutdown() -> std::result::Result<(), types::Error> {
-        P::with(P::shutdown)
-    }
-}
+lifecycle!(StorageGlue: Storage);
 
 impl<P: Storage + Instance> contract::Guest for StorageGlue<P> {
     type Reader = ReaderGlue<P>;

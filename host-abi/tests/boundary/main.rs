@@ -8,3 +8,4 @@ mod quarantine;
 mod refused;
 mod shipped;
 mod storage;
+mod void;

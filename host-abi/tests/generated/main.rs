@@ -12,6 +12,8 @@ mod generator;
 mod guest;
 mod process;
 mod throw;
+#[path = "../boundary/void.rs"]
+mod void;
 
 use fastrand::Rng;
 use generator::World;

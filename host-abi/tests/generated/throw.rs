@@ -1,11 +1,12 @@
 //! Throws one guest at the host: at load, and at every call that the kernel makes to its kind.
 
 use crate::guest::Bench;
+use crate::void::Void;
 use fastrand::Rng;
 use sochdb_host_abi::Transaction;
 use sochdb_kernel::plugin::{
-    LogLevel, LogLine, Metric, MetricValue, RunCursor, RunRow, SegmentRead, SegmentSink,
-    SegmentWrite, StorageExtension, TableContext, TelemetryBatch,
+    LogLevel, LogLine, Metric, MetricValue, RunCursor, RunRow, SegmentRead, StorageExtension,
+    TableContext, TelemetryBatch,
 };
 use sochdb_kernel::{
     Kernel, KernelError, KernelResult, KeyRange, Options, SegmentId, Slice, TableId, TableOptions,
@@ -130,28 +131,6 @@ impl RunCursor for Rows {
             value: (key % 3 != 0).then(|| vec![key; usize::from(key)].into()),
         };
         Ok((first..self.0).map(row).collect())
-    }
-}
-
-/// Segments that are forgotten, with who still writes one.
-struct Void(Arc<()>);
-
-struct VoidWriter(Arc<()>, u64);
-
-impl SegmentSink for Void {
-    fn create(&self) -> KernelResult<Box<dyn SegmentWrite>> {
-        Ok(Box::new(VoidWriter(self.0.clone(), 0)))
-    }
-}
-
-impl SegmentWrite for VoidWriter {
-    fn append(&mut self, bytes: &[u8]) -> KernelResult<u64> {
-        self.1 += bytes.len() as u64;
-        Ok(self.1 - bytes.len() as u64)
-    }
-
-    fn seal(self: Box<Self>) -> KernelResult<SegmentId> {
-        Ok(SegmentId(Arc::strong_count(&self.0) as u64))
     }
 }
 

@@ -125,3 +125,28 @@ fn every_tenant_has_instances_of_its_own() {
     assert_eq!(started() - before, 2, "one for each tenant, used again by nobody else");
     assert!(LEDGER_GRANT.contains("accounts"));
 }
+
+#[test]
+fn what_a_hook_writes_of_its_own_is_counted_once() {
+    let world = World::new();
+    let storage = TenantOptions { storage_bytes_max: Some(1000), ..options(&["guard"]) };
+    let acme = world.host.tenants().set("acme", storage).unwrap();
+    run(&world, "acme", |tx| tx.create_table("guarded", TableOptions::default())).unwrap();
+    for value in [&b"1"[..], b"23", b"4"] {
+        run(&world, "acme", |tx| tx.put("guarded", b"twice/a", value)).unwrap();
+        let rows = world.begin_with(TransactionOptions::default(), Some(&acme)).bytes().unwrap();
+        assert_eq!(acme.usage().storage_bytes, rows);
+    }
+}
+
+#[test]
+fn rows_of_a_tenant_without_a_bound_are_not_counted_by_halves() {
+    let world = World::new();
+    let acme = world.host.tenants().set("acme", options(&["guard"])).unwrap();
+    run(&world, "acme", |tx| {
+        tx.create_table("guarded", TableOptions::default())?;
+        tx.put("guarded", b"plain", b"counted by nobody")
+    })
+    .unwrap();
+    assert_eq!(acme.usage().storage_bytes, 0);
+}

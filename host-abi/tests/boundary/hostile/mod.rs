@@ -13,9 +13,8 @@ mod wasi;
 mod work;
 
 use crate::guest::{Bench, Codec, Storage};
-use sochdb_kernel::plugin::{
-    RunCursor, RunRow, SegmentSink, SegmentWrite, StorageExtension, StorageReader, TableContext,
-};
+use crate::void::Void;
+use sochdb_kernel::plugin::{RunCursor, RunRow, StorageExtension, StorageReader, TableContext};
 use sochdb_kernel::{KernelError, KernelResult, PluginFault, SegmentId, TableId};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -105,28 +104,6 @@ struct OneRow;
 impl RunCursor for OneRow {
     fn next_batch(&mut self, _rows_max: usize, _bytes_max: usize) -> KernelResult<Vec<RunRow>> {
         Ok(vec![RunRow { key: b"key".to_vec(), value: None }])
-    }
-}
-
-/// Segments into the void; each writer holds a reference for as long as it lives.
-struct Void(Arc<()>);
-
-struct VoidWriter(Arc<()>, u64);
-
-impl SegmentSink for Void {
-    fn create(&self) -> KernelResult<Box<dyn SegmentWrite>> {
-        Ok(Box::new(VoidWriter(self.0.clone(), 0)))
-    }
-}
-
-impl SegmentWrite for VoidWriter {
-    fn append(&mut self, bytes: &[u8]) -> KernelResult<u64> {
-        self.1 += bytes.len() as u64;
-        Ok(self.1 - bytes.len() as u64)
-    }
-
-    fn seal(self: Box<Self>) -> KernelResult<SegmentId> {
-        Ok(SegmentId(Arc::strong_count(&self.0) as u64))
     }
 }
 

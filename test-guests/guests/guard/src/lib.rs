@@ -7,6 +7,7 @@
 //! | `abort`         | does not happen, with a reason                             |
 //! | `trap`          | the guest panics                                           |
 //! | `again`         | writes the same key with another value, by itself          |
+//! | `twice`         | writes the same key itself, and lets the change happen too |
 //! | `audit`         | writes what happened to the table `audit`                  |
 //!
 //! After a commit it counts the changes in the metric `guard_changes_total`.
@@ -40,6 +41,10 @@ impl Hooks for Guard {
             "again" => {
                 table.put(&change.key, b"written by the hook")?;
                 Decision::Skip
+            }
+            "twice" => {
+                table.put(&change.key, b"longer than what comes after it")?;
+                Decision::Continue
             }
             "audit" => {
                 let what = format!("{:?} {:?} {:?}", change.kind, change.old, change.new);
