@@ -2,16 +2,20 @@
 //!
 //! [`codec`] has little-endian reads and writes and CRC-32C, shared by every byte format on disk. [`row`]
 //! has typed rows: schemas, the canonical row encoding, and the key encoding whose byte order is the order
-//! of the values. [`select`] picks columns and rows, [`range`] is a range of keys, [`mod@slice`] shared bytes. Nothing here knows files,
-//! transactions or plugins.
+//! of the values. [`select`] picks columns and rows, [`columns`] has rows as columns, [`stats`] what is told of
+//! them, [`range`] is a range of keys, [`mod@slice`] shared bytes, [`merge`] makes one of many sorted sources.
+//! Nothing here knows files, transactions or plugins.
 
 #![forbid(unsafe_code)]
 
 pub mod codec;
+pub mod columns;
+pub mod merge;
 pub mod range;
 pub mod row;
 pub mod select;
 pub mod slice;
+pub mod stats;
 
 /// What encoding or decoding answers when it cannot.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

@@ -20,9 +20,13 @@
 //! # }
 //! ```
 
-use crate::row::{Column, Schema, Value};
+use crate::row::{COLUMNS_MAX, Column, Schema, Value};
+use crate::slice::Slice;
 use crate::{EncodingError, EncodingResult};
 use std::cmp::Ordering;
+
+/// Values one condition compares with.
+pub const CONDITION_VALUES_MAX: usize = 1_000;
 
 /// How a condition compares a column's value with its own. A null fulfils only [`IsNull`](Self::IsNull),
 /// NaN only [`NotEqual`](Self::NotEqual) and [`IsNotNull`](Self::IsNotNull).
@@ -47,6 +51,8 @@ pub enum Comparison {
     IsNull = 7,
     /// Is not null; the same.
     IsNotNull = 8,
+    /// Equals one of several.
+    In = 9,
 }
 
 impl TryFrom<u8> for Comparison {
@@ -63,6 +69,7 @@ impl TryFrom<u8> for Comparison {
             6 => Comparison::StartsWith,
             7 => Comparison::IsNull,
             8 => Comparison::IsNotNull,
+            9 => Comparison::In,
             _ => return Err(EncodingError::invalid(format!("there is no comparison {code}"))),
         })
     }
@@ -73,11 +80,11 @@ impl TryFrom<u8> for Comparison {
 pub struct Condition {
     position: usize,
     comparison: Comparison,
-    value: Value,
+    values: Vec<Value>,
 }
 
 impl Condition {
-    /// A condition on the column `column`.
+    /// A condition on the column `column`, which compares with one value.
     ///
     /// # Errors
     /// `Invalid` when there is no such column, the value has another type, or it cannot be compared so.
@@ -87,21 +94,75 @@ impl Condition {
         comparison: Comparison,
         value: Value,
     ) -> EncodingResult<Condition> {
-        let position = position(schema, column)?;
-        let kind = schema.columns[position].kind;
-        let by_value = !matches!(comparison, Comparison::IsNull | Comparison::IsNotNull);
-        if by_value && value.kind() != Some(kind) {
+        Condition::at(schema, position(schema, column)?, comparison, vec![value])
+    }
+
+    /// The condition that `column` equals one of `values`, of which there may be none.
+    ///
+    /// # Errors
+    /// As [`new`](Self::new); `Limit` for more than [`CONDITION_VALUES_MAX`].
+    pub fn among(schema: &Schema, column: &str, values: Vec<Value>) -> EncodingResult<Condition> {
+        Condition::at(schema, position(schema, column)?, Comparison::In, values)
+    }
+
+    /// A condition on the column at `position` of the schema: [`Comparison::In`] takes any number of values,
+    /// the tests for null ignore them, all others take one.
+    ///
+    /// # Errors
+    /// As [`among`](Self::among).
+    pub fn at(
+        schema: &Schema,
+        position: usize,
+        comparison: Comparison,
+        mut values: Vec<Value>,
+    ) -> EncodingResult<Condition> {
+        let Some(Column { name: column, kind, .. }) = schema.columns.get(position) else {
+            return Err(EncodingError::invalid(format!("there is no column {position}")));
+        };
+        match comparison {
+            Comparison::IsNull | Comparison::IsNotNull => values.clear(),
+            Comparison::In if CONDITION_VALUES_MAX < values.len() => {
+                return Err(EncodingError::Limit {
+                    what: "values of a condition",
+                    got: values.len() as u64,
+                    bound: CONDITION_VALUES_MAX as u64,
+                });
+            }
+            Comparison::In => {}
+            _ if values.len() != 1 => {
+                let text =
+                    format!("a condition on '{column}' with {} values, not one", values.len());
+                return Err(EncodingError::invalid(text));
+            }
+            _ => {}
+        }
+        if let Some(value) = values.iter().find(|value| value.kind() != Some(*kind)) {
             return Err(EncodingError::invalid(format!(
                 "column '{column}' holds {kind}, its condition compares with {value:?}"
             )));
         }
-        let has_beginnings = matches!(value, Value::String(_) | Value::Bytes(_));
+        let has_beginnings = matches!(values[..], [Value::String(_) | Value::Bytes(_)]);
         if comparison == Comparison::StartsWith && !has_beginnings {
             return Err(EncodingError::invalid(format!(
                 "column '{column}' holds {kind}, which has no beginning"
             )));
         }
-        Ok(Condition { position, comparison, value })
+        Ok(Condition { position, comparison, values })
+    }
+
+    /// Which column of the schema.
+    pub fn position(&self) -> usize {
+        self.position
+    }
+
+    /// How it compares.
+    pub fn comparison(&self) -> Comparison {
+        self.comparison
+    }
+
+    /// What it compares with: nothing in a test for null, any number for [`Comparison::In`], otherwise one.
+    pub fn values(&self) -> &[Value] {
+        &self.values
     }
 
     /// Whether the row fulfils it.
@@ -113,23 +174,31 @@ impl Condition {
             Some(order) => schema.key_values(key)?.swap_remove(order),
             None => schema.column(value, self.position)?,
         };
-        let order = compare(&found, &self.value);
-        Ok(match self.comparison {
-            Comparison::IsNull => found == Value::Null,
-            Comparison::IsNotNull => found != Value::Null,
-            _ if found == Value::Null => false,
+        Ok(self.accepts(&found))
+    }
+
+    /// Whether a row whose column has `found` fulfils it.
+    pub fn accepts(&self, found: &Value) -> bool {
+        let order = self.values.first().and_then(|value| compare(found, value));
+        match self.comparison {
+            Comparison::IsNull => *found == Value::Null,
+            Comparison::IsNotNull => *found != Value::Null,
+            _ if *found == Value::Null => false,
             Comparison::Equal => order == Some(Ordering::Equal),
             Comparison::NotEqual => order != Some(Ordering::Equal),
             Comparison::Less => order.is_some_and(Ordering::is_lt),
             Comparison::LessOrEqual => order.is_some_and(Ordering::is_le),
             Comparison::Greater => order.is_some_and(Ordering::is_gt),
             Comparison::GreaterOrEqual => order.is_some_and(Ordering::is_ge),
-            Comparison::StartsWith => match (&found, &self.value) {
+            Comparison::StartsWith => match (found, &self.values[0]) {
                 (Value::String(found), Value::String(start)) => found.starts_with(start),
                 (Value::Bytes(found), Value::Bytes(start)) => found.starts_with(start),
                 _ => false,
             },
-        })
+            Comparison::In => {
+                self.values.iter().any(|value| compare(found, value) == Some(Ordering::Equal))
+            }
+        }
     }
 }
 
@@ -162,21 +231,41 @@ impl Projection {
     /// # Errors
     /// `Invalid` when there is no such column; `Limit` for too many.
     pub fn new(schema: &Schema, columns: &[&str]) -> EncodingResult<Projection> {
-        if crate::row::COLUMNS_MAX < columns.len() {
+        let columns =
+            columns.iter().map(|column| position(schema, column)).collect::<EncodingResult<_>>()?;
+        Projection::at(schema, columns)
+    }
+
+    /// The columns at `positions` of the schema. A column may be there twice.
+    ///
+    /// # Errors
+    /// As [`new`](Self::new).
+    pub fn at(schema: &Schema, positions: Vec<usize>) -> EncodingResult<Projection> {
+        if COLUMNS_MAX < positions.len() {
             return Err(EncodingError::Limit {
                 what: "columns of an answer",
-                got: columns.len() as u64,
-                bound: crate::row::COLUMNS_MAX as u64,
+                got: positions.len() as u64,
+                bound: COLUMNS_MAX as u64,
             });
         }
-        let positions = columns.iter().map(|column| position(schema, column));
-        let positions = positions.collect::<EncodingResult<Vec<_>>>()?;
         let column = |position: &usize| {
-            let Column { name, kind, .. } = &schema.columns[*position];
-            Column { name: name.clone(), kind: *kind, nullable: true, default: None }
+            let Some(Column { name, kind, .. }) = schema.columns.get(*position) else {
+                return Err(EncodingError::invalid(format!("there is no column {position}")));
+            };
+            Ok(Column { name: name.clone(), kind: *kind, nullable: true, default: None })
         };
-        let columns = positions.iter().map(column).collect();
+        let columns = positions.iter().map(column).collect::<EncodingResult<_>>()?;
         Ok(Projection { positions, schema: Schema { columns, key: Vec::new() } })
+    }
+
+    /// Which columns of the schema, in the order they are given out.
+    pub fn positions(&self) -> &[usize] {
+        &self.positions
+    }
+
+    /// The columns as a schema without a key, which is what projected rows are encoded with.
+    pub fn schema(&self) -> &Schema {
+        &self.schema
     }
 
     /// The columns of the row `key`, `value` of a table with `schema`.
@@ -203,6 +292,64 @@ impl Projection {
     /// `Corrupt` when it makes no such bytes.
     pub fn decode(&self, projected: &[u8]) -> EncodingResult<Vec<Value>> {
         self.schema.decode(&[], projected)
+    }
+}
+
+/// What a scan gives out of the rows of its range: those that fulfil all conditions, and of them some columns.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Selection {
+    schema: Schema,
+    projection: Option<Projection>,
+    conditions: Vec<Condition>,
+}
+
+impl Selection {
+    /// A selection from the rows of a table with `schema`, for which `projection` and `conditions` were made.
+    /// Without a projection values are given out as they are stored.
+    ///
+    /// # Errors
+    /// `Limit` for more conditions than a table can have columns.
+    pub fn new(
+        schema: Schema,
+        projection: Option<Projection>,
+        conditions: Vec<Condition>,
+    ) -> EncodingResult<Selection> {
+        if COLUMNS_MAX < conditions.len() {
+            let (got, bound) = (conditions.len() as u64, COLUMNS_MAX as u64);
+            return Err(EncodingError::Limit { what: "conditions of a scan", got, bound });
+        }
+        Ok(Selection { schema, projection, conditions })
+    }
+
+    /// The table's schema.
+    pub fn schema(&self) -> &Schema {
+        &self.schema
+    }
+
+    /// The columns to give out.
+    pub fn projection(&self) -> Option<&Projection> {
+        self.projection.as_ref()
+    }
+
+    /// What rows must fulfil.
+    pub fn conditions(&self) -> &[Condition] {
+        &self.conditions
+    }
+
+    /// What is given out of the row `key`, `value`; `None` when it does not fulfil the conditions.
+    ///
+    /// # Errors
+    /// `Corrupt` when the bytes are no row of the schema.
+    pub fn apply(&self, key: &[u8], value: Slice) -> EncodingResult<Option<Slice>> {
+        for condition in &self.conditions {
+            if !condition.holds(&self.schema, key, &value)? {
+                return Ok(None);
+            }
+        }
+        match &self.projection {
+            Some(projection) => Ok(Some(projection.encode(&self.schema, key, &value)?.into())),
+            None => Ok(Some(value)),
+        }
     }
 }
 
@@ -273,8 +420,29 @@ mod tests {
         assert!(new("id", Comparison::Equal, Value::Timestamp(1)).is_err());
         assert!(new("id", Comparison::StartsWith, Value::Int64(1)).is_err());
         assert!(new("v", Comparison::Equal, Value::Vector(vec![1.0])).is_err());
-        assert!(Comparison::try_from(9).is_err());
+        assert!(Comparison::try_from(10).is_err());
+        assert!(Condition::at(&schema(), 1, Comparison::Equal, Vec::new()).is_err());
+        assert!(Condition::at(&schema(), 9, Comparison::IsNull, Vec::new()).is_err());
         assert!(Projection::new(&schema(), &["id", "nope"]).is_err());
+    }
+
+    #[test]
+    fn one_of_several_is_enough_and_of_none_never() {
+        let row =
+            |id| [Value::Null, Value::Int64(id), Value::Null, Value::Timestamp(0), Value::Null];
+        let among = |ids: &[i64]| {
+            let values = ids.iter().copied().map(Value::Int64).collect();
+            Condition::among(&schema(), "id", values).unwrap()
+        };
+        let (key, value) = encoded(&row(7));
+        for (ids, wanted) in [(&[1, 7][..], true), (&[1, 8], false), (&[], false)] {
+            assert_eq!(among(ids).holds(&schema(), &key, &value).unwrap(), wanted);
+        }
+        let projection = Projection::new(&schema(), &["id"]).unwrap();
+        let new = |ids| Selection::new(schema(), Some(projection.clone()), vec![among(ids)]);
+        let found = new(&[7]).unwrap().apply(&key, value.clone().into()).unwrap().unwrap();
+        assert_eq!(projection.decode(&found).unwrap(), [Value::Int64(7)]);
+        assert_eq!(new(&[8]).unwrap().apply(&key, value.into()).unwrap(), None);
     }
 
     proptest! {
