@@ -10,12 +10,11 @@
 use parking_lot::Mutex;
 use sochdb_host_abi::{HostOptions, PluginHost, PluginKind, PluginManifest, bundled};
 use sochdb_kernel::plugin::{
-    CompressionExtension, Extension, ExtensionCapability, ExtensionInfo, ObservabilityExtension,
+    Compaction, CompressionExtension, Extension, ExtensionCapability, ExtensionInfo, ObservabilityExtension,
     PluginManager, RunCursor, SegmentRead, SegmentSink, StorageExtension, StorageReader,
     TableContext, TelemetryBatch,
 };
 use sochdb_kernel::{KernelResult, SegmentId};
-use std::ops::Range;
 use std::sync::{Arc, OnceLock};
 
 /// The plugins of one database.
@@ -179,18 +178,29 @@ impl StorageExtension for StandIn {
     fn flush(
         &self,
         table: &TableContext,
+        present: &[Arc<dyn SegmentRead>],
         run: Box<dyn RunCursor>,
         sink: Arc<dyn SegmentSink>,
     ) -> KernelResult<Vec<SegmentId>> {
-        self.storage()?.flush(table, run, sink)
+        self.storage()?.flush(table, present, run, sink)
     }
 
     fn plan_compaction(
         &self,
         table: &TableContext,
         segments: &[Arc<dyn SegmentRead>],
-    ) -> KernelResult<Option<Range<usize>>> {
+    ) -> KernelResult<Option<Compaction>> {
         self.storage()?.plan_compaction(table, segments)
+    }
+
+    fn merge(
+        &self,
+        table: &TableContext,
+        segments: &[Arc<dyn SegmentRead>],
+        drop_deleted: bool,
+        sink: Arc<dyn SegmentSink>,
+    ) -> KernelResult<Vec<SegmentId>> {
+        self.storage()?.merge(table, segments, drop_deleted, sink)
     }
 
     fn open(

@@ -3,13 +3,14 @@
 //! [`codec`] has little-endian reads and writes and CRC-32C, shared by every byte format on disk. [`row`]
 //! has typed rows: schemas, the canonical row encoding, and the key encoding whose byte order is the order
 //! of the values. [`select`] picks columns and rows, [`columns`] has rows as columns, [`stats`] what is told of
-//! them, [`range`] is a range of keys, [`mod@slice`] shared bytes, [`merge`] makes one of many sorted sources.
-//! Nothing here knows files, transactions or plugins.
+//! them, [`range`] is a range of keys, [`mod@slice`] shared bytes, [`merge`] makes one of many sorted sources,
+//! [`compaction`] says what may be merged. Nothing here knows files, transactions or plugins.
 
 #![forbid(unsafe_code)]
 
 pub mod codec;
 pub mod columns;
+pub mod compaction;
 pub mod merge;
 pub mod range;
 pub mod row;

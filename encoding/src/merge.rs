@@ -1,5 +1,7 @@
 //! Many sorted sources as one: of equal keys the newest source's row wins.
 
+use std::ops::Deref;
+
 /// A key and its value; `None` says that the key was deleted.
 pub type Row<V> = (Vec<u8>, Option<V>);
 
@@ -80,6 +82,36 @@ impl<S: Source> Merged<S> {
             }
         }
         Ok(Some(row))
+    }
+}
+
+/// Where two merges first differ, in words: what `read` has and what `wrote` has. Each row that they share is
+/// shown to `same`.
+///
+/// # Errors
+/// Whatever a source returns.
+pub fn difference<S: Source>(
+    mut wrote: Merged<S>,
+    mut read: Merged<S>,
+    mut same: impl FnMut(&Row<S::Value>),
+) -> Result<Option<String>, S::Error>
+where
+    S::Value: PartialEq + Deref<Target = [u8]>,
+{
+    loop {
+        let (wrote, read) = (wrote.next()?, read.next()?);
+        if wrote != read {
+            let show = |row: &Option<Row<S::Value>>| match row {
+                None => "no row".to_owned(),
+                Some((key, value)) => {
+                    let bytes = value.as_ref().map(|value| value.len());
+                    format!("{} ({bytes:?} bytes)", key.escape_ascii())
+                }
+            };
+            return Ok(Some(format!("{} where {} was written", show(&read), show(&wrote))));
+        }
+        let Some(row) = wrote else { return Ok(None) };
+        same(&row);
     }
 }
 

@@ -91,5 +91,6 @@ pub use quarantine::{Health, TenantHealth};
 pub use tenant::{Tenant, TenantInfo, TenantOptions, TenantUsage, Tenants};
 pub use transaction::{RowWrite, Transaction};
 pub use wasm_host_abi::{
-    ProcedureInfo, WasmCodec, WasmHooks, WasmObserver, WasmProcedures, WasmStorage,
+    ProcedureInfo, WasmCodec, WasmColumnCursor, WasmHooks, WasmObserver, WasmProcedures,
+    WasmReader, WasmStorage, columns_of,
 };

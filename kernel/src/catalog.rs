@@ -84,6 +84,7 @@ impl TableInfo {
         TableContext {
             id: self.id,
             name: self.name.clone(),
+            schema: self.options.schema.clone(),
             options: self.options.settings.clone(),
         }
     }

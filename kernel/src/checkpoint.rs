@@ -22,7 +22,7 @@ use crate::catalog::{CATALOG, StoredBase, TableInfo, base_key};
 use crate::engine::{CheckpointState, Inner};
 use crate::error::{KernelError, KernelResult, PluginFault};
 use crate::kernel_api::{KeyRange, SegmentId, Slice, TableId, Timestamp};
-use crate::limits::CONFLICT_WINDOW_BYTES_MAX;
+use crate::limits::{CONFLICT_WINDOW_BYTES_MAX, MERGES_PER_CHECKPOINT_MAX};
 use crate::mvcc::memtable::Memtable;
 use crate::mvcc::merge::{Merged, Row, Source};
 use crate::mvcc::version::{Base, SegmentBase, TableVersion, Version};
@@ -30,13 +30,14 @@ use crate::page::meta::{Meta, NO_FREE_LIST};
 use crate::page::space::PageWriter;
 use crate::page::{DATA_FILE, PageRef, Pager};
 use crate::pins::Pin;
-use crate::plugin::{RunCursor, RunRow, StorageExtension};
+use crate::plugin::{Compaction, RunCursor, RunRow, SegmentSink, StorageExtension};
 use crate::segment::{NumberedCodec, Sealed, Segment, Sink, squeeze};
 use crate::tree::node::{self, Stored};
 use crate::tree::{TreeRoot, write};
 use crate::wal::WalRecord;
 use parking_lot::Mutex;
 use sochdb_encoding::codec::Wire;
+use sochdb_encoding::merge;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -52,6 +53,10 @@ pub struct CheckpointReport {
     pub pages_written: u64,
     /// Segments that storage plugins wrote.
     pub segments_written: u64,
+    /// Bytes of segments that were merged.
+    pub bytes_merged: u64,
+    /// Whether a storage plugin may want more segments merged: the next checkpoint goes on with it.
+    pub unsettled: bool,
     /// Bytes of log files given up or made ready for reuse.
     pub log_bytes_released: u64,
     /// How long commits were kept waiting, in microseconds: the freeze and the install together.
@@ -249,7 +254,9 @@ impl Work<'_> {
         let version = self.version;
         for info in version.names.values() {
             let table = &version.tables[&info.id];
-            if table.frozen.is_empty() {
+            let unsettled = matches!(&table.base, Base::Segments(base) if base.unsettled);
+            let name = info.options.storage.as_deref().unwrap_or_default();
+            if table.frozen.is_empty() && !(unsettled && self.inner.plugins.storage(name).is_ok()) {
                 continue;
             }
             let result = match &table.base {
@@ -318,16 +325,17 @@ impl Work<'_> {
         self.writer.lock().flush()?;
         let tree = TableVersion::new(Base::Tree(root), Timestamp(0), Default::default());
         let run = || {
-            let source = tree.base_source(access, info, &KeyRange::all(), false)?;
+            let source = tree.base_source(access, info, &KeyRange::all(), false, None)?;
             Ok(Merged::new(vec![source], false, false))
         };
         let storage = self.inner.plugins.storage(name)?;
-        let (segments, _, puts) = self.write_segments(&*storage, info, &run)?;
+        let flush = |sink| storage.flush(&info.context(), &[], Box::new(Run(run()?)), sink);
+        let (segments, _, puts) = self.write_segments(&*storage, info, &flush, &run)?;
         free_tree(&access.pager, &mut self.writer.lock(), root)?;
         Ok(Base::Segments(Arc::new(SegmentBase::new(segments, puts))))
     }
 
-    /// Has the table's plugin write its frozen rows as segments, then merge those it wants merged.
+    /// Has the table's plugin write its frozen rows as segments, then merge some that it wants merged.
     fn fold_segments(
         &mut self,
         info: &TableInfo,
@@ -336,53 +344,82 @@ impl Work<'_> {
     ) -> KernelResult<SegmentBase> {
         let plugins = &self.inner.plugins;
         let storage = plugins.storage(info.options.storage.as_deref().unwrap_or_default())?;
-        let (new, rows, puts) = self.write_segments(&*storage, info, &|| Ok(table.frozen_run()))?;
-        self.report.rows += rows;
-        let mut segments = base.segments.clone();
-        segments.extend(new);
-        let base = SegmentBase::new(segments, base.rows + puts);
-        let merged = self.merge(&*storage, info, &base).unwrap_or_else(|error| {
-            // The flush itself is good; the next checkpoint plans again.
-            tracing::warn!(table = info.name, %error, "segments not merged");
-            None
-        });
-        Ok(merged.unwrap_or(base))
+        let mut base = SegmentBase::new(base.segments.clone(), base.rows);
+        if !table.frozen.is_empty() {
+            let (present, run) = (base.handles(), || Ok(table.frozen_run()));
+            let flush =
+                |sink| storage.flush(&info.context(), &present, Box::new(Run(run()?)), sink);
+            let (new, rows, puts) = self.write_segments(&*storage, info, &flush, &run)?;
+            self.report.rows += rows;
+            base.segments.extend(new);
+            base.rows += puts;
+        }
+        for _ in 0..MERGES_PER_CHECKPOINT_MAX {
+            let merged = self.merge(&*storage, info, &mut base).unwrap_or_else(|error| {
+                // The flush itself is good; the next checkpoint plans again.
+                tracing::warn!(table = info.name, %error, "segments not merged");
+                None
+            });
+            base.unsettled = merged.is_some();
+            if merged != Some(true) {
+                break;
+            }
+        }
+        self.report.unsettled |= base.unsettled;
+        Ok(base)
     }
 
-    /// Merges the segments that the plugin wants merged, if any.
+    /// Merges or moves the segments that the plugin wants merged or moved, if any; answers whether more must
+    /// follow.
     fn merge(
         &mut self,
         storage: &dyn StorageExtension,
         info: &TableInfo,
-        base: &SegmentBase,
-    ) -> KernelResult<Option<SegmentBase>> {
-        let Some(range) = storage.plan_compaction(&info.context(), &base.handles())? else {
+        base: &mut SegmentBase,
+    ) -> KernelResult<Option<bool>> {
+        let table = info.context();
+        let Some(plan) = storage.plan_compaction(&table, &base.handles())? else {
             return Ok(None);
         };
-        let mut segments = base.segments.clone();
-        if range.is_empty() || segments.len() < range.end {
-            let text = format!("a plan to merge {range:?} of {} segments", segments.len());
+        let share_keys = |a: usize, b: usize| {
+            let ends = |at: usize| bounds(storage, info, &base.segments[at]);
+            let ends = ends(a)?.as_ref().zip(ends(b)?.as_ref());
+            KernelResult::Ok(ends.is_some_and(|(a, b)| a.0 <= b.1 && b.0 <= a.1))
+        };
+        let Some(drop_deleted) = plan.check(base.segments.len(), share_keys)? else {
+            let text = format!("{plan:?} of {} segments", base.segments.len());
             return Err(KernelError::plugin(&storage.info().name, PluginFault::Lied, text));
+        };
+        let is_move = plan.is_move();
+        let Compaction { inputs, at, urgent } = plan;
+        let old: Vec<_> = inputs.iter().map(|&input| base.segments[input].clone()).collect();
+        let mut new = old.clone();
+        if !is_move {
+            let pages = old.iter().map(|s| s.pages()).collect::<KernelResult<Vec<_>>>()?;
+            let handles = SegmentBase::new(old.clone(), 0).handles();
+            let merge = |sink| storage.merge(&table, &handles, drop_deleted, sink);
+            let run = || segment_run(storage, info, &old, drop_deleted);
+            let (merged, _, puts) = self.write_segments(storage, info, &merge, &run)?;
+            if old.len() == base.segments.len() {
+                base.rows = puts;
+            }
+            self.report.bytes_merged += old.iter().map(|segment| segment.meta.raw).sum::<u64>();
+            let mut writer = self.writer.lock();
+            pages.iter().flatten().for_each(|&(start, len)| writer.free(start, len));
+            new = merged;
         }
-        let old = segments[range.clone()].to_vec();
-        // Nothing older is left to hide once the oldest segment takes part.
-        let bottom = range.start == 0;
-        let pages = old.iter().map(|segment| segment.pages()).collect::<KernelResult<Vec<_>>>()?;
-        let run = || segment_run(storage, info, &old, bottom);
-        let (merged, _, puts) = self.write_segments(storage, info, &run)?;
-        let rows = if bottom && range.end == segments.len() { puts } else { base.rows };
-        let mut writer = self.writer.lock();
-        pages.iter().flatten().for_each(|&(start, len)| writer.free(start, len));
-        segments.splice(range, merged);
-        Ok(Some(SegmentBase::new(segments, rows)))
+        base.segments.retain(|segment| !old.iter().any(|old| Arc::ptr_eq(old, segment)));
+        base.segments.splice(at..at, new);
+        Ok(Some(urgent))
     }
 
-    /// Has the plugin write `run`, and reads it back: the segments, and how many rows and values they
-    /// hold. Whatever fails leaves no segment behind.
+    /// Has the plugin `write` the rows of `run`, and reads them back: the segments, and how many rows and
+    /// values they hold. Whatever fails leaves no segment behind.
     fn write_segments(
         &mut self,
         storage: &dyn StorageExtension,
         info: &TableInfo,
+        write: &dyn Fn(Arc<dyn SegmentSink>) -> KernelResult<Vec<SegmentId>>,
         run: &dyn Fn() -> KernelResult<Merged>,
     ) -> KernelResult<(Vec<Arc<Segment>>, u64, u64)> {
         let inner = self.inner;
@@ -395,7 +432,7 @@ impl Work<'_> {
             next_id: inner.next_segment.clone(),
             sealed: sealed.clone(),
         };
-        let result = storage.flush(&info.context(), Box::new(Run(run()?)), Arc::new(sink));
+        let result = write(Arc::new(sink));
         let leased = self.writer.lock().end_lease();
         self.writer.lock().flush()?;
         let sealed = std::mem::take(&mut *sealed.lock());
@@ -410,7 +447,12 @@ impl Work<'_> {
                 |(meta, _): &&Sealed| Arc::new(Segment::new(meta.clone(), inner.access.clone()));
             let segments: Vec<_> = named.iter().map(open).collect();
             let back = segment_run(storage, info, &segments, false)?;
-            let (rows, puts) = verify(storage, info, run()?, back)?;
+            let (mut rows, mut puts) = (0, 0);
+            let same = |row: &Row| (rows, puts) = (rows + 1, puts + u64::from(row.1.is_some()));
+            if let Some(differs) = merge::difference(run()?, back, same)? {
+                let text = format!("table '{}': it gave back {differs}", info.name);
+                return Err(KernelError::plugin(&storage.info().name, PluginFault::Lied, text));
+            }
             let extents: BTreeSet<_> = named.iter().flat_map(|(_, extents)| extents).collect();
             Ok((segments, rows, puts, extents))
         });
@@ -519,46 +561,35 @@ fn free_node(pager: &Pager, writer: &mut PageWriter, at: PageRef, level: u8) -> 
     Ok(())
 }
 
-/// The rows of `segments` as one run, without tombstones if `bottom`.
+/// The least and the greatest key of `segment`.
+fn bounds<'a>(
+    storage: &dyn StorageExtension,
+    info: &TableInfo,
+    segment: &'a Arc<Segment>,
+) -> KernelResult<&'a Option<(Vec<u8>, Vec<u8>)>> {
+    if segment.bounds.get().is_none() {
+        let reader = storage.open(&info.context(), &[segment.clone()])?;
+        let end = |reverse| {
+            let first = reader.scan(&KeyRange::all(), reverse, None)?.next_batch(1, 1)?.pop();
+            KernelResult::Ok(first.map(|row| row.key))
+        };
+        let _ = segment.bounds.set(end(false)?.zip(end(true)?));
+    }
+    Ok(segment.bounds.get().expect("set above"))
+}
+
+/// The rows of `segments` as one run, without tombstones if `live`.
 fn segment_run(
     storage: &dyn StorageExtension,
     info: &TableInfo,
     segments: &[Arc<Segment>],
-    bottom: bool,
+    live: bool,
 ) -> KernelResult<Merged> {
     let base = SegmentBase::new(segments.to_vec(), 0);
-    let cursor = storage.open(&info.context(), &base.handles())?.scan(&KeyRange::all(), false)?;
+    let reader = storage.open(&info.context(), &base.handles())?;
+    let cursor = reader.scan(&KeyRange::all(), false, None)?;
     let source = Source::Plugin { cursor, batch: VecDeque::new(), done: false };
-    Ok(Merged::new(vec![source], false, bottom))
-}
-
-/// Compares what a plugin was given with what it gives back, row by row; counts rows and values.
-fn verify(
-    storage: &dyn StorageExtension,
-    info: &TableInfo,
-    mut wrote: Merged,
-    mut read: Merged,
-) -> KernelResult<(u64, u64)> {
-    let (mut rows, mut puts) = (0, 0);
-    loop {
-        let (wrote, read) = (wrote.next()?, read.next()?);
-        if wrote != read {
-            let show = |row: &Option<Row>| match row {
-                None => "no row".to_owned(),
-                Some((key, value)) => {
-                    let bytes = value.as_ref().map(|value| value.len());
-                    format!("{} ({bytes:?} bytes)", key.escape_ascii())
-                }
-            };
-            let (wrote, read) = (show(&wrote), show(&read));
-            let text =
-                format!("table '{}': it gave back {read} where {wrote} was written", info.name);
-            return Err(KernelError::plugin(&storage.info().name, PluginFault::Lied, text));
-        }
-        let Some((_, value)) = wrote else { return Ok((rows, puts)) };
-        rows += 1;
-        puts += u64::from(value.is_some());
-    }
+    Ok(Merged::new(vec![source], false, live))
 }
 
 /// A run as plugins see it.

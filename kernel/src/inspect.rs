@@ -8,7 +8,7 @@
 use crate::engine::{Inner, Kernel};
 use crate::error::KernelResult;
 use crate::kernel_api::TableId;
-use crate::pins::Pin;
+use crate::vfs::Vfs;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -18,6 +18,7 @@ pub use crate::catalog::{
 pub use crate::mvcc::version::Access;
 pub use crate::page::meta::{META_PAGES, Meta, NO_FREE_LIST};
 pub use crate::page::{BlockCache, DATA_FILE, PageRef, Pager, RunRef, check_page, offset, origin};
+pub use crate::pins::Pin;
 pub use crate::recovery::{LOCK_FILE, NEW_DATA_FILE};
 pub use crate::segment::{Block, Segment, SegmentMeta};
 pub use crate::tree::TreeRoot;
@@ -61,40 +62,20 @@ impl Kernel {
     }
 }
 
-/// A place in the log. While this lives the log is kept from there on.
-pub struct LogReader {
-    inner: Arc<Inner>,
-    lsn: u64,
-    pin: Arc<Pin>,
-}
-
 impl Kernel {
-    /// The oldest place of the log, the archive included.
-    ///
-    /// # Errors
-    /// `Closed`, or `Unavailable` when the disk refuses.
-    pub fn log(&self) -> KernelResult<LogReader> {
-        self.inner.check_open()?;
-        let (inner, pin) = (self.inner.clone(), self.inner.wal.pin(0));
-        let lsn = inner.wal.starts()?.first().copied().unwrap_or(FIRST_LSN);
-        Ok(LogReader { inner, lsn, pin })
+    /// The database's directory.
+    pub fn vfs(&self) -> &dyn Vfs {
+        &*self.inner.env.vfs
     }
-}
 
-impl LogReader {
-    /// Hands some of the records that are on disk behind this place to `visit`, and moves behind them.
-    /// Returns whether there were any.
+    /// Keeps the log from `lsn` on as long as the pin lives; up to where it is on disk.
     ///
     /// # Errors
-    /// `NotFound` when an archived segment is missing, `Corrupt`, `Unavailable`, and what `visit` returns.
-    pub fn read(&mut self, visit: Visit<'_>) -> KernelResult<bool> {
-        let (_, synced) = self.inner.wal.ends();
-        let more = self.lsn < synced;
-        if more {
-            self.lsn = self.inner.wal.visit(self.lsn, visit)?;
-            self.pin = self.inner.wal.pin(self.lsn);
-        }
-        Ok(more)
+    /// `Closed`.
+    pub fn pin_log(&self, lsn: u64) -> KernelResult<(Arc<Pin>, u64)> {
+        self.inner.check_open()?;
+        let pin = self.inner.wal.pin(lsn);
+        Ok((pin, self.inner.wal.ends().1))
     }
 }
 
@@ -105,19 +86,7 @@ impl Held {
     }
 
     /// The database's directory.
-    pub fn vfs(&self) -> &dyn crate::vfs::Vfs {
+    pub fn vfs(&self) -> &dyn Vfs {
         &*self.inner.env.vfs
-    }
-
-    /// Hands every record of the log from `meta.lsn` to `log_end` on to `visit`, in order.
-    ///
-    /// # Errors
-    /// `Corrupt`, `Unavailable`, and what `visit` returns.
-    pub fn log(&self, visit: Visit<'_>) -> KernelResult<()> {
-        let mut lsn = self.meta.lsn;
-        while lsn < self.log_end {
-            lsn = self.inner.wal.visit(lsn, visit)?;
-        }
-        Ok(())
     }
 }

@@ -30,6 +30,9 @@ pub const MEMTABLE_CHUNK_ROWS: usize = 128;
 pub const RUN_BATCH_ROWS: usize = 1024;
 /// See [`RUN_BATCH_ROWS`].
 pub const RUN_BATCH_BYTES: usize = 256 << 10;
+/// Slices of compaction that a storage engine gets for one table in one checkpoint, however urgent it says
+/// they are: a checkpoint ends.
+pub const MERGES_PER_CHECKPOINT_MAX: usize = 64;
 /// Names of codecs a database may ever have used; the number is stored in one byte.
 pub const CODECS_MAX: usize = 255;
 /// How often `run` tries a transaction again before it gives the conflict back.

@@ -4,7 +4,7 @@
 //! moments and never between a user's `commit()` and its durability:
 //!
 //! ```text
-//!   checkpoint ── run ──▶ StorageExtension::flush ──▶ segments ── verified ──▶ page flip
+//!   checkpoint ── run ──▶ StorageExtension::flush, merge ──▶ segments ── verified ──▶ page flip
 //!   read       ── key ──▶ StorageReader           ──▶ row
 //!   block      ── raw ──▶ CompressionExtension    ──▶ stored bytes, checked by a round trip
 //!   telemetry  ── batch ─▶ ObservabilityExtension
@@ -16,7 +16,11 @@
 use crate::error::{KernelError, KernelResult, PluginFault};
 use crate::kernel_api::{KeyRange, SegmentId, Slice, TableId};
 use parking_lot::RwLock;
+pub use sochdb_encoding::compaction::Compaction;
+use sochdb_encoding::row::Schema;
+pub use sochdb_encoding::select::Selection;
 pub use sochdb_telemetry::{LogLevel, LogLine, Metric, MetricValue, TelemetryBatch};
+use std::any::Any;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -98,6 +102,8 @@ pub struct TableContext {
     pub id: TableId,
     /// The table's present name.
     pub name: String,
+    /// The table's columns, if it is typed.
+    pub schema: Option<Schema>,
     /// The engine's own settings for this table, as given when the table was created.
     pub options: BTreeMap<String, String>,
 }
@@ -161,19 +167,23 @@ pub trait SegmentRead: Send + Sync {
 }
 
 /// A storage engine: pure functions from sorted runs to immutable segments, and reads of those.
+///
+/// A table's segments are a list, oldest first: a later one hides an earlier one's rows.
 pub trait StorageExtension: Extension {
-    /// Writes `run` as new segments and returns them, newest last.
+    /// Writes `run` as new segments and returns them, newest last. `present` are the table's segments so far.
     ///
     /// # Errors
     /// Any; nothing is installed, the rows stay in log and memtable, and the flush is tried again.
     fn flush(
         &self,
         table: &TableContext,
+        present: &[Arc<dyn SegmentRead>],
         run: Box<dyn RunCursor>,
         sink: Arc<dyn SegmentSink>,
     ) -> KernelResult<Vec<SegmentId>>;
 
-    /// Which of `segments` (oldest first) are worth merging now: a range of their positions.
+    /// Which of `segments` are worth merging or moving now. A segment that is not chosen must not come to
+    /// lie on the other side of a chosen one that has keys between its own.
     ///
     /// # Errors
     /// Any; then nothing is merged.
@@ -181,9 +191,22 @@ pub trait StorageExtension: Extension {
         &self,
         table: &TableContext,
         segments: &[Arc<dyn SegmentRead>],
-    ) -> KernelResult<Option<std::ops::Range<usize>>>;
+    ) -> KernelResult<Option<Compaction>>;
 
-    /// Opens `segments` (oldest first; a later one hides an earlier one's rows) for reading.
+    /// Writes the newest row of each key in `segments` as new segments and returns them, newest last; without
+    /// the rows that say that their key was deleted if `drop_deleted`, which is when they hide nothing.
+    ///
+    /// # Errors
+    /// Any; nothing is installed.
+    fn merge(
+        &self,
+        table: &TableContext,
+        segments: &[Arc<dyn SegmentRead>],
+        drop_deleted: bool,
+        sink: Arc<dyn SegmentSink>,
+    ) -> KernelResult<Vec<SegmentId>>;
+
+    /// Opens `segments` for reading.
     ///
     /// # Errors
     /// `Corrupt` or `Plugin` when the engine cannot read one of them.
@@ -194,19 +217,26 @@ pub trait StorageExtension: Extension {
     ) -> KernelResult<Arc<dyn StorageReader>>;
 }
 
-/// What a storage engine answers from a fixed list of segments.
-pub trait StorageReader: Send + Sync {
+/// What a storage engine answers from a fixed list of segments. Whoever knows the engine's own type may find
+/// more there.
+pub trait StorageReader: Any + Send + Sync {
     /// The newest row of each of `keys`: `None` unknown here, `Some(None)` deleted here.
     ///
     /// # Errors
     /// `Corrupt`, or a plugin's failure.
     fn multi_get(&self, keys: &[&[u8]]) -> KernelResult<Vec<Option<Option<Slice>>>>;
 
-    /// The newest row of each key in `range`, tombstones included, backwards if `reverse`.
+    /// The newest row of each key in `range`, tombstones included, backwards if `reverse`. Of a typed table's
+    /// rows only what `selection` gives out: a newest row that it does not want is left out.
     ///
     /// # Errors
     /// `Corrupt`, or a plugin's failure.
-    fn scan(&self, range: &KeyRange, reverse: bool) -> KernelResult<Box<dyn RunCursor>>;
+    fn scan(
+        &self,
+        range: &KeyRange,
+        reverse: bool,
+        selection: Option<Arc<Selection>>,
+    ) -> KernelResult<Box<dyn RunCursor>>;
 }
 
 /// The extensions of one database, by name.
@@ -256,8 +286,15 @@ impl PluginManager {
         self.registered.write().insert(name, extension);
     }
 
-    fn get(&self, name: &str) -> Option<Registered> {
-        self.registered.read().get(name).cloned()
+    fn find<T>(
+        &self,
+        name: &str,
+        kind: &str,
+        as_kind: fn(Registered) -> Option<T>,
+    ) -> KernelResult<T> {
+        let found = self.registered.read().get(name).cloned().and_then(as_kind);
+        let missing = || format!("no {kind} of this name is loaded");
+        found.ok_or_else(|| KernelError::plugin(name, PluginFault::Missing, missing()))
     }
 
     /// The codec called `name`.
@@ -265,8 +302,7 @@ impl PluginManager {
     /// # Errors
     /// `Plugin` with [`PluginFault::Missing`], naming the codec.
     pub fn compression(&self, name: &str) -> KernelResult<Arc<dyn CompressionExtension>> {
-        let codec = self.get(name).and_then(Registered::try_as_compression);
-        codec.ok_or_else(|| missing(name, "codec"))
+        self.find(name, "codec", Registered::try_as_compression)
     }
 
     /// The storage engine called `name`.
@@ -274,8 +310,7 @@ impl PluginManager {
     /// # Errors
     /// `Plugin` with [`PluginFault::Missing`], naming the engine.
     pub fn storage(&self, name: &str) -> KernelResult<Arc<dyn StorageExtension>> {
-        let engine = self.get(name).and_then(Registered::try_as_storage);
-        engine.ok_or_else(|| missing(name, "storage engine"))
+        self.find(name, "storage engine", Registered::try_as_storage)
     }
 
     /// Every observer.
@@ -297,8 +332,4 @@ impl PluginManager {
             }
         }
     }
-}
-
-fn missing(name: &str, kind: &str) -> KernelError {
-    KernelError::plugin(name, PluginFault::Missing, format!("no {kind} of this name is loaded"))
 }

@@ -213,12 +213,14 @@ pub struct Segment {
     pub meta: SegmentMeta,
     access: Access,
     index: OnceLock<Index>,
+    /// Its least and its greatest key, once they were asked for; none without rows.
+    pub bounds: OnceLock<Option<(Vec<u8>, Vec<u8>)>>,
 }
 
 impl Segment {
     /// The segment that `meta` describes. Reads nothing yet.
     pub fn new(meta: SegmentMeta, access: Access) -> Segment {
-        Segment { meta, access, index: OnceLock::new() }
+        Segment { meta, access, index: OnceLock::new(), bounds: OnceLock::new() }
     }
 
     fn index(&self) -> KernelResult<&Index> {

@@ -36,7 +36,9 @@ use crate::error::{KernelError, KernelResult, bound};
 use crate::kernel_api::{IsolationLevel, KeyRange, Slice, TableId, Timestamp, TransactionId};
 use crate::limits::{FRAME_PAYLOAD_BYTES_TARGET, KEY_BYTES_MAX, VALUE_BYTES_MAX};
 use crate::mvcc::merge::{Merged, Source};
-use crate::mvcc::version::{Base, Version};
+use crate::mvcc::version::{Base, TableVersion, Version};
+use crate::pins::Pin;
+use crate::plugin::{Selection, StorageReader};
 use crate::wal::{Durability, WalRecord};
 use parking_lot::Mutex;
 use std::collections::{BTreeMap, BTreeSet};
@@ -101,6 +103,18 @@ pub struct Transaction {
 pub struct Scan {
     merged: Merged,
     failed: bool,
+    /// What is read here is not used again before the scan ends.
+    _pin: Arc<Pin>,
+}
+
+impl Scan {
+    /// The next row. In [`Transaction::scan_layers`] also those that say that their key was deleted.
+    ///
+    /// # Errors
+    /// `Corrupt`, or a plugin's failure.
+    pub fn next_row(&mut self) -> KernelResult<Option<(Vec<u8>, Option<Slice>)>> {
+        self.merged.next()
+    }
 }
 
 impl Iterator for Scan {
@@ -241,7 +255,7 @@ impl Transaction {
     /// # Errors
     /// `NotFound` for the table, `Corrupt`, or a plugin's failure; each row may fail as well.
     pub fn scan(&self, table: &str, range: impl Into<KeyRange>) -> KernelResult<Scan> {
-        self.scan_towards(table, range.into(), false)
+        self.scan_selected(table, range, false, None)
     }
 
     /// The rows of `range` in falling order of keys.
@@ -249,10 +263,62 @@ impl Transaction {
     /// # Errors
     /// As [`scan`](Self::scan).
     pub fn scan_reverse(&self, table: &str, range: impl Into<KeyRange>) -> KernelResult<Scan> {
-        self.scan_towards(table, range.into(), true)
+        self.scan_selected(table, range, true, None)
     }
 
-    fn scan_towards(&self, table: &str, range: KeyRange, reverse: bool) -> KernelResult<Scan> {
+    /// What `selection` gives out of the rows of `range`, in falling order of keys if `reverse`.
+    ///
+    /// # Errors
+    /// As [`scan`](Self::scan).
+    pub fn scan_selected(
+        &self,
+        table: &str,
+        range: impl Into<KeyRange>,
+        reverse: bool,
+        selection: Option<Arc<Selection>>,
+    ) -> KernelResult<Scan> {
+        let range = range.into();
+        let (mut sources, info, rows, pin) = self.memory(table, &range, reverse)?;
+        if let Some(rows) = &rows {
+            let access = &self.inner.access;
+            let base = rows.base_source(access, &info, &range, reverse, selection.clone())?;
+            sources.push(base);
+        }
+        if let Some(selection) = selection {
+            let select = |source| match source {
+                Source::Plugin { .. } => source,
+                _ => Source::Selected(Box::new(source), selection.clone()),
+            };
+            sources = sources.into_iter().map(select).collect();
+        }
+        Ok(Scan { merged: Merged::new(sources, reverse, true), failed: false, _pin: pin })
+    }
+
+    /// The two layers of a table of a storage plugin: the rows of `range` that are only in memory, deletions
+    /// included, for [`Scan::next_row`]; and what reads all others, if there are any, as long as the scan lives.
+    /// A table in the kernel's own tree has no such reader.
+    ///
+    /// # Errors
+    /// As [`scan`](Self::scan).
+    pub fn scan_layers(
+        &self,
+        table: &str,
+        range: impl Into<KeyRange>,
+    ) -> KernelResult<(Scan, Option<Arc<dyn StorageReader>>)> {
+        let (sources, info, rows, pin) = self.memory(table, &range.into(), false)?;
+        let reader = rows.and_then(|rows| rows.reader(&self.inner.access, &info).transpose());
+        let scan = Scan { merged: Merged::new(sources, false, false), failed: false, _pin: pin };
+        Ok((scan, reader.transpose()?))
+    }
+
+    /// The rows of `range` that are in memory, from new to old, with the table and its other rows.
+    #[allow(clippy::type_complexity, reason = "the parts of a scan, for the two functions above")]
+    fn memory(
+        &self,
+        table: &str,
+        range: &KeyRange,
+        reverse: bool,
+    ) -> KernelResult<(Vec<Source>, Arc<TableInfo>, Option<Arc<TableVersion>>, Arc<Pin>)> {
         let (version, at) = self.view()?;
         let info = self.resolve(&version, table)?;
         if self.is_serializable() {
@@ -270,11 +336,9 @@ impl Transaction {
             }
             sources.push(Source::Writes(rows.into_iter()));
         }
-        if let Some(rows) = version.tables.get(&info.id) {
-            sources.extend(rows.memory(at, &range, reverse));
-            sources.push(rows.base_source(&self.inner.access, &info, &range, reverse)?);
-        }
-        Ok(Scan { merged: Merged::new(sources, reverse, true), failed: false })
+        let rows = version.tables.get(&info.id).cloned();
+        sources.extend(rows.iter().flat_map(|rows| rows.memory(at, range, reverse)));
+        Ok((sources, info, rows, version.pin.clone()))
     }
 
     /// Sets the value of `key` in `table`.

@@ -7,7 +7,8 @@
 //! Commit timestamps have no gaps, so a feed knows when the log does not reach back far enough, and says so
 //! instead of skipping a change.
 
-use sochdb_kernel::inspect::{CATALOG, Committed, LogReader, Transactions};
+use crate::log_reader::LogReader;
+use sochdb_kernel::inspect::{CATALOG, Committed, Transactions};
 use sochdb_kernel::{Kernel, KernelError, KernelResult, Slice, TableId, TableInfo, Timestamp};
 use std::collections::VecDeque;
 
@@ -83,7 +84,7 @@ pub struct Changes {
 /// ```
 pub fn changes(kernel: &Kernel, since: Timestamp) -> KernelResult<Changes> {
     let (open, ready) = Default::default();
-    let log = kernel.log()?;
+    let log = LogReader::new(kernel)?;
     let mut changes = Changes { kernel: kernel.clone(), log, told: since, open, ready };
     changes.read()?;
     let follows = match changes.ready.front() {

@@ -6,6 +6,7 @@
 //! timestamps follow each other. A deep check also restores everything that is compressed, and has each
 //! storage plugin show all its rows.
 
+use crate::log_reader::visit_held;
 use crate::progress::OnProgress;
 use crate::walk::Walk;
 use sochdb_kernel::inspect::{
@@ -134,7 +135,7 @@ fn check_log(held: &Held, report: &mut CheckReport) {
     let mut last: Option<Timestamp> = None;
     let mut problems = Vec::new();
     let mut records = 0;
-    let read = held.log(&mut |lsn, txn, record| {
+    let read = visit_held(held, &mut |lsn, txn, record| {
         records += 1;
         let Some(done) = open.add(lsn, txn, record) else { return Ok(()) };
         let mut wrong = |expected: String, found: String| {
@@ -188,7 +189,7 @@ fn show_rows(
     };
     let segments: Vec<_> = base.segments.iter().map(open).collect();
     let reader = access.plugins.storage(storage)?.open(&info.context(), &segments)?;
-    let mut cursor = reader.scan(&KeyRange::all(), false)?;
+    let mut cursor = reader.scan(&KeyRange::all(), false, None)?;
     let (mut last, mut rows): (Option<Vec<u8>>, u64) = (None, 0);
     loop {
         let batch = cursor.next_batch(RUN_BATCH_ROWS, RUN_BATCH_BYTES)?;

@@ -26,6 +26,7 @@ mod contracts;
 mod fresh;
 mod health;
 mod log;
+mod log_reader;
 mod namespaced;
 mod orchestrator;
 mod progress;

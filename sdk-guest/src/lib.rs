@@ -51,6 +51,7 @@ mod hooks;
 mod observer;
 mod procedure;
 mod storage;
+mod typed;
 
 pub mod blocks;
 pub mod config;
@@ -65,12 +66,15 @@ pub use error::{Error, ErrorCode, Result};
 pub use hooks::{Change, ChangeKind, Decision, Hooks};
 pub use observer::{Batch, Histogram, LogLine, Metric, MetricValue, Observer};
 pub use procedure::{Procedure, ProcedureInfo};
+/// Rows as columns.
+pub use sochdb_encoding::columns;
+pub use sochdb_encoding::compaction::Compaction;
 pub use sochdb_encoding::range::KeyRange;
 /// Typed rows and keys, as tables store them; columns and conditions.
-pub use sochdb_encoding::{row, select};
+pub use sochdb_encoding::{row, select, stats};
 pub use storage::{
-    Cursor, Lookup, Reader, Row, RowBatch, Run, Segment, SegmentInfo, SegmentWriter, Sink, Storage,
-    Table,
+    ColumnCursor, Cursor, Lookup, Reader, Row, RowBatch, Run, Segment, SegmentInfo, SegmentWriter,
+    Sink, Storage, Table,
 };
 pub use telemetry::Level;
 

@@ -24,10 +24,11 @@
 
 use crate::bindings::data::sochdb::plugin::{plugins, rows as host};
 use crate::bindings::types;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::storage::RowBatch;
+use crate::typed::schema;
 use sochdb_encoding::range::KeyRange;
-use sochdb_encoding::row::{Column, ColumnType, Schema, Value};
+use sochdb_encoding::row::{Schema, Value};
 use sochdb_encoding::select::Comparison;
 use std::ops::Bound;
 
@@ -96,14 +97,20 @@ pub struct Condition {
     pub column: String,
     /// How its value is compared.
     pub comparison: Comparison,
-    /// With what; of the column's type.
-    pub value: Value,
+    /// With what, of the column's type: one value, or any number for [`Comparison::In`]; a test for null ignores
+    /// them.
+    pub values: Vec<Value>,
 }
 
 impl Condition {
     /// A condition on `column`.
     pub fn new(column: &str, comparison: Comparison, value: Value) -> Condition {
-        Condition { column: column.to_owned(), comparison, value }
+        Condition { column: column.to_owned(), comparison, values: vec![value] }
+    }
+
+    /// The condition that `column` equals one of `values`.
+    pub fn among(column: &str, values: Vec<Value>) -> Condition {
+        Condition { column: column.to_owned(), comparison: Comparison::In, values }
     }
 }
 
@@ -173,10 +180,10 @@ impl<'a> Table<'a> {
         };
         let KeyRange { start, end } = range.into();
         let range = types::KeyRange { start: bound(start), end: bound(end) };
-        let condition = |Condition { column, comparison, value }: Condition| host::Condition {
+        let condition = |Condition { column, comparison, values }: Condition| types::Condition {
             column,
             op: comparison as u8,
-            value: host_value(value),
+            values: values.into_iter().map(Into::into).collect(),
         };
         let options = host::ScanOptions {
             columns: options.columns,
@@ -240,33 +247,5 @@ impl Scan {
         let row = self.batch.get(self.at);
         self.at += usize::from(row.is_some());
         Ok(row.map(|(key, value)| (key, value.unwrap_or_default())))
-    }
-}
-
-fn schema(schema: host::Schema) -> Result<Schema> {
-    let column = |column: &host::Column| {
-        let kind = ColumnType::from_tag(column.kind, column.dim);
-        let kind =
-            kind.ok_or_else(|| Error::invalid(format!("there is no column type {}", column.kind)))?;
-        let host::Column { name, nullable, .. } = column.clone();
-        Ok(Column { name, kind, nullable, default: None })
-    };
-    let columns = schema.columns.iter().map(column).collect::<Result<Vec<_>>>()?;
-    let name = |position: &u32| schema.columns.get(*position as usize).map(|of| of.name.as_str());
-    let key: Option<Vec<_>> = schema.key.iter().map(name).collect();
-    let key = key.ok_or_else(|| Error::invalid("the key names a column that does not exist"))?;
-    Ok(Schema::new(columns, &key)?)
-}
-
-fn host_value(value: Value) -> host::Value {
-    match value {
-        Value::Null => host::Value::Null,
-        Value::Bool(value) => host::Value::Boolean(value),
-        Value::Int64(value) => host::Value::Int64(value),
-        Value::Float64(value) => host::Value::Float64(value),
-        Value::String(value) => host::Value::Text(value),
-        Value::Bytes(value) => host::Value::Bytes(value),
-        Value::Timestamp(value) => host::Value::Timestamp(value),
-        Value::Vector(value) => host::Value::Vector(value),
     }
 }

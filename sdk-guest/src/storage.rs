@@ -2,8 +2,10 @@
 //!
 //! ```text
 //!   Run ──▶ Storage::flush ──▶ Sink::create, SegmentWriter::append, seal
-//!   Segments ──▶ Storage::open ──▶ Reader::multi_get
-//!                              └─▶ Reader::scan ──▶ Cursor::next_batch
+//!   Segments ──▶ Storage::merge ──▶ the same
+//!            └─▶ Storage::open ──▶ Reader::multi_get
+//!                              ├─▶ Reader::scan ──▶ Cursor::next_batch
+//!                              └─▶ Reader::scan_columns ──▶ ColumnCursor::next_batch
 //! ```
 //!
 //! What the host gives (a [`Run`], a [`Sink`], [`Segment`]s) can also be made of rows and bytes in memory,
@@ -14,11 +16,17 @@ use crate::bindings::storage::exports::sochdb::plugin::storage_engine as contrac
 use crate::bindings::storage::sochdb::plugin::segments as host;
 use crate::bindings::{Instance, types};
 use crate::error::{Error, Result};
+use crate::typed;
+use sochdb_encoding::columns::{ColumnBatch, ColumnBuilder};
+use sochdb_encoding::compaction::Compaction;
 use sochdb_encoding::range::KeyRange;
+use sochdb_encoding::row::Schema;
+use sochdb_encoding::select::{Projection, Selection};
+use sochdb_encoding::stats::{ColumnStats, EncodingStats, LevelStats, StorageStats};
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::marker::PhantomData;
-use std::ops::{Bound, Range};
+use std::ops::Bound;
 use std::rc::Rc;
 
 /// What one read or append may carry, by the contract.
@@ -42,14 +50,15 @@ const VALUE: u8 = 2;
 ///
 /// ```
 /// use sochdb_guest::{
-///     Cursor, KeyRange, Lookup, Reader, Result, RowBatch, Run, Segment, SegmentInfo, Sink, Storage, Table,
+///     Compaction, Cursor, KeyRange, Lookup, Reader, Result, RowBatch, Run, Segment, Sink, Storage, Table,
+///     select::Selection,
 /// };
-/// use std::{collections::BTreeMap, ops::Range, rc::Rc, vec};
+/// use std::{collections::BTreeMap, rc::Rc, vec};
 ///
 /// /// Rows one behind the other: key, value (`-` for deleted), each on a line. Reads all to find one.
 /// struct Lines;
 /// struct Rows(Rc<BTreeMap<Vec<u8>, Option<Vec<u8>>>>);
-/// struct Scan(vec::IntoIter<(Vec<u8>, Option<Vec<u8>>)>);
+/// struct Scan(vec::IntoIter<(Vec<u8>, Option<Vec<u8>>)>, Option<Selection>);
 ///
 /// impl Storage for Lines {
 ///     type Reader = Rows;
@@ -58,7 +67,9 @@ const VALUE: u8 = 2;
 ///         Ok(Lines)
 ///     }
 ///
-///     fn flush(&mut self, _: &Table, run: &mut Run<'_>, sink: &Sink<'_>) -> Result<Vec<u64>> {
+///     fn flush(
+///         &mut self, _: &Table, _: &[Segment], run: &mut Run<'_>, sink: &Sink<'_>,
+///     ) -> Result<Vec<u64>> {
 ///         let mut segment = sink.create()?;
 ///         while let Some((key, value)) = run.next()? {
 ///             let value = value.map_or(b"-".to_vec(), |value| [b"+", value].concat());
@@ -67,8 +78,9 @@ const VALUE: u8 = 2;
 ///         Ok(vec![segment.seal()?])
 ///     }
 ///
-///     fn plan_compaction(&mut self, _: &Table, all: &[SegmentInfo]) -> Result<Option<Range<usize>>> {
-///         Ok((4 < all.len()).then_some(0..all.len()))
+///     fn plan_compaction(&mut self, _: &Table, all: &[Segment]) -> Result<Option<Compaction>> {
+///         let inputs = (0..all.len()).collect();
+///         Ok((4 < all.len()).then(|| Compaction { inputs, at: 0, urgent: false }))
 ///     }
 ///
 ///     fn open(&mut self, _: &Table, segments: Vec<Segment>) -> Result<Rows> {
@@ -97,13 +109,13 @@ const VALUE: u8 = 2;
 ///         Ok(keys.iter().map(lookup).collect())
 ///     }
 ///
-///     fn scan(&self, range: &KeyRange, reverse: bool) -> Result<Scan> {
+///     fn scan(&self, range: &KeyRange, reverse: bool, selection: Option<Selection>) -> Result<Scan> {
 ///         let rows = self.0.range((range.start.clone(), range.end.clone()));
 ///         let mut rows: Vec<_> = rows.map(|(key, value)| (key.clone(), value.clone())).collect();
 ///         if reverse {
 ///             rows.reverse();
 ///         }
-///         Ok(Scan(rows.into_iter()))
+///         Ok(Scan(rows.into_iter(), selection))
 ///     }
 /// }
 ///
@@ -111,7 +123,7 @@ const VALUE: u8 = 2;
 ///     fn next_batch(&mut self, batch: &mut RowBatch) -> Result<()> {
 ///         while !batch.is_full() {
 ///             let Some((key, value)) = self.0.next() else { break };
-///             batch.push(&key, value.as_deref());
+///             batch.push_selected(&key, value.as_deref(), self.1.as_ref())?;
 ///         }
 ///         Ok(())
 ///     }
@@ -130,22 +142,48 @@ pub trait Storage: Sized {
     /// Any, such as a setting that makes no sense; the call that needed the instance then fails.
     fn init() -> Result<Self>;
 
-    /// Writes the rows of `run` as new segments and returns their numbers, newest last. Deleted rows are
-    /// written too: they hide those of older segments. Merging is a flush of the merged rows.
+    /// Writes the rows of `run` as new segments and returns their numbers, newest last. They are put behind
+    /// `present`, the table's segments so far. Deleted rows are written too: they hide those of older segments.
     ///
     /// # Errors
     /// Any; nothing is installed, the rows stay in the log, and the flush is tried again.
-    fn flush(&mut self, table: &Table, run: &mut Run<'_>, sink: &Sink<'_>) -> Result<Vec<u64>>;
+    fn flush(
+        &mut self,
+        table: &Table,
+        present: &[Segment],
+        run: &mut Run<'_>,
+        sink: &Sink<'_>,
+    ) -> Result<Vec<u64>>;
 
-    /// Which of `segments`, oldest first, are worth merging now: a range of their positions.
+    /// Which of `segments`, oldest first, are worth merging now: as much as is done in a moment. A segment that
+    /// is not chosen must not come to lie on the other side of a chosen one that has keys between its own.
     ///
     /// # Errors
     /// Any; then nothing is merged.
     fn plan_compaction(
         &mut self,
         table: &Table,
-        segments: &[SegmentInfo],
-    ) -> Result<Option<Range<usize>>>;
+        segments: &[Segment],
+    ) -> Result<Option<Compaction>>;
+
+    /// Writes the newest row of each key in `segments`, oldest first, as new segments and returns their
+    /// numbers, newest last; without the deleted rows if `drop_deleted`, for then they hide nothing. By default
+    /// what a scan of the segments gives is flushed.
+    ///
+    /// # Errors
+    /// Any; nothing is installed.
+    fn merge(
+        &mut self,
+        table: &Table,
+        segments: Vec<Segment>,
+        drop_deleted: bool,
+        sink: &Sink<'_>,
+    ) -> Result<Vec<u64>> {
+        let cursor = self.open(table, segments)?.scan(&KeyRange::all(), false, None)?;
+        let source = RunSource::Cursor { cursor: Box::new(cursor), drop_deleted };
+        let mut run = Run { source: Some(source), batch: RowBatch::default(), at: 0 };
+        self.flush(table, &[], &mut run, sink)
+    }
 
     /// Opens `segments`, oldest first: a later one hides an earlier one's rows.
     ///
@@ -183,11 +221,77 @@ pub trait Reader: 'static {
     fn multi_get(&self, keys: &[&[u8]]) -> Result<Vec<Lookup>>;
 
     /// Begins to read the newest row of each key in `range`, deleted ones included, in the order of the
-    /// keys, or falling if `reverse`. The range may hold no key at all.
+    /// keys, or falling if `reverse`. The range may hold no key at all. With a selection, which only typed
+    /// tables are asked for, the values are what it gives out, and a newest row that it does not want is left
+    /// out; [`RowBatch::push_selected`] does that.
     ///
     /// # Errors
     /// Any, such as [`Error::corrupt`].
-    fn scan(&self, range: &KeyRange, reverse: bool) -> Result<Self::Cursor>;
+    fn scan(
+        &self,
+        range: &KeyRange,
+        reverse: bool,
+        selection: Option<Selection>,
+    ) -> Result<Self::Cursor>;
+
+    /// Begins to read the same rows as columns: those of the selection's projection, in growing order of the
+    /// keys and without deleted rows. By default made of what [`scan`](Self::scan) gives.
+    ///
+    /// # Errors
+    /// `Invalid` without a projection; any, such as [`Error::corrupt`].
+    fn scan_columns(
+        &self,
+        range: &KeyRange,
+        selection: Selection,
+    ) -> Result<Box<dyn ColumnCursor>> {
+        let projection = selection.projection().cloned();
+        let projection = projection.ok_or_else(|| Error::invalid("a scan of no columns"))?;
+        let cursor = self.scan(range, false, Some(selection))?;
+        Ok(Box::new(RowsAsColumns { cursor, projection }))
+    }
+
+    /// What there is to know of the segments. By default nothing.
+    ///
+    /// # Errors
+    /// Any, such as [`Error::corrupt`].
+    fn stats(&self) -> Result<StorageStats> {
+        Ok(StorageStats::default())
+    }
+}
+
+/// A scan of columns under way. The host may give it up at any time.
+pub trait ColumnCursor {
+    /// The next rows: about `rows_max`, or about `bytes_max` bytes of them. The batch that is not `through` any
+    /// key is the last; others may have no rows.
+    ///
+    /// # Errors
+    /// Any, such as [`Error::corrupt`].
+    fn next_batch(&mut self, rows_max: usize, bytes_max: usize) -> Result<ColumnBatch>;
+}
+
+/// What a scan of rows gives, as columns.
+struct RowsAsColumns<C> {
+    cursor: C,
+    projection: Projection,
+}
+
+impl<C: Cursor> ColumnCursor for RowsAsColumns<C> {
+    fn next_batch(&mut self, rows_max: usize, bytes_max: usize) -> Result<ColumnBatch> {
+        let mut batch = RowBatch::new(rows_max, bytes_max);
+        self.cursor.next_batch(&mut batch)?;
+        let kinds = self.projection.schema().columns.iter().map(|column| column.kind);
+        let mut columns: Vec<_> = kinds.map(ColumnBuilder::new).collect();
+        let (mut rows, mut through) = (0, None);
+        for (key, value) in (0..batch.len()).map_while(|index| batch.get(index)) {
+            through = Some(key);
+            let Some(value) = value else { continue };
+            rows += 1;
+            for (column, value) in columns.iter_mut().zip(self.projection.decode(value)?) {
+                column.push(&value)?;
+            }
+        }
+        Ok(ColumnBatch::new(rows, columns, through.map(<[u8]>::to_vec))?)
+    }
 }
 
 /// A scan under way. The host may give it up at any time.
@@ -207,6 +311,9 @@ pub struct Table {
     pub id: u64,
     /// Its present name.
     pub name: String,
+    /// Its columns, if it is typed: then keys and values are encoded as [`row`](crate::row) says, as long as
+    /// whoever wrote them kept to that.
+    pub schema: Option<Schema>,
     /// The settings given when the table was created.
     pub options: BTreeMap<String, String>,
 }
@@ -268,6 +375,27 @@ impl RowBatch {
         self.states.push(if value.is_some() { VALUE } else { DELETED });
     }
 
+    /// Adds what `selection` gives out of a row, if it wants the row; a deleted row as it is.
+    ///
+    /// # Errors
+    /// `Corrupt` when the row is none of the selection's table.
+    pub fn push_selected(
+        &mut self,
+        key: &[u8],
+        value: Option<&[u8]>,
+        selection: Option<&Selection>,
+    ) -> Result<()> {
+        match (selection, value) {
+            (Some(selection), Some(value)) => {
+                if let Some(value) = selection.apply(key, value.into())? {
+                    self.push(key, Some(&value));
+                }
+            }
+            _ => self.push(key, value),
+        }
+        Ok(())
+    }
+
     /// How many rows it has.
     pub fn len(&self) -> usize {
         self.states.len()
@@ -310,9 +438,19 @@ impl From<RowBatch> for types::Batch {
 
 /// The rows of one flush, strictly growing by their keys.
 pub struct Run<'a> {
-    source: Option<&'a host::Run>,
+    /// Where rows come from beside the batch.
+    source: Option<RunSource<'a>>,
     batch: RowBatch,
     at: usize,
+}
+
+enum RunSource<'a> {
+    Host(&'a host::Run),
+    /// The merged rows of segments.
+    Cursor {
+        cursor: Box<dyn Cursor>,
+        drop_deleted: bool,
+    },
 }
 
 impl Run<'_> {
@@ -332,18 +470,38 @@ impl Run<'_> {
         reason = "its rows live until the next one is asked for"
     )]
     pub fn next(&mut self) -> Result<Option<Row<'_>>> {
-        if self.at == self.batch.len()
-            && let Some(host) = self.source
-        {
-            self.batch = host.next(RUN_ROWS, RUN_BYTES)?.into();
-            self.at = 0;
+        loop {
+            if self.at == self.batch.len()
+                && let Some(source) = &mut self.source
+            {
+                self.batch = source.next_batch()?;
+                self.at = 0;
+            }
+            if self.at == self.batch.len() {
+                return Ok(None);
+            }
+            self.at += 1;
+            let wanted = match &self.source {
+                Some(RunSource::Cursor { drop_deleted: true, .. }) => VALUE,
+                _ => DELETED,
+            };
+            if wanted <= self.batch.states[self.at - 1] {
+                return Ok(self.batch.get(self.at - 1));
+            }
         }
-        self.at += 1;
-        let row = self.batch.get(self.at - 1);
-        if row.is_none() {
-            self.at = self.batch.len();
+    }
+}
+
+impl RunSource<'_> {
+    fn next_batch(&mut self) -> Result<RowBatch> {
+        match self {
+            RunSource::Host(run) => Ok(run.next(RUN_ROWS, RUN_BYTES)?.into()),
+            RunSource::Cursor { cursor, .. } => {
+                let mut batch = RowBatch::new(RUN_ROWS as usize, RUN_BYTES as usize);
+                cursor.next_batch(&mut batch)?;
+                Ok(batch)
+            }
         }
-        Ok(row)
     }
 }
 
@@ -512,7 +670,7 @@ impl Segment {
 
 /// What [`Storage::self_test`] does unless an engine has something better.
 fn self_test<S: Storage>(storage: &mut S) -> Result<()> {
-    let table = Table { id: 1, name: "self-test".to_owned(), options: BTreeMap::new() };
+    let table = Table { id: 1, name: "self-test".to_owned(), ..Table::default() };
     let key = |number: u32| format!("key {number:04}").into_bytes();
     let value = |number: u32, flush: u8| vec![flush; number as usize % 300];
     let sink = Sink::in_memory();
@@ -524,16 +682,28 @@ fn self_test<S: Storage>(storage: &mut S) -> Result<()> {
     let mut ids = Vec::new();
     for run in [&rows, &second] {
         let mut run = Run::of(run.iter().map(|(key, value)| (&key[..], value.as_deref())));
-        ids.extend(storage.flush(&table, &mut run, &sink)?);
+        let present = named(&sink, &ids)?;
+        ids.extend(storage.flush(&table, &present, &mut run, &sink)?);
     }
+    storage.plan_compaction(&table, &named(&sink, &ids)?)?;
     rows.extend(second);
+    check(&storage.open(&table, named(&sink, &ids)?)?, &rows)?;
+    let merged = storage.merge(&table, named(&sink, &ids)?, true, &sink)?;
+    rows.retain(|_, value| value.is_some());
+    check(&storage.open(&table, named(&sink, &merged)?)?, &rows)
+}
+
+/// The segments of `sink` with the numbers `ids`.
+fn named(sink: &Sink<'_>, ids: &[u64]) -> Result<Vec<Segment>> {
     let mut sealed: BTreeMap<_, _> =
         sink.segments().into_iter().map(|segment| (segment.info().id, segment)).collect();
     let named = ids.iter().map(|id| sealed.remove(id)).collect::<Option<Vec<_>>>();
-    let named = named.ok_or_else(|| Error::internal("a flush named a segment it did not write"))?;
-    let infos: Vec<_> = named.iter().map(Segment::info).collect();
-    storage.plan_compaction(&table, &infos)?;
-    let reader = storage.open(&table, named)?;
+    named.ok_or_else(|| Error::internal("it named a segment that it did not write"))
+}
+
+/// Whether `reader` has `rows` and no others.
+fn check(reader: &impl Reader, rows: &BTreeMap<Vec<u8>, Option<Vec<u8>>>) -> Result<()> {
+    let key = |number: u32| format!("key {number:04}").into_bytes();
 
     let keys: Vec<_> = rows.keys().map(Vec::as_slice).chain([&b"no such key"[..]]).collect();
     let lookup = |row: &Option<Vec<u8>>| row.clone().map_or(Lookup::Deleted, Lookup::Value);
@@ -543,7 +713,7 @@ fn self_test<S: Storage>(storage: &mut S) -> Result<()> {
     }
     let range = KeyRange { start: Bound::Excluded(key(10)), end: Bound::Included(key(444)) };
     for reverse in [false, true] {
-        let mut cursor = reader.scan(&range, reverse)?;
+        let mut cursor = reader.scan(&range, reverse, None)?;
         let mut wanted: Vec<_> = rows.range((range.start.clone(), range.end.clone())).collect();
         if reverse {
             wanted.reverse();
@@ -571,47 +741,71 @@ fn self_test<S: Storage>(storage: &mut S) -> Result<()> {
 /// Turns calls of the contract into calls of [`Storage`].
 pub struct StorageGlue<P>(PhantomData<P>);
 
-/// An open reader, as the host holds it.
-pub struct ReaderGlue<P: Storage>(P::Reader);
+/// An open reader, as the host holds it, and its table's columns.
+pub struct ReaderGlue<P: Storage>(P::Reader, Option<Schema>);
 
 /// An open cursor, as the host holds it.
 pub struct CursorGlue<P: Storage>(RefCell<<P::Reader as Reader>::Cursor>);
+
+/// An open cursor of columns, as the host holds it.
+pub struct ColumnCursorGlue(RefCell<Box<dyn ColumnCursor>>);
 
 lifecycle!(StorageGlue: Storage);
 
 impl<P: Storage + Instance> contract::Guest for StorageGlue<P> {
     type Reader = ReaderGlue<P>;
     type Cursor = CursorGlue<P>;
+    type ColumnCursor = ColumnCursorGlue;
 
     fn flush(
         table: contract::Table,
+        present: Vec<host::Segment>,
         run: &host::Run,
         sink: &host::Sink,
     ) -> std::result::Result<Vec<u64>, types::Error> {
-        let mut run = Run { source: Some(run), batch: RowBatch::default(), at: 0 };
+        let source = Some(RunSource::Host(run));
+        let mut run = Run { source, batch: RowBatch::default(), at: 0 };
+        let (table, present) = (Table::try_from(table)?, segments(present));
         let sink = Sink(SinkKind::Host(sink));
-        P::with(|storage| storage.flush(&table.into(), &mut run, &sink))
+        P::with(|storage| storage.flush(&table, &present, &mut run, &sink))
     }
 
     fn plan_compaction(
         table: contract::Table,
-        segments: Vec<host::SegmentInfo>,
-    ) -> std::result::Result<Option<contract::Positions>, types::Error> {
-        let segments: Vec<_> = segments.into_iter().map(SegmentInfo::from).collect();
-        let plan = P::with(|storage| storage.plan_compaction(&table.into(), &segments))?;
-        Ok(plan
-            .map(|range| contract::Positions { start: range.start as u32, end: range.end as u32 }))
+        list: Vec<host::Segment>,
+    ) -> std::result::Result<Option<contract::Compaction>, types::Error> {
+        let (table, list) = (Table::try_from(table)?, segments(list));
+        let plan = P::with(|storage| storage.plan_compaction(&table, &list))?;
+        Ok(plan.map(|Compaction { inputs, at, urgent }| contract::Compaction {
+            inputs: inputs.into_iter().map(|input| input as u32).collect(),
+            at: at as u32,
+            urgent,
+        }))
     }
+
+    fn merge(
+        table: contract::Table,
+        list: Vec<host::Segment>,
+        drop_deleted: bool,
+        sink: &host::Sink,
+    ) -> std::result::Result<Vec<u64>, types::Error> {
+        let (table, sink) = (Table::try_from(table)?, Sink(SinkKind::Host(sink)));
+        P::with(|storage| storage.merge(&table, segments(list), drop_deleted, &sink))
+    }
+}
+
+fn segments(list: Vec<host::Segment>) -> Vec<Segment> {
+    list.into_iter().map(Segment::of_host).collect()
 }
 
 impl<P: Storage + Instance> contract::GuestReader for ReaderGlue<P> {
     fn open(
         table: contract::Table,
-        segments: Vec<host::Segment>,
+        list: Vec<host::Segment>,
     ) -> std::result::Result<contract::Reader, types::Error> {
-        let segments = segments.into_iter().map(Segment::of_host).collect();
-        let reader = P::with(|storage| storage.open(&table.into(), segments))?;
-        Ok(contract::Reader::new(ReaderGlue::<P>(reader)))
+        let table = Table::try_from(table)?;
+        let reader = P::with(|storage| storage.open(&table, segments(list)))?;
+        Ok(contract::Reader::new(ReaderGlue::<P>(reader, table.schema)))
     }
 
     fn multi_get(
@@ -649,9 +843,44 @@ impl<P: Storage + Instance> contract::GuestReader for ReaderGlue<P> {
         &self,
         range: contract::KeyRange,
         reverse: bool,
+        selection: Option<contract::Selection>,
     ) -> std::result::Result<contract::Cursor, types::Error> {
-        let cursor = self.0.scan(&key_range(range), reverse)?;
+        let selection = selection.map(|selection| self.selection(selection)).transpose()?;
+        let cursor = self.0.scan(&key_range(range), reverse, selection)?;
         Ok(contract::Cursor::new(CursorGlue::<P>(RefCell::new(cursor))))
+    }
+
+    fn scan_columns(
+        &self,
+        range: contract::KeyRange,
+        selection: contract::Selection,
+    ) -> std::result::Result<contract::ColumnCursor, types::Error> {
+        let cursor = self.0.scan_columns(&key_range(range), self.selection(selection)?)?;
+        Ok(contract::ColumnCursor::new(ColumnCursorGlue(RefCell::new(cursor))))
+    }
+
+    fn stats(&self) -> std::result::Result<contract::Stats, types::Error> {
+        Ok(self.0.stats()?.into())
+    }
+}
+
+impl<P: Storage> ReaderGlue<P> {
+    fn selection(&self, selection: contract::Selection) -> Result<Selection> {
+        let schema = self.1.as_ref().ok_or_else(|| Error::invalid("the table has no columns"))?;
+        typed::selection(schema, selection.columns, selection.filter)
+    }
+}
+
+impl contract::GuestColumnCursor for ColumnCursorGlue {
+    fn next(
+        &self,
+        max_rows: u32,
+        max_bytes: u32,
+    ) -> std::result::Result<contract::Columns, types::Error> {
+        let batch = self.0.borrow_mut().next_batch(max_rows as usize, max_bytes as usize)?;
+        let rows = batch.rows() as u32;
+        let (layout, words, through) = batch.into_parts();
+        Ok(contract::Columns { rows, layout, words, through })
     }
 }
 
@@ -668,10 +897,45 @@ impl<P: Storage + Instance> contract::GuestCursor for CursorGlue<P> {
     }
 }
 
-impl From<contract::Table> for Table {
-    fn from(table: contract::Table) -> Table {
-        let options = table.options.into_iter().collect();
-        Table { id: table.id, name: table.name, options }
+impl TryFrom<contract::Table> for Table {
+    type Error = Error;
+
+    fn try_from(table: contract::Table) -> Result<Table> {
+        let contract::Table { id, name, schema, options } = table;
+        let schema = schema.map(typed::schema).transpose()?;
+        Ok(Table { id, name, schema, options: options.into_iter().collect() })
+    }
+}
+
+impl From<StorageStats> for contract::Stats {
+    fn from(stats: StorageStats) -> contract::Stats {
+        let level = |level: LevelStats| contract::LevelStats {
+            segments: level.segments,
+            rows: level.rows,
+            deleted: level.deleted,
+            bytes: level.bytes,
+        };
+        let encoding = |encoding: EncodingStats| contract::EncodingStats {
+            name: encoding.name,
+            chunks: encoding.chunks,
+            raw_bytes: encoding.raw_bytes,
+            bytes: encoding.bytes,
+        };
+        let column = |column: ColumnStats| contract::ColumnStats {
+            name: column.name,
+            rows: column.rows,
+            nulls: column.nulls,
+            raw_bytes: column.raw_bytes,
+            bytes: column.bytes,
+            distinct: column.distinct,
+            minimum: column.minimum.map(Into::into),
+            maximum: column.maximum.map(Into::into),
+            encodings: column.encodings.into_iter().map(encoding).collect(),
+        };
+        contract::Stats {
+            levels: stats.levels.into_iter().map(level).collect(),
+            columns: stats.columns.into_iter().map(column).collect(),
+        }
     }
 }
 

@@ -15,8 +15,10 @@
 #![forbid(unsafe_code)]
 
 mod memory;
+mod merging;
 
 pub use memory::MemoryVfs;
+pub use merging::merge_by_flush;
 use sochdb_kernel::{Clock, Environment};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};

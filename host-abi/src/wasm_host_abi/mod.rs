@@ -40,6 +40,7 @@ mod rows;
 mod segments;
 mod storage;
 mod telemetry;
+mod typed;
 mod types;
 mod wasi;
 
@@ -47,7 +48,7 @@ pub use codec::WasmCodec;
 pub use hooks::WasmHooks;
 pub use observer::WasmObserver;
 pub use procedure::{ProcedureInfo, WasmProcedures};
-pub use storage::WasmStorage;
+pub use storage::{WasmColumnCursor, WasmReader, WasmStorage, columns_of};
 
 pub(crate) use base_bindings::sochdb::plugin::types::Error as GuestError;
 pub(crate) use hooks::{Change, ChangeKind, Decision};

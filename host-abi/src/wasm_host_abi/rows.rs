@@ -19,7 +19,7 @@ use super::types::code;
 use super::{GuestError, GuestState, Host, audited, charge};
 use crate::limits::{BATCH_BYTES_MAX, BATCH_ROWS_MAX, CONDITIONS_MAX, RANGE_BYTES_MAX, clamp_rows};
 use crate::transaction::{Lent, Transaction};
-use sochdb_encoding::row::{Schema, Value};
+use sochdb_encoding::row::Schema;
 use sochdb_encoding::select::{Comparison, Condition, Projection};
 use sochdb_kernel::{KernelError, KernelResult, KeyRange, Scan};
 use std::borrow::Cow;
@@ -476,9 +476,12 @@ fn begin_scan(
         let Some(schema) = &schema else {
             return Err(KernelError::invalid(format!("the table '{}' has no columns", table.name)));
         };
-        for contract::Condition { column, op, value } in filter {
-            let comparison = Comparison::try_from(op)?;
-            conditions.push(Condition::new(schema, &column, comparison, value.into())?);
+        for contract::Condition { column, op, values } in filter {
+            let position = schema.columns.iter().position(|known| known.name == column);
+            let position = position
+                .ok_or_else(|| KernelError::invalid(format!("there is no column '{column}'")))?;
+            let values = values.into_iter().map(Into::into).collect();
+            conditions.push(Condition::at(schema, position, Comparison::try_from(op)?, values)?);
         }
         if !columns.is_empty() {
             let columns: Vec<_> = columns.iter().map(String::as_str).collect();
@@ -547,38 +550,5 @@ impl From<GuestRange> for KeyRange {
             Some(bound) => Bound::Excluded(bound.key),
         };
         KeyRange { start: end(range.start), end: end(range.end) }
-    }
-}
-
-impl From<contract::Value> for Value {
-    fn from(value: contract::Value) -> Value {
-        match value {
-            contract::Value::Null => Value::Null,
-            contract::Value::Boolean(value) => Value::Bool(value),
-            contract::Value::Int64(value) => Value::Int64(value),
-            contract::Value::Float64(value) => Value::Float64(value),
-            contract::Value::Text(value) => Value::String(value),
-            contract::Value::Bytes(value) => Value::Bytes(value),
-            contract::Value::Timestamp(value) => Value::Timestamp(value),
-            contract::Value::Vector(value) => Value::Vector(value),
-        }
-    }
-}
-
-impl From<&Schema> for contract::Schema {
-    fn from(schema: &Schema) -> contract::Schema {
-        let column = |column: &sochdb_encoding::row::Column| contract::Column {
-            name: column.name.clone(),
-            kind: column.kind.tag(),
-            dim: match column.kind {
-                sochdb_encoding::row::ColumnType::Vector(dim) => dim,
-                _ => 0,
-            },
-            nullable: column.nullable,
-        };
-        contract::Schema {
-            columns: schema.columns.iter().map(column).collect(),
-            key: schema.key.iter().map(|position| *position as u32).collect(),
-        }
     }
 }

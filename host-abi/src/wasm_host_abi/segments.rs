@@ -49,6 +49,14 @@ impl Segments {
         Ok((Resource::new_borrow(run), Resource::new_borrow(sink)))
     }
 
+    /// A handle for one merge.
+    pub(crate) fn begin_merge(
+        &mut self,
+        sink: Arc<dyn SegmentSink>,
+    ) -> Result<Resource<contract::Sink>> {
+        self.sinks.insert(sink).map(Resource::new_borrow)
+    }
+
     /// Closes what the flush may still hold. A segment that was not sealed leaves nothing behind.
     pub(crate) fn end_flush(&mut self) {
         self.runs.clear();

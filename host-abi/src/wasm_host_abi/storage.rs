@@ -1,8 +1,8 @@
 //! `storage-engine`: a plugin as the keeper of tables' rows.
 //!
 //! ```text
-//!   flush, plan    ──▶ any instance, under the background budget ──▶ handles that end with the call
-//!   multi_get      ──▶ any instance ──▶ its reader of these segments, opened at the first need
+//!   flush, plan, merge ──▶ any instance, under the background budget ──▶ handles that end with the call
+//!   multi_get, stats   ──▶ any instance ──▶ its reader of these segments, opened at the first need
 //!   scan, a batch  ──▶ the instance of the batch before, if it is idle ──▶ the cursor kept there
 //!                  └─▶ any other ──▶ a cursor from where the batch before ended
 //! ```
@@ -13,11 +13,10 @@
 //!   nobody waiting, and an instance that trapped takes no scan with it. What a scan needs to go on
 //!   anywhere is the range that is left.
 //! - What a guest answers is checked: shapes, counts, order, and that rows lie in the range. What it
-//!   answers for a flush is compared with the run by the kernel.
-//! - While segments are merged, the flush's run reads the old ones through another instance of the same
-//!   plugin. That is why a storage engine has at least two.
+//!   wrote in a flush or a merge is compared with the rows it was given by the kernel.
+//! - Columns cross in one buffer, which becomes the batch as it is.
 
-use super::base_bindings::sochdb::plugin::segments::SegmentInfo;
+use super::base_bindings::sochdb::plugin::segments as segments_contract;
 use super::base_bindings::sochdb::plugin::types::{Batch, Bound as GuestBound};
 use super::flat::{split, state};
 use super::segments::end;
@@ -30,16 +29,21 @@ use crate::limits::{
 use crate::plugin::Plugin;
 use crate::pool::{Call, Terms};
 use crate::pools::Pools;
+use sochdb_encoding::columns::ColumnBatch;
+use sochdb_encoding::row::ColumnType;
+use sochdb_encoding::stats::StorageStats;
 use sochdb_kernel::limits::{KEY_BYTES_MAX, VALUE_BYTES_MAX};
 use sochdb_kernel::plugin::{
-    Extension, ExtensionInfo, RunCursor, RunRow, SegmentRead, SegmentSink, StorageExtension,
-    StorageReader, TableContext,
+    Compaction, Extension, ExtensionInfo, RunCursor, RunRow, SegmentRead, SegmentSink, Selection,
+    StorageExtension, StorageReader, TableContext,
 };
 use sochdb_kernel::{KernelError, KernelResult, KeyRange, PluginFault, SegmentId, Slice};
-use std::ops::{Bound, Range};
+use std::any::Any;
+use std::convert::Infallible;
+use std::ops::Bound;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
-use wasmtime::component::{Instance, InstancePre, ResourceAny};
+use wasmtime::component::{Instance, InstancePre, Resource, ResourceAny};
 use wasmtime::{AsContextMut, Result, Store};
 
 /// Readers one instance keeps open. A table that is read has one, and for a while one per older snapshot.
@@ -48,6 +52,10 @@ const READERS_MAX: usize = 16;
 const CURSORS_MAX: usize = 64;
 /// Rows whose length no list of ours reaches.
 const ROW_OVERHEAD_BYTES: usize = 9;
+/// Rows of a column scan's first batch; later ones are larger.
+const COLUMN_ROWS_FIRST: usize = 2048;
+/// Statistics of a table with a thousand columns have some hundred kilobytes.
+const STATS_BYTES_MAX: usize = 16 << 20;
 
 /// A storage engine that runs in the sandbox.
 pub struct WasmStorage {
@@ -62,6 +70,30 @@ impl WasmStorage {
     fn plugin(&self) -> &Arc<Plugin> {
         self.pools.plugin()
     }
+
+    /// Work that writes segments. The bytes a guest appends are what it carries across, so they need the room.
+    fn writing(&self, table: &TableContext) -> Terms {
+        on_table(self.plugin(), &table.name, Terms::background(SEGMENT_CHUNK_BYTES_MAX))
+    }
+}
+
+fn check_count(segments: &[Arc<dyn SegmentRead>]) -> KernelResult<()> {
+    if segments.len() <= SEGMENTS_PER_STORE_MAX {
+        return Ok(());
+    }
+    Err(KernelError::Limit {
+        what: "the segments of one table, which its plugin should merge,",
+        got: segments.len() as u64,
+        bound: SEGMENTS_PER_STORE_MAX as u64,
+    })
+}
+
+/// Handles of `segments` for one call.
+fn lend(
+    store: &mut Store<GuestState>,
+    segments: &[Arc<dyn SegmentRead>],
+) -> Result<Vec<Resource<segments_contract::Segment>>> {
+    segments.iter().map(|segment| store.data_mut().segments.lend(segment)).collect()
 }
 
 impl Extension for WasmStorage {
@@ -78,17 +110,17 @@ impl StorageExtension for WasmStorage {
     fn flush(
         &self,
         table: &TableContext,
+        present: &[Arc<dyn SegmentRead>],
         run: Box<dyn RunCursor>,
         sink: Arc<dyn SegmentSink>,
     ) -> KernelResult<Vec<SegmentId>> {
-        // The bytes a guest appends are what it carries across, so they need the room.
-        let terms =
-            on_table(self.plugin(), &table.name, Terms::background(SEGMENT_CHUNK_BYTES_MAX));
-        let table = contract::Table::from(table);
+        check_count(present)?;
+        let (terms, table) = (self.writing(table), contract::Table::from(table));
         let ids = self.pools.call_on(&terms, "flush", |call| {
+            let present = lend(call.store, present)?;
             let (run, sink) = call.store.data_mut().segments.begin_flush(run, sink)?;
             let engine = call.exports.contract.sochdb_plugin_storage_engine();
-            let answer = engine.call_flush(&mut *call.store, &table, run, sink);
+            let answer = engine.call_flush(&mut *call.store, &table, &present, run, sink);
             call.store.data_mut().segments.end_flush();
             answer
         })?;
@@ -99,25 +131,50 @@ impl StorageExtension for WasmStorage {
         &self,
         table: &TableContext,
         segments: &[Arc<dyn SegmentRead>],
-    ) -> KernelResult<Option<Range<usize>>> {
-        let terms = on_table(self.plugin(), &table.name, Terms::background(0));
+    ) -> KernelResult<Option<Compaction>> {
+        check_count(segments)?;
+        let bytes_max = segments.len() * size_of::<u32>();
+        let terms = on_table(self.plugin(), &table.name, Terms::background(bytes_max));
         let table = contract::Table::from(table);
-        let info = |segment: &Arc<dyn SegmentRead>| SegmentInfo {
-            id: segment.id().0,
-            bytes: segment.raw_bytes(),
-        };
-        let infos: Vec<_> = segments.iter().map(info).collect();
         let plan = self.pools.call_on(&terms, "plan-compaction", |call| {
+            let segments = lend(call.store, segments)?;
             let engine = call.exports.contract.sochdb_plugin_storage_engine();
-            engine.call_plan_compaction(&mut *call.store, &table, &infos)
+            engine.call_plan_compaction(&mut *call.store, &table, &segments)
         })?;
-        let Some(contract::Positions { start, end }) = plan else { return Ok(None) };
-        let (start, end) = (start as usize, end as usize);
-        if start < end && end <= segments.len() {
-            return Ok(Some(start..end));
+        let Some(segments_contract::Compaction { inputs, at, urgent }) = plan else {
+            return Ok(None);
+        };
+        let inputs = inputs.into_iter().map(|input| input as usize).collect();
+        let plan = Compaction { inputs, at: at as usize, urgent };
+        // What depends on the keys is checked by the kernel.
+        let Ok(check) = plan.check(segments.len(), |_, _| Ok::<_, Infallible>(false));
+        if check.is_some() {
+            return Ok(Some(plan));
         }
-        let message = format!("a plan to merge {start}..{end} of {} segments", segments.len());
+        let (inputs, at, count) = (&plan.inputs, plan.at, segments.len());
+        let inputs = &inputs[..inputs.len().min(100)];
+        let message = format!("a plan to merge {inputs:?} of {count} segments at {at}");
         Err(lied(self.plugin(), "plan-compaction", &message))
+    }
+
+    fn merge(
+        &self,
+        table: &TableContext,
+        segments: &[Arc<dyn SegmentRead>],
+        drop_deleted: bool,
+        sink: Arc<dyn SegmentSink>,
+    ) -> KernelResult<Vec<SegmentId>> {
+        check_count(segments)?;
+        let (terms, table) = (self.writing(table), contract::Table::from(table));
+        let ids = self.pools.call_on(&terms, "merge", |call| {
+            let segments = lend(call.store, segments)?;
+            let sink = call.store.data_mut().segments.begin_merge(sink)?;
+            let engine = call.exports.contract.sochdb_plugin_storage_engine();
+            let answer = engine.call_merge(&mut *call.store, &table, &segments, drop_deleted, sink);
+            call.store.data_mut().segments.end_flush();
+            answer
+        })?;
+        Ok(ids.into_iter().map(SegmentId).collect())
     }
 
     fn open(
@@ -125,13 +182,7 @@ impl StorageExtension for WasmStorage {
         table: &TableContext,
         segments: &[Arc<dyn SegmentRead>],
     ) -> KernelResult<Arc<dyn StorageReader>> {
-        if SEGMENTS_PER_STORE_MAX < segments.len() {
-            return Err(KernelError::Limit {
-                what: "the segments of one table, which its plugin should merge,",
-                got: segments.len() as u64,
-                bound: SEGMENTS_PER_STORE_MAX as u64,
-            });
-        }
+        check_count(segments)?;
         static NEXT: AtomicU64 = AtomicU64::new(0);
         let opened = Arc::new(Opened {
             pools: self.pools.clone(),
@@ -196,8 +247,7 @@ impl Engine {
         {
             readers.remove(0).resource.resource_drop(&mut **store)?;
         }
-        let lend = |segment| store.data_mut().segments.lend(segment);
-        let segments = opened.segments.iter().map(lend).collect::<Result<Vec<_>>>()?;
+        let segments = lend(store, &opened.segments)?;
         let readers_of_guest = contract.sochdb_plugin_storage_engine().reader();
         let reader = readers_of_guest.call_open(&mut **store, &opened.table, &segments)?;
         Ok(reader.inspect(|&resource| {
@@ -207,19 +257,16 @@ impl Engine {
         }))
     }
 
-    /// The cursor at `place`. If this instance does not have it, one that begins with `range`; then that
-    /// is the place, and cursors that were left elsewhere are unwanted.
+    /// The cursor of `scan`. If this instance does not have it, one that begins with what is left of the range;
+    /// then that is the scan's place, and cursors that were left elsewhere are unwanted.
     fn cursor(
         call: &mut Call<'_, Engine>,
-        opened: &Arc<Opened>,
-        range: &KeyRange,
-        reverse: bool,
-        place: &mut Place,
+        scan: &mut ScanState,
     ) -> Result<std::result::Result<ResourceAny, GuestError>> {
-        if let Some(cursor) = find(&mut call.exports.cursors, place.number) {
+        if let Some(cursor) = find(&mut call.exports.cursors, scan.place.number) {
             return Ok(Ok(cursor));
         }
-        let reader = match Engine::reader(call, opened)? {
+        let reader = match Engine::reader(call, &scan.opened)? {
             Ok(reader) => reader,
             Err(error) => return Ok(Err(error)),
         };
@@ -227,13 +274,21 @@ impl Engine {
         if CURSORS_MAX <= cursors.len() {
             cursors.remove(0).resource.resource_drop(&mut **store)?;
         }
-        let readers_of_guest = contract.sochdb_plugin_storage_engine().reader();
-        let range = contract::KeyRange::from(range);
-        let cursor = readers_of_guest.call_scan(&mut **store, reader, &range, reverse)?;
+        let readers = contract.sochdb_plugin_storage_engine().reader();
+        let range = contract::KeyRange::from(&scan.range);
+        let cursor = match &scan.wanted {
+            Wanted::Rows { reverse, selection } => {
+                let selection = selection.as_ref();
+                readers.call_scan(&mut **store, reader, &range, *reverse, selection)?
+            }
+            Wanted::Columns { selection, .. } => {
+                readers.call_scan_columns(&mut **store, reader, &range, selection)?
+            }
+        };
         Ok(cursor.inspect(|&resource| {
-            *place = Place::new();
-            let wanted: Weak<()> = Arc::downgrade(&place.wanted);
-            cursors.push(Kept { number: place.number, resource, segments: 0, wanted });
+            scan.place = Place::new();
+            let wanted: Weak<()> = Arc::downgrade(&scan.place.wanted);
+            cursors.push(Kept { number: scan.place.number, resource, segments: 0, wanted });
         }))
     }
 
@@ -276,7 +331,51 @@ struct Opened {
     segments: Vec<Arc<dyn SegmentRead>>,
 }
 
-struct WasmReader(Arc<Opened>);
+/// A plugin's reader of some segments. The kernel knows it as a [`StorageReader`]; [`columns_of`] finds what
+/// it can do beside that.
+pub struct WasmReader(Arc<Opened>);
+
+/// The plugin's reader behind `reader`, which can also scan columns and tell statistics; `None` for an engine
+/// that is no plugin.
+pub fn columns_of(reader: &dyn StorageReader) -> Option<&WasmReader> {
+    (reader as &dyn Any).downcast_ref()
+}
+
+impl WasmReader {
+    /// Begins to read the newest rows of `range` as columns, those of the selection's projection, growing by
+    /// their keys and without deleted ones.
+    ///
+    /// # Errors
+    /// `Invalid` without a projection, `Limit` for an end of the range that is longer than any key.
+    pub fn scan_columns(
+        &self,
+        range: &KeyRange,
+        selection: &Selection,
+    ) -> KernelResult<WasmColumnCursor> {
+        let Some(projection) = selection.projection() else {
+            return Err(KernelError::invalid("a scan of columns that names none"));
+        };
+        let kinds = projection.schema().columns.iter().map(|column| column.kind).collect();
+        let wanted = Wanted::Columns { selection: selection.into(), kinds };
+        ScanState::new(&self.0, range, wanted, COLUMN_ROWS_FIRST).map(WasmColumnCursor)
+    }
+
+    /// What there is to know of the segments.
+    ///
+    /// # Errors
+    /// `Corrupt`, or the plugin's failure.
+    pub fn stats(&self) -> KernelResult<StorageStats> {
+        let stats = self.0.pools.call_on(&self.0.terms(STATS_BYTES_MAX), "stats", |call| {
+            let reader = match Engine::reader(call, &self.0)? {
+                Ok(reader) => reader,
+                Err(error) => return Ok(Err(error)),
+            };
+            let engine = call.exports.contract.sochdb_plugin_storage_engine();
+            engine.reader().call_stats(&mut *call.store, reader)
+        })?;
+        Ok(stats.into())
+    }
+}
 
 impl StorageReader for WasmReader {
     fn multi_get(&self, keys: &[&[u8]]) -> KernelResult<Vec<Option<Option<Slice>>>> {
@@ -297,25 +396,16 @@ impl StorageReader for WasmReader {
         answers(keys.len(), &found).map_err(|why| lied(self.0.pools.plugin(), "multi-get", &why))
     }
 
-    fn scan(&self, range: &KeyRange, reverse: bool) -> KernelResult<Box<dyn RunCursor>> {
-        let longest = |bound: &Bound<Vec<u8>>| match bound {
-            Bound::Included(key) | Bound::Excluded(key) => key.len(),
-            Bound::Unbounded => 0,
-        };
-        let got = longest(&range.start).max(longest(&range.end));
-        if RANGE_BYTES_MAX < got {
-            let (what, bound) = ("the bytes of a range's end", RANGE_BYTES_MAX as u64);
-            return Err(KernelError::Limit { what, got: got as u64, bound });
-        }
-        Ok(Box::new(WasmCursor {
-            opened: self.0.clone(),
-            place: Place::new(),
-            is_over: range.is_empty(),
-            range: range.clone(),
-            reverse,
-            rows_next: SCAN_ROWS_FIRST,
-            home: None,
-        }))
+    fn scan(
+        &self,
+        range: &KeyRange,
+        reverse: bool,
+        selection: Option<Arc<Selection>>,
+    ) -> KernelResult<Box<dyn RunCursor>> {
+        let selection = selection.as_deref().map(Into::into);
+        let wanted = Wanted::Rows { reverse, selection };
+        let state = ScanState::new(&self.0, range, wanted, SCAN_ROWS_FIRST)?;
+        Ok(Box::new(WasmCursor(state)))
     }
 }
 
@@ -348,13 +438,19 @@ impl Place {
     }
 }
 
+/// What a scan gives out.
+enum Wanted {
+    Rows { reverse: bool, selection: Option<contract::Selection> },
+    Columns { selection: contract::Selection, kinds: Vec<ColumnType> },
+}
+
 /// A scan, between its batches.
-struct WasmCursor {
+struct ScanState {
     opened: Arc<Opened>,
+    wanted: Wanted,
     place: Place,
     /// What is left to read.
     range: KeyRange,
-    reverse: bool,
     is_over: bool,
     /// Rows to ask for next: short scans should not pay for rows that nobody wants.
     rows_next: usize,
@@ -362,46 +458,147 @@ struct WasmCursor {
     home: Option<u64>,
 }
 
-impl RunCursor for WasmCursor {
-    fn next_batch(&mut self, rows_max: usize, bytes_max: usize) -> KernelResult<Vec<RunRow>> {
-        if self.is_over || rows_max == 0 {
-            return Ok(Vec::new());
+impl ScanState {
+    fn new(
+        opened: &Arc<Opened>,
+        range: &KeyRange,
+        wanted: Wanted,
+        rows_next: usize,
+    ) -> KernelResult<ScanState> {
+        let longest = |bound: &Bound<Vec<u8>>| match bound {
+            Bound::Included(key) | Bound::Excluded(key) => key.len(),
+            Bound::Unbounded => 0,
+        };
+        let got = longest(&range.start).max(longest(&range.end));
+        if RANGE_BYTES_MAX < got {
+            let (what, bound) = ("the bytes of a range's end", RANGE_BYTES_MAX as u64);
+            return Err(KernelError::Limit { what, got: got as u64, bound });
         }
+        let (opened, place, is_over) = (opened.clone(), Place::new(), range.is_empty());
+        let range = range.clone();
+        Ok(ScanState { opened, wanted, place, range, is_over, rows_next, home: None })
+    }
+
+    /// Asks an instance for a batch of at most so many rows and about so many bytes: `next` calls its cursor
+    /// with what is really asked for, and tells whether the scan is over.
+    fn next<B>(
+        &mut self,
+        rows_max: usize,
+        bytes_max: usize,
+        next: impl Fn(
+            &mut Call<'_, Engine>,
+            ResourceAny,
+            (u32, u32),
+        ) -> Result<std::result::Result<(B, bool), GuestError>>,
+    ) -> KernelResult<(B, usize, usize)> {
         let to_u32 = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
         let rows = rows_max.min(self.rows_next);
         let (rows, bytes) = clamp_rows(to_u32(rows), to_u32(bytes_max));
         let bytes_max =
             bytes + VALUE_BYTES_MAX + KEY_BYTES_MAX + rows.saturating_mul(ROW_OVERHEAD_BYTES);
-        let terms = Terms { prefer: self.home, ..self.opened.terms(bytes_max) };
-        let (batch, home) = self.opened.pools.call_on(&terms, "cursor.next", |call| {
-            let (opened, place) = (&self.opened, &mut self.place);
-            let cursor = match Engine::cursor(call, opened, &self.range, self.reverse, place)? {
+        let opened = self.opened.clone();
+        let terms = Terms { prefer: self.home, ..opened.terms(bytes_max) };
+        let function = match &self.wanted {
+            Wanted::Rows { .. } => "cursor.next",
+            Wanted::Columns { .. } => "column-cursor.next",
+        };
+        let (batch, home) = opened.pools.call_on(&terms, function, |call| {
+            let cursor = match Engine::cursor(call, self)? {
                 Ok(cursor) => cursor,
                 Err(error) => return Ok(Err(error)),
             };
-            let engine = call.exports.contract.sochdb_plugin_storage_engine();
-            let (rows, bytes) = (to_u32(rows), to_u32(bytes));
-            let batch = engine.cursor().call_next(&mut *call.store, cursor, rows, bytes)?;
-            if batch.as_ref().map_or(true, |batch| batch.states.is_empty()) {
+            let answer = next(call, cursor, (to_u32(rows), to_u32(bytes)))?;
+            if answer.as_ref().map_or(true, |(_, is_over)| *is_over) {
                 Engine::close_cursor(call, self.place.number)?;
             }
-            Ok(batch.map(|batch| (batch, call.instance)))
+            Ok(answer.map(|(batch, _)| (batch, call.instance)))
         })?;
-        let rows = unflatten(&batch, rows, bytes, &self.range, self.reverse).map_err(|why| {
-            self.is_over = true;
-            lied(self.opened.pools.plugin(), "cursor.next", &why)
-        })?;
-        match rows.last() {
-            None => self.is_over = true,
-            Some(RunRow { key, .. }) => {
-                let end = if self.reverse { &mut self.range.end } else { &mut self.range.start };
-                *end = Bound::Excluded(key.clone());
-                self.is_over = self.range.is_empty();
-            }
-        }
         self.home = Some(home);
         self.rows_next = self.rows_next.saturating_mul(4);
+        Ok((batch, rows, bytes))
+    }
+
+    /// The scan goes on behind `key`.
+    fn pass(&mut self, key: Vec<u8>, reverse: bool) {
+        let end = if reverse { &mut self.range.end } else { &mut self.range.start };
+        *end = Bound::Excluded(key);
+        self.is_over = self.range.is_empty();
+    }
+
+    /// The guest's answer made no sense; the scan is over.
+    fn lied(&mut self, function: &str, why: &str) -> KernelError {
+        self.is_over = true;
+        lied(self.opened.pools.plugin(), function, why)
+    }
+}
+
+struct WasmCursor(ScanState);
+
+impl RunCursor for WasmCursor {
+    fn next_batch(&mut self, rows_max: usize, bytes_max: usize) -> KernelResult<Vec<RunRow>> {
+        let scan = &mut self.0;
+        let Wanted::Rows { reverse, .. } = scan.wanted else { return Ok(Vec::new()) };
+        if scan.is_over || rows_max == 0 {
+            return Ok(Vec::new());
+        }
+        let next = |call: &mut Call<'_, Engine>, cursor, (rows, bytes)| {
+            let engine = call.exports.contract.sochdb_plugin_storage_engine();
+            let batch = engine.cursor().call_next(&mut *call.store, cursor, rows, bytes)?;
+            Ok(batch.map(|batch| {
+                let is_over = batch.states.is_empty();
+                (batch, is_over)
+            }))
+        };
+        let (batch, rows, bytes) = scan.next(rows_max, bytes_max, next)?;
+        let rows = unflatten(batch, rows, bytes, &scan.range, reverse)
+            .map_err(|why| scan.lied("cursor.next", &why))?;
+        match rows.last() {
+            None => scan.is_over = true,
+            Some(RunRow { key, .. }) => scan.pass(key.clone(), reverse),
+        }
         Ok(rows)
+    }
+}
+
+/// A scan of columns.
+pub struct WasmColumnCursor(ScanState);
+
+impl WasmColumnCursor {
+    /// The next rows, about as many as are asked for; `None` after the last. A batch may have none.
+    ///
+    /// # Errors
+    /// `Corrupt`, or the plugin's failure.
+    pub fn next_batch(
+        &mut self,
+        rows_max: usize,
+        bytes_max: usize,
+    ) -> KernelResult<Option<ColumnBatch>> {
+        let scan = &mut self.0;
+        if scan.is_over {
+            return Ok(None);
+        }
+        let next = |call: &mut Call<'_, Engine>, cursor, (rows, bytes)| {
+            let engine = call.exports.contract.sochdb_plugin_storage_engine();
+            let batch = engine.column_cursor().call_next(&mut *call.store, cursor, rows, bytes)?;
+            Ok(batch.map(|batch| {
+                let is_over = batch.through.is_none();
+                (batch, is_over)
+            }))
+        };
+        let (columns, ..) = scan.next(rows_max, bytes_max, next)?;
+        let contract::Columns { rows, layout, words, through } = columns;
+        let Wanted::Columns { kinds, .. } = &scan.wanted else { return Ok(None) };
+        let batch = ColumnBatch::from_parts(rows as usize, kinds, &layout, words, through);
+        let batch = batch.map_err(|why| scan.lied("column-cursor.next", &why.to_string()))?;
+        match batch.through() {
+            None => scan.is_over = true,
+            Some(key) if scan.range.contains(key) => scan.pass(key.to_vec(), false),
+            Some(key) => {
+                let why = format!("through a key outside the range: '{}'", key.escape_ascii());
+                return Err(scan.lied("column-cursor.next", &why));
+            }
+        }
+        Ok(Some(batch))
     }
 }
 
@@ -435,38 +632,61 @@ fn answers(
     found.states.iter().zip(values).map(answer).collect()
 }
 
-/// The rows of `batch`, if they make sense: at most as many as were asked for, in order, in the range.
+/// The rows of `batch`, if they make sense: at most as many as were asked for, in order, in the range. Their
+/// values share one buffer.
 fn unflatten(
-    batch: &Batch,
+    batch: Batch,
     rows_max: usize,
     bytes_max: usize,
     range: &KeyRange,
     reverse: bool,
 ) -> std::result::Result<Vec<RunRow>, String> {
-    let count = batch.states.len();
+    let Batch { keys, key_ends, values, value_ends, states } = batch;
+    let count = states.len();
     if rows_max < count {
         return Err(format!("{count} rows where {rows_max} were asked for"));
     }
-    let keys = split(&batch.keys, &batch.key_ends, count, "keys")?;
-    let values = split(&batch.values, &batch.value_ends, count, "values")?;
-    let last_bytes = keys.last().map_or(0, |key| key.len()) + values.last().map_or(0, |v| v.len());
-    let before_last = batch.keys.len() + batch.values.len() - last_bytes;
-    if bytes_max <= before_last && 1 < count {
-        return Err(format!("a row after {before_last} bytes, where {bytes_max} were asked for"));
+    if key_ends.len() != count || value_ends.len() != count {
+        let (keys, values) = (key_ends.len(), value_ends.len());
+        return Err(format!("{keys} ends of keys and {values} ends of values for {count} rows"));
     }
-    let in_order = |pair: &[&[u8]]| if reverse { pair[1] < pair[0] } else { pair[0] < pair[1] };
-    if let Some(pair) = keys.windows(2).find(|pair| !in_order(pair)) {
-        let (a, b) = (pair[0].escape_ascii(), pair[1].escape_ascii());
-        return Err(format!("rows out of order: '{b}' after '{a}'"));
+    let values: Arc<[u8]> = values.into();
+    let mut rows: Vec<RunRow> = Vec::with_capacity(count);
+    let (mut key_at, mut value_at) = (0, 0);
+    for ((key_end, value_end), state) in key_ends.into_iter().zip(value_ends).zip(states) {
+        let (key_end, value_end) = (key_end as usize, value_end as usize);
+        let key = keys.get(key_at..key_end);
+        let key = key.ok_or("the ends of keys do not fit its bytes")?;
+        if value_end < value_at || values.len() < value_end {
+            return Err("the ends of values do not fit its bytes".to_owned());
+        }
+        if let Some(RunRow { key: before, .. }) = rows.last() {
+            if bytes_max <= key_at + value_at {
+                let bytes = key_at + value_at;
+                return Err(format!("a row after {bytes} bytes, where {bytes_max} were asked for"));
+            }
+            if if reverse { **before <= *key } else { *key <= **before } {
+                let (a, b) = (before.escape_ascii(), key.escape_ascii());
+                return Err(format!("rows out of order: '{b}' after '{a}'"));
+            }
+        }
+        let value = match state {
+            state::VALUE => Some(Slice::part(values.clone(), value_at, value_end - value_at)),
+            state => value(state, &values[value_at..value_end])?,
+        };
+        rows.push(RunRow { key: key.to_vec(), value });
+        (key_at, value_at) = (key_end, value_end);
+    }
+    if key_at != keys.len() || value_at != values.len() {
+        return Err("bytes after the last of the rows".to_owned());
     }
     // All others lie between these two.
-    if let Some(key) = keys.iter().take(1).chain(keys.last()).find(|key| !range.contains(key)) {
-        return Err(format!("a row outside the range, or a second time: '{}'", key.escape_ascii()));
+    let ends = rows.first().into_iter().chain(rows.last());
+    if let Some(row) = ends.into_iter().find(|row| !range.contains(&row.key)) {
+        let key = row.key.escape_ascii();
+        return Err(format!("a row outside the range, or a second time: '{key}'"));
     }
-    let row = |((key, bytes), &state): ((&[u8], &[u8]), &u8)| {
-        Ok(RunRow { key: key.to_vec(), value: value(state, bytes)? })
-    };
-    keys.into_iter().zip(values).zip(&batch.states).map(row).collect()
+    Ok(rows)
 }
 
 impl From<&TableContext> for contract::Table {
@@ -474,6 +694,7 @@ impl From<&TableContext> for contract::Table {
         contract::Table {
             id: table.id.0,
             name: table.name.clone(),
+            schema: table.schema.as_ref().map(Into::into),
             options: table.options.clone().into_iter().collect(),
         }
     }

@@ -125,6 +125,8 @@ pub struct Storage<'a> {
     pub flush: &'a str,
     /// Body of `plan-compaction`, with `$count` segments.
     pub plan: &'a str,
+    /// Body of `merge`, with `$sink`.
+    pub merge: &'a str,
     /// Body of `open`, with `$at` and `$count` of handles.
     pub open: &'a str,
     /// Body of `multi-get`, with `$keys`, `$keys-len`, `$ends` and `$count`.
@@ -133,6 +135,10 @@ pub struct Storage<'a> {
     pub scan: &'a str,
     /// Body of `next`, with `$rows` and `$bytes`.
     pub next: &'a str,
+    /// Body of a column cursor's `next`, with the same.
+    pub next_columns: &'a str,
+    /// Body of `stats`.
+    pub stats: &'a str,
     /// Body of `cabi_realloc`, with `$len`.
     pub realloc: &'a str,
 }
@@ -144,10 +150,15 @@ impl Default for Storage<'_> {
             items: "",
             flush: "(call $same (i32.const 0) (i32.const 0))",
             plan: "(call $ok)",
+            merge: "(call $same (i32.const 0) (i32.const 0))",
             open: "(call $handle (call $new-reader (i32.const 0)))",
             multi_get: "(call $found (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 0))",
             scan: "(call $handle (call $new-cursor (i32.const 0)))",
             next: "(call $rows (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 0))",
+            next_columns: "(call $columns (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 0))",
+            stats: "(i32.store8 (i32.const 64) (i32.const 0))
+                (i64.store (i32.const 68) (i64.const 0)) (i64.store (i32.const 76) (i64.const 0))
+                (i32.const 64)",
             realloc: ALLOC,
         }
     }
@@ -159,10 +170,11 @@ pub const ENGINE: &str = "sochdb:plugin/storage-engine@0.1.0";
 impl Storage<'_> {
     /// The component.
     pub fn build(&self) -> Vec<u8> {
-        let Storage { imports, items, flush, plan, open, multi_get, scan, next, .. } = self;
+        let Storage { imports, items, flush, plan, merge, open, multi_get, scan, next, .. } = self;
+        let Storage { next_columns, stats, .. } = self;
         let realloc = realloc(self.realloc);
-        let table =
-            "(param $id i64) (param $name i32) (param i32) (param $options i32) (param i32)";
+        let table = "(param $id i64) (param $name i32) (param i32) (param i32 i32 i32 i32 i32)
+            (param $options i32) (param i32)";
         let text = format!(
             r#"(module {imports}
                 (import "sochdb:plugin/segments@0.1.0" "[resource-drop]run"
@@ -173,6 +185,8 @@ impl Storage<'_> {
                     (func $new-reader (param i32) (result i32)))
                 (import "[export]{ENGINE}" "[resource-new]cursor"
                     (func $new-cursor (param i32) (result i32)))
+                (import "[export]{ENGINE}" "[resource-new]column-cursor"
+                    (func $new-column-cursor (param i32) (result i32)))
                 {PRELUDE} {realloc}
                 (func $handle (param i32) (result i32)
                     (call $answer (i32.const 0) (local.get 0) (i32.const 0)))
@@ -199,12 +213,29 @@ impl Storage<'_> {
                     (call $list (i32.const 1) (local.get $values) (local.get $values-len))
                     (call $list (i32.const 2) (local.get $value-ends) (local.get $count))
                     (i32.const 64))
+                ;; Columns of `count` rows: numbers of the layout, words; the batch is the last.
+                (func $columns (param $count i32) (param $layout i32) (param $layout-len i32)
+                    (param $words i32) (param $words-len i32) (result i32)
+                    (i32.store8 (i32.const 64) (i32.const 0))
+                    (i32.store (i32.const 68) (local.get $count))
+                    (i32.store (i32.const 72) (local.get $layout))
+                    (i32.store (i32.const 76) (local.get $layout-len))
+                    (i32.store (i32.const 80) (local.get $words))
+                    (i32.store (i32.const 84) (local.get $words-len))
+                    (i32.store8 (i32.const 88) (i32.const 0))
+                    (i32.const 64))
                 {items}
                 (func (export "{LIFECYCLE}#init") (result i32) (call $ok))
                 (func (export "{LIFECYCLE}#self-test") (result i32) (call $ok))
                 (func (export "{LIFECYCLE}#shutdown") (result i32) (call $ok))
+                (func $merge (export "{ENGINE}#merge") {table}
+                    (param i32 i32) (param i32) (param $sink i32) (result i32)
+                    (local $result i32)
+                    (local.set $result (block (result i32) {merge}))
+                    (call $drop-sink (local.get $sink))
+                    (local.get $result))
                 (func $flush (export "{ENGINE}#flush") {table}
-                    (param $run i32) (param $sink i32) (result i32)
+                    (param i32 i32) (param $run i32) (param $sink i32) (result i32)
                     (local $result i32)
                     (local.set $result (block (result i32) {flush}))
                     (call $drop-run (local.get $run))
@@ -219,7 +250,15 @@ impl Storage<'_> {
                     (param $ends i32) (param $count i32) (result i32) {multi_get})
                 (func (export "{ENGINE}#[method]reader.scan")
                     (param i32) (param $start i32) (param $start-at i32) (param i32 i32)
-                    (param i32 i32 i32 i32) (param i32) (result i32) {scan})
+                    (param i32 i32 i32 i32) (param i32) (param i32 i32 i32 i32 i32 i32)
+                    (result i32) {scan})
+                (func (export "{ENGINE}#[method]reader.scan-columns")
+                    (param i32) (param i32 i32 i32 i32) (param i32 i32 i32 i32)
+                    (param i32 i32 i32 i32 i32) (result i32)
+                    (call $handle (call $new-column-cursor (i32.const 0))))
+                (func (export "{ENGINE}#[method]reader.stats") (param i32) (result i32) {stats})
+                (func (export "{ENGINE}#[method]column-cursor.next")
+                    (param i32) (param $rows i32) (param $bytes i32) (result i32) {next_columns})
                 (func $next (export "{ENGINE}#[method]cursor.next")
                     (param i32) (param $rows i32) (param $bytes i32) (result i32) {next}))"#
         );

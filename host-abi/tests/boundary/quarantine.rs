@@ -119,8 +119,12 @@ fn what_fails_for_one_tenant_works_for_another() {
     let component = guest.build();
     let storage = bench.load_storage(&component, "").unwrap();
     let open = |name: &str| {
-        let table =
-            TableContext { id: TableId(7), name: name.to_owned(), options: BTreeMap::new() };
+        let table = TableContext {
+            id: TableId(7),
+            name: name.to_owned(),
+            schema: None,
+            options: BTreeMap::new(),
+        };
         storage.open(&table, &[]).map(drop)
     };
     for _ in 0..BACK_OFF_FAILURES {

@@ -2,10 +2,13 @@
 
 use crate::guest::{Bench, Storage};
 use crate::shipped::load_shipped;
-use sochdb_host_abi::PluginHost;
+use sochdb_encoding::row::{Column, ColumnType, Schema, Value};
+use sochdb_encoding::select::{Projection, Selection};
+use sochdb_encoding::stats::StorageStats;
+use sochdb_host_abi::{PluginHost, columns_of};
 use sochdb_kernel::plugin::{
-    RunCursor, RunRow, SegmentRead, SegmentSink, SegmentWrite, StorageExtension, StorageReader,
-    TableContext,
+    Compaction, RunCursor, RunRow, SegmentRead, SegmentSink, SegmentWrite, StorageExtension,
+    StorageReader, TableContext,
 };
 use sochdb_kernel::{
     Environment, ErrorKind, Kernel, KernelError, KernelResult, KeyRange, Options, PluginFault,
@@ -272,7 +275,7 @@ fn a_flush_that_fails_or_lies_keeps_its_rows_in_the_log() {
 }
 
 fn table() -> TableContext {
-    TableContext { id: TableId(7), name: "t".to_owned(), options: BTreeMap::new() }
+    TableContext { id: TableId(7), name: "t".to_owned(), schema: None, options: BTreeMap::new() }
 }
 
 /// The answer `body` gives to a scan of `a` to `c`, and what the host says to it.
@@ -286,7 +289,7 @@ fn scan(next: &str, reverse: bool) -> (Bench, KernelResult<usize>) {
         (data (i32.const 224) "abcdab")"#;
     let storage = bench.load_storage(&Storage { items, next, ..Storage::default() }.build(), "");
     let reader = storage.unwrap().open(&table(), &[]).unwrap();
-    let mut cursor = reader.scan(&KeyRange::from(&b"a"[..]..=&b"c"[..]), reverse).unwrap();
+    let mut cursor = reader.scan(&KeyRange::from(&b"a"[..]..=&b"c"[..]), reverse, None).unwrap();
     let answer = cursor.next_batch(1024, 1000);
     if answer.is_err() {
         assert!(cursor.next_batch(1024, 1000).unwrap().is_empty(), "the scan is over");
@@ -323,9 +326,9 @@ fn rows_of_a_scan_are_checked() {
     for (next, words) in [
         (rows(225, 3, 160, none, 3), "outside the range"),
         (rows(227, 2, 160, none, 2), "out of order"),
-        (rows(224, 3, 160, none, 2), "bytes after the last of keys"),
+        (rows(224, 3, 160, none, 2), "bytes after the last of the rows"),
         (rows(224, 3, 192, none, 3), "the ends of keys do not fit"),
-        (rows(224, 3, 160, (5, 176), 3), "bytes after the last of values"),
+        (rows(224, 3, 160, (5, 176), 3), "bytes after the last of the rows"),
         (rows(224, 3, 160, (0, 160), 3), "the ends of values do not fit"),
         (rows(224, 3, 160, (3, 160), 3), "a deleted row with a value"),
         (rows(224, 3, 160, none, 200), "200 rows where 128"),
@@ -349,7 +352,7 @@ fn a_scan_that_repeats_itself_is_stopped() {
     let storage =
         bench.load_storage(&Storage { items, next: &next, ..Storage::default() }.build(), "");
     let reader = storage.unwrap().open(&table(), &[]).unwrap();
-    let mut cursor = reader.scan(&KeyRange::all(), false).unwrap();
+    let mut cursor = reader.scan(&KeyRange::all(), false, None).unwrap();
     assert_eq!(cursor.next_batch(1024, 1000).unwrap().len(), 1);
     check_lie(&cursor.next_batch(1024, 1000).unwrap_err(), "a second time");
 }
@@ -388,17 +391,112 @@ fn answers_to_keys_are_checked() {
 
 #[test]
 fn a_plan_outside_the_list_is_a_lie() {
-    for (start, end) in [(0, 1), (1, 0), (0, 0), (u32::MAX, 0)] {
+    let segments: Vec<Arc<dyn SegmentRead>> = vec![Arc::new(Four(1)), Arc::new(Four(2))];
+    let plan = |inputs: &[u32], at: u32| {
+        let at = at as i32;
+        let store = |(n, input): (usize, &u32)| {
+            format!("(i32.store (i32.const {}) (i32.const {}))", 256 + 4 * n, *input as i32)
+        };
+        let stored: String = inputs.iter().enumerate().map(store).collect();
         let plan = format!(
-            "(i32.store8 (i32.const 64) (i32.const 0)) (i32.store8 (i32.const 68) (i32.const 1))
-             (i32.store (i32.const 72) (i32.const {start})) (i32.store (i32.const 76) (i32.const {end}))
-             (i32.const 64)",
-            start = start as i32,
+            "{stored} (i32.store8 (i32.const 64) (i32.const 0))
+             (i32.store8 (i32.const 68) (i32.const 1)) (i32.store (i32.const 72) (i32.const 256))
+             (i32.store (i32.const 76) (i32.const {})) (i32.store (i32.const 80) (i32.const {at}))
+             (i32.store8 (i32.const 84) (i32.const 1)) (i32.const 64)",
+            inputs.len(),
         );
         let guest = Storage { plan: &plan, ..Storage::default() };
         let storage = Bench::new().load_storage(&guest.build(), "").unwrap();
-        check_lie(&storage.plan_compaction(&table(), &[]).unwrap_err(), "a plan to merge");
+        storage.plan_compaction(&table(), &segments)
+    };
+    let good = plan(&[0, 1], 0).unwrap().unwrap();
+    assert_eq!(good, Compaction { inputs: vec![0, 1], at: 0, urgent: true });
+    assert_eq!(plan(&[1], 0).unwrap().unwrap().inputs, [1]);
+    for (inputs, at) in [
+        (&[][..], 0),
+        (&[2], 0),
+        (&[u32::MAX], 0),
+        (&[1, 0], 0),
+        (&[0, 0], 0),
+        (&[0, 1], 1),
+        (&[1], u32::MAX),
+    ] {
+        check_lie(&plan(inputs, at).unwrap_err(), "a plan to merge");
     }
+}
+
+/// A table with a number for its key and a string.
+fn typed() -> (TableContext, Selection) {
+    let column = |name: &str, kind, nullable| Column {
+        name: name.to_owned(),
+        kind,
+        nullable,
+        default: None,
+    };
+    let columns =
+        vec![column("n", ColumnType::Int64, false), column("s", ColumnType::String, true)];
+    let schema = Schema::new(columns, &["n"]).unwrap();
+    let columns = Projection::new(&schema, &["s", "n"]).unwrap();
+    let selection = Selection::new(schema.clone(), Some(columns), Vec::new()).unwrap();
+    (TableContext { schema: Some(schema), ..table() }, selection)
+}
+
+#[test]
+fn a_batch_of_columns_is_what_it_says_or_a_lie() {
+    let (table, selection) = typed();
+    // Two strings, `ab` and none, and the numbers 7 and 8. From 512: validity, offsets, data, numbers.
+    let items = r#"
+        (data (i32.const 512) "\01\00\00\00\00\00\00\00"
+            "\00\00\00\00\02\00\00\00\02\00\00\00\00\00\00\00"
+            "ab\00\00\00\00\00\00"
+            "\07\00\00\00\00\00\00\00\08\00\00\00\00\00\00\00")
+        (data (i32.const 768) "\00\00\00\00\01\00\00\00" "\01\00\00\00\0c\00\00\00"
+            "\03\00\00\00\02\00\00\00" "\00\00\00\00\00\00\00\00"
+            "\04\00\00\00\10\00\00\00" "\06\00\00\00\00\00\00\00")"#;
+    let ask = |before: &str, rows: u32, layout: u32, words: u32| {
+        let next_columns = format!(
+            "{before} (call $columns (i32.const {rows}) (i32.const 768) (i32.const {layout})
+                (i32.const 512) (i32.const {words}))"
+        );
+        let guest = Storage { items, next_columns: &next_columns, ..Storage::default() };
+        let storage = Bench::new().load_storage(&guest.build(), "").unwrap();
+        let reader = storage.open(&table, &[]).unwrap();
+        let reader = columns_of(&*reader).expect("a plugin's reader");
+        assert_eq!(reader.stats().unwrap(), StorageStats::default());
+        let mut cursor = reader.scan_columns(&KeyRange::all(), &selection).unwrap();
+        let batch = cursor.next_batch(100, 1000)?;
+        assert_eq!(cursor.next_batch(100, 1000).unwrap(), None, "the batch was the last");
+        KernelResult::Ok(batch.unwrap())
+    };
+    let batch = ask("", 2, 12, 6).unwrap();
+    assert_eq!(batch.value(0, 0), Value::String("ab".to_owned()));
+    assert_eq!((batch.value(0, 1), batch.value(1, 1)), (Value::Null, Value::Int64(8)));
+    let store = |at: u32, value: u32| format!("(i32.store (i32.const {at}) (i32.const {value}))");
+    for (before, rows, layout, words, why) in [
+        (String::new(), 3, 12, 6, "another number of rows"),
+        (String::new(), u32::MAX, 12, 6, "another number of rows"),
+        (String::new(), 2, 11, 6, "not as many parts"),
+        (String::new(), 2, 12, 5, "outside its words"),
+        (store(784, u32::MAX), 2, 12, 6, "outside its words"),
+        (store(524, 3), 2, 12, 6, "offsets"),
+        (store(536, 0xff), 2, 12, 6, "not UTF-8"),
+    ] {
+        check_lie(&ask(&before, rows, layout, words).unwrap_err(), why);
+    }
+    // Through the key it has just been through, and so for ever.
+    let again = "(i32.store8 (i32.const 400) (i32.const 97))
+        (call $columns (i32.const 0) (i32.const 768) (i32.const 12) (i32.const 1000) (i32.const 6))
+        (i32.store8 (i32.const 88) (i32.const 1)) (i32.store (i32.const 92) (i32.const 400))
+        (i32.store (i32.const 96) (i32.const 1))
+        (i32.store (i32.const 772) (i32.const 0)) (i32.store (i32.const 780) (i32.const 4))
+        (i32.store (i32.const 788) (i32.const 0)) (i32.store (i32.const 804) (i32.const 0))";
+    let guest = Storage { items, next_columns: again, ..Storage::default() };
+    let storage = Bench::new().load_storage(&guest.build(), "").unwrap();
+    let reader = storage.open(&table, &[]).unwrap();
+    let mut cursor =
+        columns_of(&*reader).unwrap().scan_columns(&KeyRange::all(), &selection).unwrap();
+    assert_eq!(cursor.next_batch(100, 1000).unwrap().unwrap().through(), Some(&b"a"[..]));
+    check_lie(&cursor.next_batch(100, 1000).unwrap_err(), "outside the range");
 }
 
 /// Gives the rows a, b, c and so on; a fresh cursor begins behind the start of its range.
@@ -435,7 +533,7 @@ fn an_instance_that_trapped_takes_no_scan_with_it() {
     let bench = Bench::new();
     let storage = bench.load_storage(&counting().build(), "").unwrap();
     let reader = storage.open(&table(), &[]).unwrap();
-    let mut cursor = reader.scan(&KeyRange::all(), false).unwrap();
+    let mut cursor = reader.scan(&KeyRange::all(), false, None).unwrap();
     assert_eq!([key(&mut *cursor), key(&mut *cursor)], *b"ab");
     let error = reader.multi_get(&[b"!"]).unwrap_err();
     assert!(matches!(&error, KernelError::Plugin { fault: PluginFault::Trapped, .. }), "{error}");
@@ -468,14 +566,14 @@ fn a_scan_that_changes_its_instance_and_comes_back_misses_and_repeats_nothing() 
     let bench = Bench::new();
     let storage: Arc<dyn StorageExtension> = bench.load_storage(&counting().build(), "").unwrap();
     let reader = storage.open(&table(), &[]).unwrap();
-    let cursor = Arc::new(Mutex::new(reader.scan(&KeyRange::all(), false).unwrap()));
+    let cursor = Arc::new(Mutex::new(reader.scan(&KeyRange::all(), false, None).unwrap()));
     assert_eq!(key(&mut **cursor.lock().unwrap()), b'a');
     // The flush takes the instance that the scan was on, so the scan moves to the other one. There the
     // next flush finds it, and it moves back to where its old cursor is.
     for wanted in (*b"bcdef").chunks(2) {
         let (cursor_of_run, first) = (cursor.clone(), wanted[0]);
         let read = move || assert_eq!(key(&mut **cursor_of_run.lock().unwrap()), first);
-        storage.flush(&table(), Box::new(Doing(read)), Arc::new(NoSink)).unwrap();
+        storage.flush(&table(), &[], Box::new(Doing(read)), Arc::new(NoSink)).unwrap();
         if let Some(&second) = wanted.get(1) {
             assert_eq!(key(&mut **cursor.lock().unwrap()), second);
         }
@@ -564,9 +662,9 @@ fn a_read_that_finds_all_instances_busy_says_so_in_time() {
     let read = move || *kept.lock().unwrap() = reader.multi_get(&[b"key"]).err();
     let flush = move || {
         let run = Box::new(Doing(read.clone()));
-        inner.flush(&table(), run, Arc::new(NoSink)).unwrap();
+        inner.flush(&table(), &[], run, Arc::new(NoSink)).unwrap();
     };
-    storage.flush(&table(), Box::new(Doing(flush)), Arc::new(NoSink)).unwrap();
+    storage.flush(&table(), &[], Box::new(Doing(flush)), Arc::new(NoSink)).unwrap();
     let error = error.lock().unwrap().take().expect("there was no instance for the read");
     let KernelError::Plugin { fault: PluginFault::Exhausted, message, .. } = &error else {
         panic!("{error}")

@@ -3,7 +3,9 @@
 use crate::guest::Bench;
 use crate::void::Void;
 use fastrand::Rng;
-use sochdb_host_abi::Transaction;
+use sochdb_encoding::row::{Column, ColumnType, Schema};
+use sochdb_encoding::select::{Projection, Selection};
+use sochdb_host_abi::{Transaction, columns_of};
 use sochdb_kernel::plugin::{
     LogLevel, LogLine, Metric, MetricValue, RunCursor, RunRow, SegmentRead, StorageExtension,
     TableContext, TelemetryBatch,
@@ -156,15 +158,35 @@ impl SegmentRead for Page {
 
 fn drive_storage(storage: &Arc<dyn StorageExtension>, rng: &mut Rng, outcomes: &mut Outcomes) {
     let options = BTreeMap::from([("block_bytes".to_owned(), "4096".to_owned())]);
-    let table = TableContext { id: TableId(7), name: "t".to_owned(), options };
+    let column = |name: &str, kind| Column {
+        name: name.to_owned(),
+        kind,
+        nullable: name != "n",
+        default: None,
+    };
+    let columns = vec![column("n", ColumnType::Int64), column("s", ColumnType::String)];
+    let schema = Schema::new(columns, &["n"]).expect("two columns");
+    let selection = Selection::new(
+        schema.clone(),
+        Some(Projection::at(&schema, vec![1, 0]).expect("both columns")),
+        Vec::new(),
+    );
+    let selection = Arc::new(selection.expect("no conditions"));
+    let table =
+        TableContext { id: TableId(7), name: "t".to_owned(), schema: Some(schema), options };
     let lent = Arc::new(());
-    outcomes
-        .note("flush", || storage.flush(&table, Box::new(Rows(0)), Arc::new(Void(lent.clone()))));
-    assert_eq!(Arc::strong_count(&lent), 1, "no writer outlives its flush");
     let segments: Vec<Arc<dyn SegmentRead>> =
         (1..4).map(|id| -> Arc<dyn SegmentRead> { Arc::new(Page(id)) }).collect();
+    outcomes.note("flush", || {
+        storage.flush(&table, &segments, Box::new(Rows(0)), Arc::new(Void(lent.clone())))
+    });
+    outcomes.note("merge", || {
+        storage.merge(&table, &segments, rng.bool(), Arc::new(Void(lent.clone())))
+    });
+    assert_eq!(Arc::strong_count(&lent), 1, "no writer outlives its flush");
     if let Some(Some(plan)) = outcomes.note("plan", || storage.plan_compaction(&table, &segments)) {
-        assert!(plan.start < plan.end && plan.end <= segments.len(), "checked by the host");
+        let known = plan.inputs.iter().all(|input| *input < segments.len());
+        assert!(known && plan.at <= plan.inputs[0], "checked by the host");
     }
     for _ in 0..2 {
         let open = || storage.open(&table, &segments);
@@ -179,7 +201,26 @@ fn drive_storage(storage: &Arc<dyn StorageExtension>, rng: &mut Rng, outcomes: &
             _ => Bound::Excluded(vec![rng.u8(..)]),
         };
         let range = KeyRange { start: bound(rng), end: bound(rng) };
-        let Some(mut scan) = outcomes.note("scan", || reader.scan(&range, rng.bool())) else {
+        if let Some(reader) = columns_of(&*reader) {
+            outcomes.note("stats", || reader.stats());
+            if let Some(mut scan) =
+                outcomes.note("scan-columns", || reader.scan_columns(&range, &selection))
+            {
+                for _ in 0..3 {
+                    let Some(Some(batch)) =
+                        outcomes.note("next-columns", || scan.next_batch(20, 2000))
+                    else {
+                        break;
+                    };
+                    assert_eq!(batch.kinds().len(), 2, "checked by the host");
+                    (0..batch.rows().min(50)).for_each(|row| drop(batch.value(0, row)));
+                }
+            }
+        }
+        let wanted = rng.bool().then(|| selection.clone());
+        let Some(mut scan) =
+            outcomes.note("scan", || reader.scan(&range, rng.bool(), wanted.clone()))
+        else {
             continue;
         };
         for _ in 0..3 {

@@ -1,17 +1,22 @@
-//! Many sorted sources as one: of equal keys the newest source's row wins.
+//! The sources of a table's rows; `sochdb_encoding::merge` makes one of them, the newest source first.
 
 use super::memtable::MemCursor;
 use super::version::Access;
-use crate::error::KernelResult;
+use crate::error::{KernelError, KernelResult};
 use crate::kernel_api::Slice;
 use crate::limits::{RUN_BATCH_BYTES, RUN_BATCH_ROWS};
 use crate::plugin::{RunCursor, RunRow};
 use crate::tree::node::Stored;
 use crate::tree::read::TreeCursor;
+use sochdb_encoding::merge;
+use sochdb_encoding::select::Selection;
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 /// A key and its value; `None` is a tombstone.
-pub(crate) type Row = (Vec<u8>, Option<Slice>);
+pub(crate) type Row = merge::Row<Slice>;
+/// Sources as one, given from newest to oldest.
+pub(crate) type Merged = merge::Merged<Source>;
 
 /// One sorted source of rows.
 pub(crate) enum Source {
@@ -24,9 +29,15 @@ pub(crate) enum Source {
         batch: VecDeque<RunRow>,
         done: bool,
     },
+    /// What a scan wants of a source that gives whole rows. A row that it does not want is still the newest
+    /// of its key, and so hides older ones as a tombstone does.
+    Selected(Box<Source>, Arc<Selection>),
 }
 
-impl Source {
+impl merge::Source for Source {
+    type Value = Slice;
+    type Error = KernelError;
+
     fn next(&mut self) -> KernelResult<Option<Row>> {
         Ok(match self {
             Source::Memory(cursor) => cursor.next(),
@@ -43,70 +54,13 @@ impl Source {
                 }
                 batch.pop_front().map(|row| (row.key, row.value))
             }
+            Source::Selected(source, selection) => match source.next()? {
+                Some((key, Some(value))) => {
+                    let value = selection.apply(&key, value)?;
+                    Some((key, value))
+                }
+                row => row,
+            },
         })
-    }
-}
-
-/// Merges sources, given from newest to oldest.
-pub(crate) struct Merged {
-    sources: Vec<(Source, Option<Row>)>,
-    reverse: bool,
-    /// Whether deletions are left out.
-    live: bool,
-    started: bool,
-}
-
-impl Merged {
-    /// Every key's newest row; those that are deletions only if not `live`.
-    pub fn new(sources: Vec<Source>, reverse: bool, live: bool) -> Merged {
-        let sources = sources.into_iter().map(|source| (source, None)).collect();
-        Merged { sources, reverse, live, started: false }
-    }
-
-    /// The next row.
-    ///
-    /// # Errors
-    /// Whatever a source returns.
-    pub fn next(&mut self) -> KernelResult<Option<Row>> {
-        loop {
-            match self.advance()? {
-                Some((_, None)) if self.live => {}
-                row => return Ok(row),
-            }
-        }
-    }
-
-    fn advance(&mut self) -> KernelResult<Option<Row>> {
-        if !self.started {
-            self.started = true;
-            for (source, head) in &mut self.sources {
-                *head = source.next()?;
-            }
-            self.sources.retain(|(_, head)| head.is_some());
-        }
-        if let [(source, head)] = &mut self.sources[..] {
-            // Nothing to compare with, and so no need to read ahead.
-            return if head.is_some() { Ok(head.take()) } else { source.next() };
-        }
-        let mut best: Option<usize> = None;
-        for index in 0..self.sources.len() {
-            let Some((key, _)) = &self.sources[index].1 else { continue };
-            let wins = best.is_none_or(|best| {
-                let (leader, _) = self.sources[best].1.as_ref().expect("best has a row");
-                if self.reverse { leader < key } else { key < leader }
-            });
-            if wins {
-                best = Some(index);
-            }
-        }
-        let Some(best) = best else { return Ok(None) };
-        let (source, head) = &mut self.sources[best];
-        let row = std::mem::replace(head, source.next()?).expect("best has a row");
-        for (source, head) in &mut self.sources[best + 1..] {
-            if head.as_ref().is_some_and(|(key, _)| *key == row.0) {
-                *head = source.next()?;
-            }
-        }
-        Ok(Some(row))
     }
 }

@@ -7,11 +7,12 @@ use crate::error::{KernelError, KernelResult};
 use crate::kernel_api::{KeyRange, Slice, TableId, Timestamp};
 use crate::page::{CacheKey, DATA_FILE, Pager, RunRef, offset};
 use crate::pins::Pin;
-use crate::plugin::{PluginManager, SegmentRead, StorageReader};
+use crate::plugin::{PluginManager, SegmentRead, Selection, StorageReader};
 use crate::segment::{Segment, SegmentMeta};
 use crate::tree::TreeRoot;
 use crate::tree::node::Stored;
 use crate::tree::read::{TreeCursor, get};
+
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, OnceLock};
@@ -96,12 +97,15 @@ pub(crate) struct SegmentBase {
     pub segments: Vec<Arc<Segment>>,
     /// Rows as the kernel counted them while flushing: an upper bound, as overwritten rows count twice.
     pub rows: u64,
+    /// The plugin may want segments merged.
+    pub unsettled: bool,
     pub reader: OnceLock<Arc<dyn StorageReader>>,
 }
 
 impl SegmentBase {
     pub fn new(segments: Vec<Arc<Segment>>, rows: u64) -> SegmentBase {
-        SegmentBase { segments, rows, reader: OnceLock::new() }
+        let unsettled = 1 < segments.len();
+        SegmentBase { segments, rows, unsettled, reader: OnceLock::new() }
     }
 
     pub fn handles(&self) -> Vec<Arc<dyn SegmentRead>> {
@@ -121,20 +125,6 @@ pub struct Access {
 }
 
 impl Access {
-    /// What reads `base`, through the plugin that keeps `table`. Kept as long as the base lives.
-    fn reader(
-        &self,
-        table: &TableInfo,
-        base: &SegmentBase,
-    ) -> KernelResult<Arc<dyn StorageReader>> {
-        if let Some(reader) = base.reader.get() {
-            return Ok(reader.clone());
-        }
-        let name = table.options.storage.as_deref().unwrap_or_default();
-        let opened = self.plugins.storage(name)?.open(&table.context(), &base.handles())?;
-        Ok(base.reader.get_or_init(|| opened).clone())
-    }
-
     /// A row's value as the user wrote it.
     ///
     /// # Errors
@@ -206,10 +196,9 @@ impl TableVersion {
             Base::Tree(root) => {
                 get(&access.pager, root, key)?.map(|stored| access.value(stored)).transpose()
             }
-            Base::Segments(base) if base.segments.is_empty() => Ok(None),
-            Base::Segments(base) => {
-                let found = access.reader(table, base)?.multi_get(&[key])?;
-                Ok(found.into_iter().next().flatten().flatten())
+            Base::Segments(_) => {
+                let Some(reader) = self.reader(access, table)? else { return Ok(None) };
+                Ok(reader.multi_get(&[key])?.into_iter().next().flatten().flatten())
             }
         }
     }
@@ -221,7 +210,25 @@ impl TableVersion {
         memtables.map(|memtable| Source::Memory(cursor(memtable))).collect()
     }
 
-    /// The base's rows of `range` as a source.
+    /// The storage plugin's reader of the base, if there are segments; kept as long as the base lives.
+    ///
+    /// # Errors
+    /// `Corrupt`, or a plugin's failure.
+    pub fn reader(
+        &self,
+        access: &Access,
+        table: &TableInfo,
+    ) -> KernelResult<Option<Arc<dyn StorageReader>>> {
+        let Base::Segments(base) = &self.base else { return Ok(None) };
+        if base.segments.is_empty() || base.reader.get().is_some() {
+            return Ok(base.reader.get().cloned());
+        }
+        let name = table.options.storage.as_deref().unwrap_or_default();
+        let opened = access.plugins.storage(name)?.open(&table.context(), &base.handles())?;
+        Ok(Some(base.reader.get_or_init(|| opened).clone()))
+    }
+
+    /// The base's rows of `range` as a source. A storage plugin gives what is selected, a tree whole rows.
     ///
     /// # Errors
     /// `Corrupt`, or a plugin's failure.
@@ -231,19 +238,20 @@ impl TableVersion {
         table: &TableInfo,
         range: &KeyRange,
         reverse: bool,
+        selection: Option<Arc<Selection>>,
     ) -> KernelResult<Source> {
         Ok(match &self.base {
             Base::Tree(root) => {
                 let cursor = TreeCursor::new(access.pager.clone(), *root, range.clone(), reverse);
                 Source::Tree(Box::new((cursor, access.clone())))
             }
-            Base::Segments(base) if base.segments.is_empty() => {
-                Source::Writes(Vec::new().into_iter())
-            }
-            Base::Segments(base) => {
-                let cursor = access.reader(table, base)?.scan(range, reverse)?;
-                Source::Plugin { cursor, batch: VecDeque::new(), done: false }
-            }
+            Base::Segments(_) => match self.reader(access, table)? {
+                None => Source::Writes(Vec::new().into_iter()),
+                Some(reader) => {
+                    let cursor = reader.scan(range, reverse, selection)?;
+                    Source::Plugin { cursor, batch: VecDeque::new(), done: false }
+                }
+            },
         })
     }
 

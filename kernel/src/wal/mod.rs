@@ -31,9 +31,7 @@ use crate::limits::{WAL_SEGMENT_BYTES_MIN, WAL_SPARE_SEGMENTS_MAX};
 use crate::pins::{Pin, Pins};
 use crate::vfs::{OpenMode, Vfs, VfsFile};
 use parking_lot::{Condvar, Mutex, MutexGuard};
-use reader::Visit;
 use record::{FRAME_ALIGN, SEGMENT_HEADER_BYTES};
-use sochdb_encoding::codec::Reader;
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -136,10 +134,6 @@ pub fn segment_name(start: u64) -> String {
     format!("{WAL_DIR}/{start:016x}.wal")
 }
 
-fn archive_name(start: u64) -> String {
-    format!("{ARCHIVE_DIR}/{start:016x}.wal")
-}
-
 fn remove_if_there(vfs: &dyn Vfs, name: &str) -> std::io::Result<()> {
     match vfs.remove(name) {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error),
@@ -151,7 +145,8 @@ fn remove_if_there(vfs: &dyn Vfs, name: &str) -> std::io::Result<()> {
 pub fn archive(vfs: &dyn Vfs, start: u64) -> std::io::Result<()> {
     vfs.create_dir(ARCHIVE_DIR)?;
     vfs.sync_dir("")?;
-    vfs.rename(&segment_name(start), &archive_name(start))?;
+    let name = segment_name(start);
+    vfs.rename(&name, &name.replacen(WAL_DIR, ARCHIVE_DIR, 1))?;
     // Before the log's own folder is synced: a name must not leave that one without being in this.
     vfs.sync_dir(ARCHIVE_DIR)
 }
@@ -440,59 +435,6 @@ impl WalManager {
     /// Keeps the log from `lsn` on, until the pin is dropped.
     pub fn pin(&self, lsn: u64) -> Arc<Pin> {
         self.state.lock().pins.pin(lsn)
-    }
-
-    /// The LSNs at which segments begin, those in the archive first.
-    ///
-    /// # Errors
-    /// `Unavailable` when the disk refuses.
-    pub fn starts(&self) -> KernelResult<Vec<u64>> {
-        let mut starts = reader::starts(&*self.vfs, ARCHIVE_DIR)?;
-        starts.extend(reader::starts(&*self.vfs, WAL_DIR)?);
-        starts.sort_unstable();
-        Ok(starts)
-    }
-
-    /// Hands the records that are on disk from `lsn` on to `visit`, at most to the end of their segment.
-    /// Returns the LSN behind the last.
-    ///
-    /// # Errors
-    /// `NotFound` when the log no longer has them, `Corrupt`, `Unavailable`, and what `visit` returns.
-    pub fn visit(&self, mut lsn: u64, visit: Visit<'_>) -> KernelResult<u64> {
-        let bytes = self.read(lsn)?;
-        let mut rest = bytes.as_slice();
-        while !rest.is_empty() {
-            let broken = |why| KernelError::corrupt(WAL_DIR, lsn, "a frame that was synced", why);
-            let frame = record::decode_frame(rest, lsn).map_err(broken)?;
-            let mut reader = Reader::new(WAL_DIR, lsn, frame.records);
-            while !reader.rest().is_empty() {
-                visit(lsn, frame.txn, WalRecord::decode(&mut reader)?)?;
-            }
-            lsn += frame.bytes as u64;
-            rest = &rest[frame.bytes..];
-        }
-        Ok(lsn)
-    }
-
-    /// The bytes that are on disk from `lsn` on, at most to the end of their segment.
-    fn read(&self, lsn: u64) -> KernelResult<Vec<u8>> {
-        let (starts, (_, synced)) = (self.starts()?, self.ends());
-        let behind = starts.partition_point(|&start| start <= lsn);
-        let gap = || KernelError::NotFound { kind: "log position", name: lsn.to_string() };
-        let start = *starts[..behind].last().ok_or_else(gap)?;
-        let end = starts.get(behind).map_or(synced, |&next| synced.min(next));
-        let mut bytes = vec![0; usize::try_from(end.saturating_sub(lsn)).unwrap_or(usize::MAX)];
-        // It may move to the archive right now; nothing else can happen to what is pinned.
-        let file = self.vfs.open(&segment_name(start), OpenMode::Read);
-        file.or_else(|_| self.vfs.open(&archive_name(start), OpenMode::Read))
-            .and_then(|file| {
-                file.read_exact_at(SEGMENT_HEADER_BYTES as u64 + lsn - start, &mut bytes)
-            })
-            .map_err(|error| match error.kind() {
-                std::io::ErrorKind::UnexpectedEof => gap(),
-                _ => KernelError::io(format!("read the log at {lsn}"), error),
-            })?;
-        Ok(bytes)
     }
 
     /// Syncs done, and bytes written, since opening.

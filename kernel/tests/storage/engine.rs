@@ -4,12 +4,12 @@
 //! value.
 
 use sochdb_kernel::plugin::{
-    CompressionExtension, Extension, ExtensionCapability, ExtensionInfo, RunCursor, RunRow,
-    SegmentRead, SegmentSink, StorageExtension, StorageReader, TableContext,
+    Compaction, CompressionExtension, Extension, ExtensionCapability, ExtensionInfo, RunCursor,
+    RunRow, SegmentRead, SegmentSink, Selection, StorageExtension, StorageReader, TableContext,
 };
 use sochdb_kernel::{KernelError, KernelResult, KeyRange, SegmentId, Slice};
+use sochdb_sim::merge_by_flush;
 use std::collections::BTreeMap;
-use std::ops::Range;
 use std::sync::{Arc, Mutex};
 
 const DELETED: u32 = u32::MAX;
@@ -68,6 +68,7 @@ impl StorageExtension for Engine {
     fn flush(
         &self,
         _table: &TableContext,
+        _present: &[Arc<dyn SegmentRead>],
         mut run: Box<dyn RunCursor>,
         sink: Arc<dyn SegmentSink>,
     ) -> KernelResult<Vec<SegmentId>> {
@@ -110,13 +111,24 @@ impl StorageExtension for Engine {
         &self,
         _table: &TableContext,
         segments: &[Arc<dyn SegmentRead>],
-    ) -> KernelResult<Option<Range<usize>>> {
+    ) -> KernelResult<Option<Compaction>> {
         // Sometimes the oldest take part, sometimes not.
-        Ok(match segments.len() {
-            0..4 => None,
-            4 => Some(1..4),
-            _ => Some(0..segments.len()),
-        })
+        let inputs: Vec<_> = match segments.len() {
+            0..4 => return Ok(None),
+            4 => (1..4).collect(),
+            count => (0..count).collect(),
+        };
+        Ok(Some(Compaction { at: inputs[0], inputs, urgent: false }))
+    }
+
+    fn merge(
+        &self,
+        table: &TableContext,
+        segments: &[Arc<dyn SegmentRead>],
+        drop_deleted: bool,
+        sink: Arc<dyn SegmentSink>,
+    ) -> KernelResult<Vec<SegmentId>> {
+        merge_by_flush(self, table, segments, drop_deleted, sink)
     }
 
     fn open(
@@ -166,7 +178,12 @@ impl StorageReader for Rows {
         Ok(keys.iter().map(|key| self.map.get(*key).cloned()).collect())
     }
 
-    fn scan(&self, range: &KeyRange, reverse: bool) -> KernelResult<Box<dyn RunCursor>> {
+    fn scan(
+        &self,
+        range: &KeyRange,
+        reverse: bool,
+        _: Option<Arc<Selection>>,
+    ) -> KernelResult<Box<dyn RunCursor>> {
         let mut rows: Vec<_> =
             self.order.iter().filter(|row| range.contains(&row.key)).cloned().collect();
         if reverse {

@@ -89,7 +89,7 @@ impl SegmentRows {
             }
         }
         let reader = storage.open(&context, &whole)?;
-        self.cursor = Some(reader.scan(&KeyRange::all(), false)?);
+        self.cursor = Some(reader.scan(&KeyRange::all(), false, None)?);
         self.reader = Some(reader);
         Ok(())
     }
@@ -130,7 +130,7 @@ impl SegmentRows {
         };
         let range = KeyRange { start: Included(first.clone()), end: Unbounded };
         let reader = self.reader.as_ref().expect("a cursor came from it");
-        match reader.scan(&range, false) {
+        match reader.scan(&range, false, None) {
             Ok(cursor) => {
                 let span = Span { low: self.behind_last(), high: Some(first) };
                 self.ahead.push((span, why.to_owned()));
@@ -144,7 +144,7 @@ impl SegmentRows {
     fn first_from_the_end(&self) -> Option<Vec<u8>> {
         let start = self.last.clone().map_or(Unbounded, Excluded);
         let range = KeyRange { start, end: Unbounded };
-        let mut cursor = self.reader.as_ref()?.scan(&range, true).ok()?;
+        let mut cursor = self.reader.as_ref()?.scan(&range, true, None).ok()?;
         let mut first: Option<Vec<u8>> = None;
         while let Ok(batch) = cursor.next_batch(RUN_BATCH_ROWS, RUN_BATCH_BYTES) {
             let Some(row) = batch.into_iter().next_back() else { break };

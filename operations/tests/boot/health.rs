@@ -3,14 +3,14 @@
 use crate::sim_vfs::{EIO, Fault, Lasts};
 use crate::{disk, fill, open, options, quick};
 use sochdb_kernel::plugin::{
-    Extension, ExtensionCapability, ExtensionInfo, RunCursor, SegmentRead, SegmentSink,
+    Compaction, Extension, ExtensionCapability, ExtensionInfo, RunCursor, SegmentRead, SegmentSink,
     StorageExtension, StorageReader, TableContext,
 };
 use sochdb_kernel::{
     Kernel, KernelError, KernelResult, Options, PluginFault, SegmentId, TableOptions,
 };
 use sochdb_operations::{HealthStatus, KernelCatalog, KernelHealth, KernelRecovery, RestartCost};
-use std::ops::Range;
+use sochdb_sim::merge_by_flush;
 use std::sync::Arc;
 
 #[test]
@@ -109,6 +109,7 @@ impl StorageExtension for Broken {
     fn flush(
         &self,
         _: &TableContext,
+        _: &[Arc<dyn SegmentRead>],
         _: Box<dyn RunCursor>,
         _: Arc<dyn SegmentSink>,
     ) -> KernelResult<Vec<SegmentId>> {
@@ -119,8 +120,18 @@ impl StorageExtension for Broken {
         &self,
         _: &TableContext,
         _: &[Arc<dyn SegmentRead>],
-    ) -> KernelResult<Option<Range<usize>>> {
+    ) -> KernelResult<Option<Compaction>> {
         Ok(None)
+    }
+
+    fn merge(
+        &self,
+        table: &TableContext,
+        segments: &[Arc<dyn SegmentRead>],
+        drop_deleted: bool,
+        sink: Arc<dyn SegmentSink>,
+    ) -> KernelResult<Vec<SegmentId>> {
+        merge_by_flush(self, table, segments, drop_deleted, sink)
     }
 
     fn open(

@@ -6,10 +6,11 @@
 //! the rows in the others can still be read, from either side.
 
 use sochdb_kernel::plugin::{
-    CompressionExtension, Extension, ExtensionCapability, ExtensionInfo, RunCursor, RunRow,
-    SegmentRead, SegmentSink, StorageExtension, StorageReader, TableContext,
+    Compaction, CompressionExtension, Extension, ExtensionCapability, ExtensionInfo, RunCursor,
+    RunRow, SegmentRead, SegmentSink, Selection, StorageExtension, StorageReader, TableContext,
 };
 use sochdb_kernel::{KernelError, KernelResult, KeyRange, SegmentId, Slice};
+use sochdb_sim::merge_by_flush;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -43,6 +44,7 @@ impl StorageExtension for Engine {
     fn flush(
         &self,
         _table: &TableContext,
+        _present: &[Arc<dyn SegmentRead>],
         mut run: Box<dyn RunCursor>,
         sink: Arc<dyn SegmentSink>,
     ) -> KernelResult<Vec<SegmentId>> {
@@ -75,8 +77,19 @@ impl StorageExtension for Engine {
         &self,
         _table: &TableContext,
         segments: &[Arc<dyn SegmentRead>],
-    ) -> KernelResult<Option<Range<usize>>> {
-        Ok(if segments.len() < 4 { None } else { Some(1..3) })
+    ) -> KernelResult<Option<Compaction>> {
+        let plan = || Compaction { inputs: vec![1, 2], at: 1, urgent: false };
+        Ok((4 <= segments.len()).then(plan))
+    }
+
+    fn merge(
+        &self,
+        table: &TableContext,
+        segments: &[Arc<dyn SegmentRead>],
+        drop_deleted: bool,
+        sink: Arc<dyn SegmentSink>,
+    ) -> KernelResult<Vec<SegmentId>> {
+        merge_by_flush(self, table, segments, drop_deleted, sink)
     }
 
     fn open(
@@ -160,7 +173,12 @@ impl StorageReader for Reader {
         keys.iter().map(get).collect()
     }
 
-    fn scan(&self, range: &KeyRange, reverse: bool) -> KernelResult<Box<dyn RunCursor>> {
+    fn scan(
+        &self,
+        range: &KeyRange,
+        reverse: bool,
+        _: Option<Arc<Selection>>,
+    ) -> KernelResult<Box<dyn RunCursor>> {
         use std::ops::Bound::{Excluded, Included, Unbounded};
         let mut sources = Vec::new();
         for rows in &self.0 {

@@ -8,11 +8,9 @@ use crate::merge;
 use crate::read::{self, Lookup};
 use crate::segment::{SegmentReader, SegmentWriter};
 use crate::{Error, Row, SegmentSink, SegmentSource};
-use sochdb_guest::{
-    ErrorCode, KeyRange, RowBatch, Run, Segment, SegmentInfo, Sink, Storage, Table,
-};
+use sochdb_guest::select::Selection;
+use sochdb_guest::{Compaction, ErrorCode, KeyRange, RowBatch, Run, Segment, Sink, Storage, Table};
 use std::collections::BTreeMap;
-use std::ops::Range;
 use std::sync::{Arc, Weak};
 
 type Open = SegmentReader<Segment>;
@@ -28,7 +26,7 @@ pub struct Lscs {
 pub struct Reader(Vec<Arc<Open>>);
 
 /// A scan under way.
-pub struct Scan(Cursor<Segment>);
+pub struct Scan(Cursor<Segment>, Option<Selection>);
 
 impl Storage for Lscs {
     type Reader = Reader;
@@ -40,6 +38,7 @@ impl Storage for Lscs {
     fn flush(
         &mut self,
         _table: &Table,
+        _present: &[Segment],
         run: &mut Run<'_>,
         sink: &Sink<'_>,
     ) -> sochdb_guest::Result<Vec<u64>> {
@@ -57,10 +56,11 @@ impl Storage for Lscs {
     fn plan_compaction(
         &mut self,
         _table: &Table,
-        segments: &[SegmentInfo],
-    ) -> sochdb_guest::Result<Option<Range<usize>>> {
-        let sizes: Vec<_> = segments.iter().map(|segment| segment.bytes).collect();
-        Ok(merge::plan_compaction(&sizes))
+        segments: &[Segment],
+    ) -> sochdb_guest::Result<Option<Compaction>> {
+        let sizes: Vec<_> = segments.iter().map(|segment| segment.info().bytes).collect();
+        let plan = merge::plan_compaction(&sizes);
+        Ok(plan.map(|range| Compaction { at: range.start, inputs: range.collect(), urgent: false }))
     }
 
     fn open(&mut self, _table: &Table, segments: Vec<Segment>) -> sochdb_guest::Result<Reader> {
@@ -87,9 +87,14 @@ impl sochdb_guest::Reader for Reader {
         Ok(found.into_iter().map(Into::into).collect())
     }
 
-    fn scan(&self, range: &KeyRange, reverse: bool) -> sochdb_guest::Result<Scan> {
+    fn scan(
+        &self,
+        range: &KeyRange,
+        reverse: bool,
+        selection: Option<Selection>,
+    ) -> sochdb_guest::Result<Scan> {
         let range = cursor::KeyRange { start: range.start.clone(), end: range.end.clone() };
-        Ok(Scan(Cursor::new(&self.0, &range, reverse)))
+        Ok(Scan(Cursor::new(&self.0, &range, reverse), selection))
     }
 }
 
@@ -97,7 +102,7 @@ impl sochdb_guest::Cursor for Scan {
     fn next_batch(&mut self, batch: &mut RowBatch) -> sochdb_guest::Result<()> {
         while !batch.is_full() {
             let Some(Row { key, value }) = self.0.next_row()? else { break };
-            batch.push(&key, value.as_deref());
+            batch.push_selected(&key, value.as_deref(), self.1.as_ref())?;
         }
         Ok(())
     }

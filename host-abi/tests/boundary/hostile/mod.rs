@@ -61,7 +61,7 @@ fn compress_fails(
 }
 
 fn table() -> TableContext {
-    TableContext { id: TableId(7), name: "t".to_owned(), options: BTreeMap::new() }
+    TableContext { id: TableId(7), name: "t".to_owned(), schema: None, options: BTreeMap::new() }
 }
 
 /// A storage engine that does `evil` when it is asked for a key that begins with `!`, and finds nothing
@@ -110,7 +110,7 @@ impl RunCursor for OneRow {
 /// A flush by `storage`. Whatever comes of it, nothing that was lent to it is left.
 fn flush(storage: &Arc<dyn StorageExtension>) -> KernelResult<Vec<SegmentId>> {
     let lent = Arc::new(());
-    let answer = storage.flush(&table(), Box::new(OneRow), Arc::new(Void(lent.clone())));
+    let answer = storage.flush(&table(), &[], Box::new(OneRow), Arc::new(Void(lent.clone())));
     assert_eq!(Arc::strong_count(&lent), 1, "no writer and no sink outlives its flush");
     answer
 }

@@ -144,7 +144,7 @@ fn a_loop_or_a_trap_in_a_drop_is_stopped() {
         let guest = Storage { items: &items, multi_get: &multi_get, ..Storage::default() };
         let (bench, reader) = engine(&guest, "fuel_limit = 1_000_000");
         // A scan that has come to its end is dropped.
-        let mut scan = reader.scan(&KeyRange::all(), false).unwrap();
+        let mut scan = reader.scan(&KeyRange::all(), false, None).unwrap();
         check_fault(&scan.next_batch(9, 999).unwrap_err(), fault, &words);
         assert_eq!(get(&reader, b"good").unwrap(), None, "{evil}");
         assert_eq!(bench.host.list()[0].usage.failures, 1);
