@@ -400,14 +400,16 @@ impl Transaction {
         self.check_writable()?;
         catalog::check_name(name)?;
         catalog::check_options(&options)?;
-        if let Some(storage) = &options.storage {
-            self.inner.plugins.storage(storage)?;
-        }
         if let Some(codec) = &options.codec {
             self.inner.plugins.compression(codec)?;
         }
         let (id, name) = (self.inner.next_table_id()?, name.to_owned());
-        self.make_table(&TableInfo { id, name, rows_loaded: 0, options }, None)
+        let info = TableInfo { id, name, rows_loaded: 0, options };
+        if let Some(storage) = &info.options.storage {
+            // So that it can refuse settings that make no sense.
+            self.inner.plugins.storage(storage)?.open(&info.context(), &[])?;
+        }
+        self.make_table(&info, None)
     }
 
     /// Makes the table `info`, whose rows are in `base` already.
