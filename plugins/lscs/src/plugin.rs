@@ -1,69 +1,69 @@
 //! LSCS as a plugin: glue between the contract and the algorithm.
 //!
-//! An instance keeps what it has read of a segment (index and bloom filter) as long as any open reader
-//! uses it: after a checkpoint the new reader has most segments in common with the old one.
+//! An instance keeps what it has read of a segment (index, bloom filter, zone maps) as long as any open
+//! reader uses it: after a checkpoint the new reader has most segments in common with the old one. Of the
+//! others it keeps the properties, which is what a flush and a plan look at.
 
-use crate::cursor::{self, Cursor};
-use crate::merge;
-use crate::read::{self, Lookup};
-use crate::segment::{SegmentReader, SegmentWriter};
-use crate::{Error, Row, SegmentSink, SegmentSource};
+use crate::columns;
+use crate::cursor::Cursor;
+use crate::options::Options;
+use crate::pieces::PieceWriter;
+use crate::read::{Lookup, TableReader};
+use crate::segment::{Properties, SegmentReader};
+use crate::{Error, PieceSink, SegmentSink, SegmentSource};
+use sochdb_guest::columns::ColumnBatch;
+use sochdb_guest::row::Schema;
 use sochdb_guest::select::Selection;
-use sochdb_guest::{Compaction, ErrorCode, KeyRange, RowBatch, Run, Segment, Sink, Storage, Table};
+use sochdb_guest::stats::StorageStats;
+use sochdb_guest::{
+    ColumnCursor, Compaction, ErrorCode, KeyRange, RowBatch, Run, Segment, Sink, Storage, Table,
+};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Weak};
 
+/// More properties than this are not kept: the tables of one instance have so many segments at most.
+const KNOWN_MAX: usize = 10_000;
+
 type Open = SegmentReader<Segment>;
 
-/// The plugin: what its instance has open.
+/// The plugin: what its instance has open, and what it knows of other segments.
 #[derive(Default)]
 pub struct Lscs {
-    /// By the segment's number.
+    /// By the segment's number, as is the next.
     open: BTreeMap<u64, Weak<Open>>,
+    known: BTreeMap<u64, Properties>,
 }
 
-/// The open segments of one table, oldest first.
-pub struct Reader(Vec<Arc<Open>>);
+/// The open segments of one table, and its columns.
+pub struct Reader(TableReader<Segment>, Option<Schema>);
 
 /// A scan under way.
-pub struct Scan(Cursor<Segment>, Option<Selection>);
+pub struct Scan(Cursor<Segment>);
 
-impl Storage for Lscs {
-    type Reader = Reader;
+/// A scan of columns under way.
+struct ColumnScan(columns::ColumnCursor<Segment>);
 
-    fn init() -> sochdb_guest::Result<Self> {
-        Ok(Lscs::default())
-    }
-
-    fn flush(
-        &mut self,
-        _table: &Table,
-        _present: &[Segment],
-        run: &mut Run<'_>,
-        sink: &Sink<'_>,
-    ) -> sochdb_guest::Result<Vec<u64>> {
-        let mut out = sink.create()?;
-        let mut writer = SegmentWriter::new(&mut out);
-        while let Some((key, value)) = run.next()? {
-            writer.push(key, value)?;
+impl Lscs {
+    /// The properties of `segments`, in their order.
+    fn properties(&mut self, segments: &[Segment]) -> crate::Result<Vec<Properties>> {
+        if KNOWN_MAX < self.known.len() {
+            self.known.clear();
         }
-        match writer.finish()? {
-            Some(_) => Ok(vec![out.seal()?]),
-            None => Ok(Vec::new()),
+        let mut all = Vec::with_capacity(segments.len());
+        for segment in segments {
+            let id = segment.info().id;
+            let properties = match self.known.get(&id) {
+                Some(known) => known.clone(),
+                None => SegmentReader::open(segment)?.properties().clone(),
+            };
+            self.known.entry(id).or_insert_with(|| properties.clone());
+            all.push(properties);
         }
+        Ok(all)
     }
 
-    fn plan_compaction(
-        &mut self,
-        _table: &Table,
-        segments: &[Segment],
-    ) -> sochdb_guest::Result<Option<Compaction>> {
-        let sizes: Vec<_> = segments.iter().map(|segment| segment.info().bytes).collect();
-        let plan = merge::plan_compaction(&sizes);
-        Ok(plan.map(|range| Compaction { at: range.start, inputs: range.collect(), urgent: false }))
-    }
-
-    fn open(&mut self, _table: &Table, segments: Vec<Segment>) -> sochdb_guest::Result<Reader> {
+    /// Readers of `segments`, shared with those that are open already.
+    fn readers(&mut self, segments: Vec<Segment>) -> crate::Result<Vec<Arc<Open>>> {
         self.open.retain(|_, reader| 0 < reader.strong_count());
         let mut readers = Vec::with_capacity(segments.len());
         for segment in segments {
@@ -75,7 +75,63 @@ impl Storage for Lscs {
             self.open.insert(id, Arc::downgrade(&reader));
             readers.push(reader);
         }
-        Ok(Reader(readers))
+        Ok(readers)
+    }
+}
+
+fn options(table: &Table) -> crate::Result<Options> {
+    Options::new(table.schema.clone(), &table.options)
+}
+
+impl Storage for Lscs {
+    type Reader = Reader;
+
+    fn init() -> sochdb_guest::Result<Self> {
+        Ok(Lscs::default())
+    }
+
+    fn flush(
+        &mut self,
+        table: &Table,
+        present: &[Segment],
+        run: &mut Run<'_>,
+        sink: &Sink<'_>,
+    ) -> sochdb_guest::Result<Vec<u64>> {
+        let (options, present) = (options(table)?, self.properties(present)?);
+        let mut pieces = Pieces { sink, sealed: Vec::new() };
+        let mut writer = PieceWriter::new(&options, &present, &mut pieces);
+        while let Some((key, value)) = run.next()? {
+            writer.push(key, value)?;
+        }
+        writer.finish()?;
+        Ok(pieces.sealed)
+    }
+
+    fn plan_compaction(
+        &mut self,
+        table: &Table,
+        segments: &[Segment],
+    ) -> sochdb_guest::Result<Option<Compaction>> {
+        Ok(crate::plan::plan(&self.properties(segments)?, &options(table)?))
+    }
+
+    fn merge(
+        &mut self,
+        table: &Table,
+        segments: Vec<Segment>,
+        drop_deleted: bool,
+        sink: &Sink<'_>,
+    ) -> sochdb_guest::Result<Vec<u64>> {
+        let (options, inputs) = (options(table)?, self.readers(segments)?);
+        let mut pieces = Pieces { sink, sealed: Vec::new() };
+        crate::merge::merge(&inputs, drop_deleted, &options, &mut pieces)?;
+        Ok(pieces.sealed)
+    }
+
+    fn open(&mut self, table: &Table, segments: Vec<Segment>) -> sochdb_guest::Result<Reader> {
+        // So that settings that make no sense are refused when the table is made.
+        options(table)?;
+        Ok(Reader(TableReader::new(self.readers(segments)?), table.schema.clone()))
     }
 }
 
@@ -83,7 +139,7 @@ impl sochdb_guest::Reader for Reader {
     type Cursor = Scan;
 
     fn multi_get(&self, keys: &[&[u8]]) -> sochdb_guest::Result<Vec<sochdb_guest::Lookup>> {
-        let found = read::multi_get(&self.0, keys)?;
+        let found = self.0.multi_get(keys)?;
         Ok(found.into_iter().map(Into::into).collect())
     }
 
@@ -93,22 +149,63 @@ impl sochdb_guest::Reader for Reader {
         reverse: bool,
         selection: Option<Selection>,
     ) -> sochdb_guest::Result<Scan> {
-        let range = cursor::KeyRange { start: range.start.clone(), end: range.end.clone() };
-        Ok(Scan(Cursor::new(&self.0, &range, reverse), selection))
+        Ok(Scan(self.0.scan(range, reverse, selection.as_ref())?))
+    }
+
+    fn scan_columns(
+        &self,
+        range: &KeyRange,
+        selection: Selection,
+    ) -> sochdb_guest::Result<Box<dyn ColumnCursor>> {
+        Ok(Box::new(ColumnScan(self.0.scan_columns(range, &selection)?)))
+    }
+
+    fn stats(&self) -> sochdb_guest::Result<StorageStats> {
+        Ok(self.0.stats(self.1.as_ref())?)
     }
 }
 
 impl sochdb_guest::Cursor for Scan {
     fn next_batch(&mut self, batch: &mut RowBatch) -> sochdb_guest::Result<()> {
         while !batch.is_full() {
-            let Some(Row { key, value }) = self.0.next_row()? else { break };
-            batch.push_selected(&key, value.as_deref(), self.1.as_ref())?;
+            let Some((key, value)) = self.0.next_row()? else { break };
+            batch.push(key, value);
         }
         Ok(())
     }
 }
 
-impl SegmentSink for &mut sochdb_guest::SegmentWriter {
+impl ColumnCursor for ColumnScan {
+    fn next_batch(
+        &mut self,
+        rows_max: usize,
+        bytes_max: usize,
+    ) -> sochdb_guest::Result<ColumnBatch> {
+        let batch = self.0.next_batch(rows_max, bytes_max)?;
+        batch.ok_or_else(|| sochdb_guest::Error::invalid("the scan is over"))
+    }
+}
+
+/// Where the pieces of a flush or a merge go, and the numbers they got.
+struct Pieces<'a> {
+    sink: &'a Sink<'a>,
+    sealed: Vec<u64>,
+}
+
+impl PieceSink for Pieces<'_> {
+    type Out = sochdb_guest::SegmentWriter;
+
+    fn create(&mut self) -> crate::Result<Self::Out> {
+        self.sink.create().map_err(from_host)
+    }
+
+    fn seal(&mut self, piece: Self::Out) -> crate::Result<()> {
+        self.sealed.push(piece.seal().map_err(from_host)?);
+        Ok(())
+    }
+}
+
+impl SegmentSink for sochdb_guest::SegmentWriter {
     fn append(&mut self, bytes: &[u8]) -> crate::Result<u64> {
         sochdb_guest::SegmentWriter::append(self, bytes).map_err(from_host)
     }
@@ -125,6 +222,21 @@ impl SegmentSource for Segment {
 
     fn read(&self, offset: u64, len: u32) -> crate::Result<Vec<u8>> {
         Segment::read(self, offset, len as usize).map_err(from_host)
+    }
+}
+
+/// A segment that is only looked at.
+impl SegmentSource for &Segment {
+    fn name(&self) -> String {
+        SegmentSource::name(*self)
+    }
+
+    fn len(&self) -> u64 {
+        SegmentSource::len(*self)
+    }
+
+    fn read(&self, offset: u64, len: u32) -> crate::Result<Vec<u8>> {
+        SegmentSource::read(*self, offset, len)
     }
 }
 

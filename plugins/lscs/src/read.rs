@@ -1,11 +1,30 @@
-//! Point reads over a list of segments.
+//! Reads from the segments of a table: points, ranges of rows, ranges of columns, statistics.
 
-use std::sync::Arc;
+use std::ops::Range;
+use std::sync::{Arc, Mutex, PoisonError};
 
-use crate::segment::SegmentReader;
+use sochdb_encoding::range::KeyRange;
+use sochdb_encoding::row::Schema;
+use sochdb_encoding::select::Selection;
+use sochdb_encoding::stats::{ColumnStats, LevelStats, StorageStats};
+
+use crate::block::Block;
+use crate::columns::ColumnCursor;
+use crate::cursor::Cursor;
+use crate::pick::Picker;
+use crate::plan::runs;
+use crate::segment::{SegmentReader, Wanted};
+use crate::spans::Spans;
+use crate::stats::Tally;
+use crate::typed::RowWriter;
 use crate::{Result, SegmentSource, bloom};
 
-/// What a list of segments knows about a key.
+/// Blocks that point reads keep: with theirs, a few megabytes.
+const CACHE_BLOCKS: usize = 64;
+/// Larger blocks, which are those of one row, are not kept.
+const CACHE_BLOCK_BYTES_MAX: usize = 128 << 10;
+
+/// What a table's segments know about a key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Lookup {
     /// No segment has it.
@@ -16,41 +35,220 @@ pub enum Lookup {
     Found(Vec<u8>),
 }
 
-/// Looks up each of `keys` in `segments` (oldest first); answers in the order of the keys.
-///
-/// Each segment is visited once, and keys are taken in sorted order, so that a block is read once
-/// however many of the keys lie in it.
-///
-/// # Errors
-/// `Corrupt` or `Unavailable` when a block that must be read cannot be.
-pub fn multi_get<S: SegmentSource>(
-    segments: &[Arc<SegmentReader<S>>],
-    keys: &[impl AsRef<[u8]>],
-) -> Result<Vec<Lookup>> {
-    let mut answers = vec![Lookup::Absent; keys.len()];
-    let mut open: Vec<_> = (0..keys.len()).map(|i| (i, bloom::hash(keys[i].as_ref()))).collect();
-    open.sort_unstable_by_key(|&(i, _)| keys[i].as_ref());
-    for segment in segments.iter().rev() {
-        let (mut block, mut left) = (None, Vec::new());
-        for (i, hash) in open {
-            let key = keys[i].as_ref();
-            let Some(position) = segment.locate(key, hash) else {
-                left.push((i, hash));
-                continue;
-            };
-            let block = match block.take() {
-                Some((at, held)) if at == position => block.insert((at, held)),
-                _ => block.insert((position, segment.block(position)?)),
-            };
-            match block.1.find(key)? {
-                None => left.push((i, hash)),
-                Some(row) => {
-                    let value = block.1.value(row)?;
-                    answers[i] = value.map_or(Lookup::Deleted, |value| Lookup::Found(value.into()));
+/// The open segments of a table.
+#[derive(Debug)]
+pub struct TableReader<S> {
+    /// Oldest first.
+    segments: Vec<Arc<SegmentReader<S>>>,
+    /// Neighbours whose keys only grow, oldest first.
+    runs: Vec<Range<usize>>,
+    cache: Mutex<Cache>,
+}
+
+impl<S: SegmentSource> TableReader<S> {
+    /// Reads from `segments`, oldest first: later hides earlier.
+    pub fn new(segments: Vec<Arc<SegmentReader<S>>>) -> Self {
+        let properties: Vec<_> = segments.iter().map(|segment| segment.properties()).collect();
+        let runs = runs(&properties);
+        TableReader { segments, runs, cache: Mutex::default() }
+    }
+
+    /// Looks up each of `keys`; answers in their order.
+    ///
+    /// Each run is visited once, from the newest on, and keys are taken in sorted order, so that a block is
+    /// read once however many of the keys lie in it.
+    ///
+    /// # Errors
+    /// `Corrupt` or `Unavailable` when a block that must be read cannot be.
+    pub fn multi_get(&self, keys: &[impl AsRef<[u8]>]) -> Result<Vec<Lookup>> {
+        let mut answers = vec![Lookup::Absent; keys.len()];
+        let mut open: Vec<_> =
+            (0..keys.len()).map(|i| (i, bloom::hash(keys[i].as_ref()))).collect();
+        open.sort_unstable_by_key(|&(i, _)| keys[i].as_ref());
+        let (mut scratch, mut writer) = (Vec::new(), RowWriter::default());
+        for run in self.runs.iter().rev() {
+            let mut held: Option<((usize, usize), Arc<Block>)> = None;
+            let mut left = Vec::new();
+            for (i, hash) in open {
+                let key = keys[i].as_ref();
+                let Some(place) = self.locate(run, key, hash)? else {
+                    left.push((i, hash));
+                    continue;
+                };
+                let block = match held.take().filter(|(at, _)| *at == place) {
+                    Some((_, block)) => block,
+                    None => self.block(place)?,
+                };
+                match block.keys().find(key).map_err(|broken| block.broken_keys(broken))? {
+                    None => left.push((i, hash)),
+                    Some(row) => {
+                        let value = block.value(row, &mut scratch, &mut writer)?;
+                        answers[i] =
+                            value.map_or(Lookup::Deleted, |value| Lookup::Found(value.into()));
+                    }
+                }
+                held = Some((place, block));
+            }
+            open = left;
+            if open.is_empty() {
+                break;
+            }
+        }
+        Ok(answers)
+    }
+
+    /// The segment of `run`, and its block, that may have `key`.
+    fn locate(&self, run: &Range<usize>, key: &[u8], hash: u64) -> Result<Option<(usize, usize)>> {
+        let pieces = &self.segments[run.clone()];
+        let at = pieces.partition_point(|piece| piece.properties().max_key[..] < *key);
+        let Some(piece) = pieces.get(at).filter(|piece| piece.properties().min_key[..] <= *key)
+        else {
+            return Ok(None);
+        };
+        Ok(piece.locate(key, hash)?.map(|position| (run.start + at, position)))
+    }
+
+    fn block(&self, place: (usize, usize)) -> Result<Arc<Block>> {
+        // A cache that a panic left behind is whole: each change to it is one step.
+        let mut cache = self.cache.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(block) = cache.get(place) {
+            return Ok(block);
+        }
+        let block = Arc::new(self.segments[place.0].block(place.1, Wanted::All)?);
+        if block.first_bytes().len() <= CACHE_BLOCK_BYTES_MAX {
+            cache.put(place, &block);
+        }
+        Ok(block)
+    }
+
+    /// A scan of `range`, from the greatest key down when `reverse`; see [`Cursor`]. Nothing is read yet.
+    ///
+    /// # Errors
+    /// `Invalid` when the selection makes no sense.
+    pub fn scan(
+        &self,
+        range: &KeyRange,
+        reverse: bool,
+        selection: Option<&Selection>,
+    ) -> Result<Cursor<S>> {
+        let mut range = range.clone();
+        let picker = selection
+            .map(|selection| Picker::new(selection, &mut range))
+            .transpose()?
+            .map(Arc::new);
+        let spans = Spans::new(&self.segments, &self.runs, range, reverse, picker.clone());
+        Ok(Cursor::new(spans, reverse, picker))
+    }
+
+    /// A scan of the columns of `range`; see [`ColumnCursor`]. Nothing is read yet.
+    ///
+    /// # Errors
+    /// `Invalid` when the selection makes no sense.
+    pub fn scan_columns(&self, range: &KeyRange, selection: &Selection) -> Result<ColumnCursor<S>> {
+        let mut range = range.clone();
+        let picker = Arc::new(Picker::new(selection, &mut range)?);
+        let spans = Spans::new(&self.segments, &self.runs, range, false, Some(picker.clone()));
+        Ok(ColumnCursor::new(spans, picker))
+    }
+
+    /// What the segments keep, level by level and, for a table with a schema, column by column. The bytes of the
+    /// keys are counted with the first key column.
+    ///
+    /// # Errors
+    /// `Corrupt` or `Unavailable` when a segment's statistics cannot be read.
+    pub fn stats(&self, schema: Option<&Schema>) -> Result<StorageStats> {
+        let levels = self.runs.iter().rev().map(|run| self.level(run)).collect();
+        let mut columns = Vec::new();
+        if let Some(schema) = schema {
+            let tallies = self.tallies()?;
+            let known = |name: &str| tallies.iter().skip(2).find(|tally| tally.stats.name == name);
+            for (position, column) in schema.columns.iter().enumerate() {
+                let stats = match schema.key.iter().position(|key| *key == position) {
+                    Some(order) => self.key_stats(schema, order, tallies.first()),
+                    None => known(&column.name).map(Tally::to_stats).unwrap_or_default(),
+                };
+                columns.push(ColumnStats { name: column.name.clone(), ..stats });
+            }
+        }
+        Ok(StorageStats { levels, columns })
+    }
+
+    /// How keys are written, and how the values are that are not rows of columns.
+    ///
+    /// # Errors
+    /// As [`stats`](Self::stats).
+    pub fn plain_stats(&self) -> Result<Vec<ColumnStats>> {
+        Ok(self.tallies()?.iter().take(2).map(Tally::to_stats).collect())
+    }
+
+    fn level(&self, run: &Range<usize>) -> LevelStats {
+        let mut level = LevelStats::default();
+        for segment in &self.segments[run.clone()] {
+            let properties = segment.properties();
+            level.segments += 1;
+            level.rows += properties.rows;
+            level.deleted += properties.deleted;
+            level.bytes += properties.bytes;
+        }
+        level
+    }
+
+    /// What is known of the key column of the given `order`.
+    fn key_stats(&self, schema: &Schema, order: usize, keys: Option<&Tally>) -> ColumnStats {
+        let mut stats = ColumnStats::default();
+        let Some(keys) = keys else { return stats };
+        if order == 0 {
+            stats = keys.stats.clone();
+            let value =
+                |key: &[u8]| schema.key_values(key).ok().map(|mut values| values.swap_remove(0));
+            let properties = || self.segments.iter().map(|segment| segment.properties());
+            stats.minimum = properties().map(|p| &p.min_key).min().and_then(|key| value(key));
+            stats.maximum = properties().map(|p| &p.max_key).max().and_then(|key| value(key));
+        }
+        stats.rows = keys.stats.rows;
+        stats
+    }
+
+    /// The tallies of all segments: of keys, of opaque values, and of each column.
+    fn tallies(&self) -> Result<Vec<Tally>> {
+        let mut all: Vec<Tally> = Vec::new();
+        for segment in &self.segments {
+            for (index, tally) in segment.tallies()?.into_iter().enumerate() {
+                let same = |known: &&mut Tally| {
+                    known.stats.name == tally.stats.name && known.kind == tally.kind
+                };
+                // The first two have names that no column has.
+                match all.iter_mut().find(same) {
+                    Some(known) => known.merge(&tally),
+                    None if index < 2 => all.insert(index, tally),
+                    None => all.push(tally),
                 }
             }
         }
-        open = left;
+        Ok(all)
     }
-    Ok(answers)
+}
+
+/// Blocks that were read last.
+#[derive(Debug, Default)]
+struct Cache {
+    blocks: Vec<((usize, usize), Arc<Block>, u64)>,
+    clock: u64,
+}
+
+impl Cache {
+    fn get(&mut self, place: (usize, usize)) -> Option<Arc<Block>> {
+        self.clock += 1;
+        let (_, block, used) = self.blocks.iter_mut().find(|(at, ..)| *at == place)?;
+        *used = self.clock;
+        Some(block.clone())
+    }
+
+    fn put(&mut self, place: (usize, usize), block: &Arc<Block>) {
+        if self.blocks.len() == CACHE_BLOCKS {
+            let oldest = (0..CACHE_BLOCKS).min_by_key(|index| self.blocks[*index].2);
+            oldest.map(|index| self.blocks.swap_remove(index));
+        }
+        self.blocks.push((place, block.clone(), self.clock));
+    }
 }

@@ -6,6 +6,7 @@ mod format;
 mod reader;
 mod writer;
 
-pub use format::{BlockEntry, FOOTER_BYTES};
+pub use format::{BlockEntry, FOOTER_BYTES, Properties};
 pub use reader::SegmentReader;
-pub use writer::{SegmentInfo, SegmentWriter};
+pub(crate) use reader::Wanted;
+pub use writer::SegmentWriter;

@@ -1,42 +1,84 @@
 //! Sorted rows in, one segment out.
 
-use sochdb_encoding::codec::crc;
+use sochdb_encoding::codec::put_varint;
+use sochdb_encoding::row::ColumnType;
 
-use super::format::{BlockEntry, Footer};
-use crate::block::{BLOCK_BYTES_TARGET, BlockBuilder};
+use super::format::{BlockEntry, Footer, Properties, seal};
+use crate::block::{
+    BLOCK_BYTES_MAX, BLOCK_BYTES_TARGET, BLOCK_RAW_BYTES_MAX, BLOCK_ROWS_MAX, Block, Columns,
+    Encoded, Rows, Shape,
+};
+use crate::keys::Walk;
+use crate::options::Options;
+use crate::stats::Tally;
+use crate::zone::Zone;
 use crate::{Error, KEY_BYTES_MAX, Result, SegmentSink, VALUE_BYTES_MAX, bloom};
 
-/// What a finished segment holds.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SegmentInfo {
-    /// Its length in bytes.
-    pub bytes: u64,
-    /// Its rows, tombstones included.
-    pub rows: u64,
-    /// Its blocks.
-    pub blocks: u32,
-    /// Its least key.
-    pub min_key: Vec<u8>,
-    /// Its greatest key.
-    pub max_key: Vec<u8>,
-}
+/// Parts of the ratio between encoded and raw bytes.
+const RATIO_ONE: usize = 1024;
 
 /// Writes one segment to a sink. Memory: one block, and for each row eight bytes until `finish`.
-#[derive(Debug)]
 pub struct SegmentWriter<W> {
     sink: W,
-    block: BlockBuilder,
-    first_key: Vec<u8>,
+    columns: Columns,
+    rows: Rows,
+    /// Encoded bytes of the last block for each [`RATIO_ONE`] raw ones.
+    ratio: usize,
     entries: Vec<BlockEntry>,
+    zones: Vec<u8>,
     hashes: Vec<u64>,
+    /// Of keys, of opaque values, of each column.
+    tallies: Vec<Tally>,
+    deleted: u64,
+    raw_bytes: u64,
     offset: u64,
 }
 
 impl<W: SegmentSink> SegmentWriter<W> {
-    /// Begins a segment; nothing is appended to `sink` before the first block is full.
-    pub fn new(sink: W) -> Self {
-        let (block, entries, hashes) = (BlockBuilder::default(), Vec::new(), Vec::new());
-        SegmentWriter { sink, block, first_key: Vec::new(), entries, hashes, offset: 0 }
+    /// Begins a segment of a table with `options`; nothing is appended to `sink` before the first block is full.
+    pub fn new(options: &Options, sink: W) -> Self {
+        let mut tallies =
+            vec![Tally::new("(key)", ColumnType::Bytes), Tally::new("(value)", ColumnType::Bytes)];
+        tallies.extend(options.stored().map(|column| Tally::new(&column.name, column.kind)));
+        SegmentWriter {
+            sink,
+            columns: Columns::new(options),
+            rows: Rows::default(),
+            ratio: RATIO_ONE,
+            entries: Vec::new(),
+            zones: Vec::new(),
+            hashes: Vec::new(),
+            tallies,
+            deleted: 0,
+            raw_bytes: 0,
+            offset: 0,
+        }
+    }
+
+    /// About how many bytes of blocks there are, with the rows that are not yet in one.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.offset + self.pending_bytes() as u64
+    }
+
+    /// About how many bytes the rows take that are not yet in a block.
+    pub(crate) fn pending_bytes(&self) -> usize {
+        self.encoded_bytes(self.rows.raw_bytes())
+    }
+
+    fn encoded_bytes(&self, raw: usize) -> usize {
+        raw.saturating_mul(self.ratio) / RATIO_ONE
+    }
+
+    fn last_key(&self) -> Option<&[u8]> {
+        self.rows.keys.last().or_else(|| self.entries.last().map(|entry| &entry.last_key[..]))
+    }
+
+    fn check_order(&self, key: &[u8]) -> Result<()> {
+        if self.last_key().is_some_and(|last| key <= last) {
+            let key = key.escape_ascii();
+            return Err(Error::Invalid(format!("the run is not sorted: '{key}' is not greater")));
+        }
+        Ok(())
     }
 
     /// Adds a row; `None` is a tombstone.
@@ -50,75 +92,119 @@ impl<W: SegmentSink> SegmentWriter<W> {
             let (key, value) = (key.len(), value_bytes);
             return Err(Error::Invalid(format!("a row of {key} key and {value} value bytes")));
         }
-        let before = match (self.block.rows(), self.entries.last()) {
-            (0, None) => None,
-            (0, Some(entry)) => Some(&entry.last_key[..]),
-            _ => Some(self.block.last_key()),
-        };
-        if before.is_some_and(|before| key <= before) {
-            let key = key.escape_ascii();
-            return Err(Error::Invalid(format!("the run is not sorted: '{key}' is not greater")));
-        }
-        if !self.block.fits(key.len(), value_bytes) {
+        self.check_order(key)?;
+        let raw = self.rows.raw_bytes() + key.len() + value_bytes;
+        if BLOCK_RAW_BYTES_MAX < raw || BLOCK_BYTES_MAX < self.encoded_bytes(raw) {
             self.close_block()?;
         }
-        if self.block.rows() == 0 {
-            self.first_key = key.to_vec();
-        }
-        self.block.push(key, value);
+        self.rows.push(key, value);
         self.hashes.push(bloom::hash(key));
-        if BLOCK_BYTES_TARGET <= self.block.bytes() {
+        if self.rows.len() == BLOCK_ROWS_MAX || BLOCK_BYTES_TARGET <= self.pending_bytes() {
             self.close_block()?;
         }
         Ok(())
     }
 
-    /// Writes what is left, the index, the bloom filter and the footer; `None`, and nothing written,
-    /// when there was no row.
-    ///
-    /// # Errors
-    /// `Invalid` when index or bloom filter pass 4 GiB; `Unavailable` when the sink fails.
-    pub fn finish(mut self) -> Result<Option<SegmentInfo>> {
+    /// Adds a block as another segment has it: all of it was read, its rows lie between `first_key` and
+    /// `last_key`, `zones` are its own.
+    pub(crate) fn copy(
+        &mut self,
+        block: &Block,
+        entry: &BlockEntry,
+        zones: &[Zone],
+        bytes: &[u8],
+    ) -> Result<()> {
+        self.check_order(&entry.first_key)?;
         self.close_block()?;
-        let (Some(first), Some(last)) = (self.entries.first(), self.entries.last()) else {
-            return Ok(None);
-        };
-        let (min_key, max_key) = (first.first_key.clone(), last.last_key.clone());
-        let mut meta = Vec::new();
-        self.entries.iter().for_each(|entry| entry.put(&mut meta));
-        let index_len = meta.len();
-        meta.extend(bloom::build(&self.hashes));
-        let bound = |len: usize| {
-            u32::try_from(len).map_err(|_| Error::Invalid("a segment with too many rows".into()))
-        };
-        let footer = Footer {
-            blocks: bound(self.entries.len())?,
-            index_offset: self.offset,
-            index_len: bound(index_len)?,
-            bloom_len: bound(meta.len() - index_len)?,
-            rows: self.hashes.len() as u64,
-            meta_crc: crc(&meta),
-        };
-        meta.extend(footer.to_bytes());
-        self.append(&meta)?;
-        let Footer { blocks, rows, .. } = footer;
-        Ok(Some(SegmentInfo { bytes: self.offset, rows, blocks, min_key, max_key }))
+        let mut walk = Walk::default();
+        let mut raw_keys = 0;
+        for row in 0..block.rows() {
+            walk.seek(&block.keys(), row).map_err(|broken| block.broken_keys(broken))?;
+            self.hashes.push(bloom::hash(&walk.key));
+            raw_keys += walk.key.len() as u64;
+        }
+        self.tally(block, zones, entry.deleted.into(), raw_keys)?;
+        let entry = BlockEntry { offset: self.offset, ..entry.clone() };
+        self.append(entry, zones, bytes)
     }
 
+    /// Adds the sketches of a segment whose blocks were copied.
+    pub(crate) fn add_sketches(&mut self, tallies: &[Tally]) {
+        for (tally, other) in self.tallies.iter_mut().zip(tallies).skip(2) {
+            tally.sketch.merge(&other.sketch);
+        }
+    }
+
+    /// Ends the block of the rows so far.
     fn close_block(&mut self) -> Result<()> {
-        if self.block.rows() == 0 {
+        if self.rows.len() == 0 {
             return Ok(());
         }
-        let (rows, last_key) = (self.block.rows() as u64, self.block.last_key().to_vec());
-        let bytes = self.block.take();
-        let (offset, len) = (self.offset, bytes.len() as u32);
-        self.append(&bytes)?;
-        let first_key = std::mem::take(&mut self.first_key);
-        self.entries.push(BlockEntry { offset, len, rows, first_key, last_key });
+        let rows = std::mem::take(&mut self.rows);
+        let blocks = rows.encode(&mut self.columns);
+        let encoded: usize = blocks.iter().map(|block| block.bytes.len()).sum();
+        self.ratio = (encoded * RATIO_ONE / rows.raw_bytes().max(1)).clamp(1, 4 * RATIO_ONE);
+        let mut at = 0;
+        for block in blocks {
+            let keys = at..at + block.rows;
+            at = keys.end;
+            self.append_encoded(block, &rows, keys)?;
+        }
+        self.rows = rows;
+        self.rows.clear();
         Ok(())
     }
 
-    fn append(&mut self, bytes: &[u8]) -> Result<()> {
+    fn append_encoded(
+        &mut self,
+        block: Encoded,
+        rows: &Rows,
+        keys: std::ops::Range<usize>,
+    ) -> Result<()> {
+        let Encoded { bytes, head_len, rows: count, dead, shape, zones } = block;
+        let entry = BlockEntry {
+            offset: self.offset,
+            len: bytes.len() as u32,
+            head_len: head_len as u32,
+            rows: count as u32,
+            deleted: dead as u32,
+            shape: shape as u8,
+            first_key: rows.keys.get(keys.start).to_vec(),
+            last_key: rows.keys.get(keys.end - 1).to_vec(),
+        };
+        let raw_keys = keys.map(|row| rows.keys.get(row).len() as u64).sum();
+        let bytes_len = bytes.len();
+        let block = Block::new("a new segment".into(), self.offset, bytes_len, head_len, bytes)?;
+        self.tally(&block, &zones, dead as u64, raw_keys)?;
+        self.append(entry, &zones, &block.into_bytes())
+    }
+
+    /// Counts a block whose keys have `raw_keys` bytes.
+    fn tally(&mut self, block: &Block, zones: &[Zone], dead: u64, raw_keys: u64) -> Result<()> {
+        let zone = Zone { nulls: 0, raw_bytes: raw_keys, bounds: None };
+        let keys = block.keys();
+        self.tallies[0].add(keys.rows as u64, &zone, keys.layout.name(), keys.bytes.len() as u64);
+        self.raw_bytes += raw_keys;
+        self.deleted += dead;
+        let first = if block.shape() == Shape::Opaque { 1 } else { 2 };
+        let live = block.rows() as u64 - dead;
+        for (index, zone) in zones.iter().enumerate() {
+            self.raw_bytes += zone.raw_bytes;
+            let Some(tally) = self.tallies.get_mut(first + index) else { break };
+            let encoding = block.chunk(index)?.encoding();
+            tally.add(live, zone, encoding, block.chunks()[index].len as u64);
+        }
+        Ok(())
+    }
+
+    fn append(&mut self, entry: BlockEntry, zones: &[Zone], bytes: &[u8]) -> Result<()> {
+        put_varint(&mut self.zones, zones.len() as u64);
+        zones.iter().for_each(|zone| zone.put(&mut self.zones));
+        self.entries.push(entry);
+        self.append_bytes(bytes)
+    }
+
+    fn append_bytes(&mut self, bytes: &[u8]) -> Result<()> {
         let at = self.sink.append(bytes)?;
         if at != self.offset {
             let what = format!("the sink appended at {at}, the segment ends at {}", self.offset);
@@ -126,5 +212,59 @@ impl<W: SegmentSink> SegmentWriter<W> {
         }
         self.offset += bytes.len() as u64;
         Ok(())
+    }
+
+    /// Writes what is left, the sections and the footer, and gives the sink back; `None`, and nothing written,
+    /// when there was no row.
+    ///
+    /// # Errors
+    /// `Invalid` when a section passes 4 GiB; `Unavailable` when the sink fails.
+    pub fn finish(mut self) -> Result<(Option<Properties>, W)> {
+        self.close_block()?;
+        let (Some(first), Some(last)) = (self.entries.first(), self.entries.last()) else {
+            return Ok((None, self.sink));
+        };
+        let mut properties = Properties {
+            rows: self.hashes.len() as u64,
+            deleted: self.deleted,
+            raw_bytes: self.raw_bytes,
+            bytes: 0,
+            min_key: first.first_key.clone(),
+            max_key: last.last_key.clone(),
+        };
+        let (mut index, mut before) = (Vec::new(), &[][..]);
+        for entry in &self.entries {
+            entry.put(before, &mut index);
+            before = &entry.last_key;
+        }
+        for (tally, sketch) in self.tallies.iter_mut().skip(2).zip(&self.columns.sketches) {
+            tally.sketch.merge(sketch);
+        }
+        let mut statistics = Vec::new();
+        put_varint(&mut statistics, self.tallies.len() as u64);
+        self.tallies.iter().for_each(|tally| tally.put(&mut statistics));
+        let mut last = Vec::new();
+        properties.put(&mut last);
+        let zones = std::mem::take(&mut self.zones);
+        let sections = [index, bloom::build(&self.hashes), zones, statistics, last].map(seal);
+        let [index_len, bloom_len, zones_len, statistics_len, properties_len] =
+            sections.each_ref().map(Vec::len);
+        let bound = |len: usize| {
+            u32::try_from(len).map_err(|_| Error::Invalid("a segment with too many rows".into()))
+        };
+        let footer = Footer {
+            blocks: bound(self.entries.len())?,
+            blocks_len: self.offset,
+            index_len: bound(index_len)?,
+            bloom_len: bound(bloom_len)?,
+            zones_len: bound(zones_len)?,
+            statistics_len: bound(statistics_len)?,
+            properties_len: bound(properties_len)?,
+        };
+        let mut tail = sections.concat();
+        tail.extend(footer.to_bytes());
+        self.append_bytes(&tail)?;
+        properties.bytes = self.offset;
+        Ok((Some(properties), self.sink))
     }
 }

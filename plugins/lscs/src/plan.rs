@@ -1,0 +1,246 @@
+//! What to merge next: a pure function of the segments' keys and sizes.
+//!
+//! **Levels are not stored.** The list of segments is oldest first; neighbours whose keys only grow form one
+//! *sorted run*, and that is all there is to a level. A load in key order is one run however long it gets, and
+//! is never rewritten; data that does not overlap joins a run by moving to its place in the list, without being
+//! read.
+//!
+//! A compaction takes some segments and puts what it writes at one position of the list, not behind any of
+//! them. Going down into a run *T*, segments take with them all they overlap in the runs between, and what the
+//! whole of them overlaps in *T*: so newer rows stay behind older ones, and *T* stays sorted.
+//!
+//! The rules, the first that applies:
+//!
+//! 1. **Young runs**: the newest runs of up to [`YOUNG_SEGMENTS`] segment sizes each. When there are
+//!    [`YOUNG_RUNS`], a group of their segments that overlap goes down into the next older run if that is at
+//!    most [`RATIO`] times as large as all of them, otherwise into the oldest of themselves, to be a new level.
+//! 2. **Crumbs**: [`CRUMBS`] or more neighbours of one run that together make no more than one segment become
+//!    one.
+//! 3. **Levels**: a run larger than the [`RATIO`]th part of the run below it gives that a segment: the one that
+//!    overlaps least for its size; deleted rows count for more.
+//! 4. **Depth**: with more than [`LEVELS_MAX`] older runs, the level rule holds for the nearest pair.
+//!
+//! One answer is one slice of work, of about [`SLICE_SEGMENTS`] segment sizes at most; what it leaves is found
+//! again by the next call. It is urgent when runs pile up faster than slices are done.
+//!
+//! Source: leveled compaction as in LevelDB and RocksDB, with the choice of least overlap.
+
+use std::borrow::Borrow;
+use std::ops::Range;
+
+pub use sochdb_encoding::compaction::Compaction;
+
+use crate::options::Options;
+use crate::segment::Properties;
+
+/// How much larger a level is than the one above it.
+pub const RATIO: u64 = 10;
+/// Levels below the young runs.
+pub const LEVELS_MAX: usize = 7;
+/// Young runs that are merged.
+pub const YOUNG_RUNS: usize = 4;
+/// Young runs from which on a merge is urgent.
+pub const YOUNG_RUNS_URGENT: usize = 8;
+/// A run of more segment sizes is not young.
+pub const YOUNG_SEGMENTS: u64 = 4;
+/// Segment sizes of one slice of work.
+pub const SLICE_SEGMENTS: u64 = 24;
+/// Small neighbours of one run that are made one.
+pub const CRUMBS: usize = 8;
+/// By how much a segment all of whose rows are deleted seems larger than it is.
+const DELETED_WEIGHT: u64 = 4;
+
+/// The sorted runs of a list of segments: neighbours whose keys only grow.
+pub fn runs(segments: &[impl Borrow<Properties>]) -> Vec<Range<usize>> {
+    let mut runs: Vec<Range<usize>> = Vec::new();
+    for (position, segment) in segments.iter().enumerate() {
+        let grows = |run: &&mut Range<usize>| {
+            segments[run.end - 1].borrow().max_key < segment.borrow().min_key
+        };
+        match runs.last_mut().filter(grows) {
+            Some(run) => run.end = position + 1,
+            None => runs.push(position..position + 1),
+        }
+    }
+    runs
+}
+
+/// The next slice for a table with `options` and `segments`, oldest first; `None` when all is well.
+pub fn plan(segments: &[impl Borrow<Properties>], options: &Options) -> Option<Compaction> {
+    let segments: Vec<_> = segments.iter().map(Borrow::borrow).collect();
+    let runs = runs(&segments);
+    let bytes =
+        runs.iter().map(|run| segments[run.clone()].iter().map(|s| s.bytes).sum()).collect();
+    let table = Table { segments, runs, bytes, target: options.segment_bytes() };
+    let young = table.young();
+    let chosen = None
+        .or_else(|| {
+            (YOUNG_RUNS <= table.runs.len() - young).then(|| table.merge_young(young)).flatten()
+        })
+        .or_else(|| table.gather_crumbs())
+        .or_else(|| table.push_level(young))?;
+    let urgent = YOUNG_RUNS_URGENT <= table.runs.len() - young || LEVELS_MAX + 1 < young;
+    Some(Compaction { inputs: chosen.inputs, at: chosen.at, urgent })
+}
+
+/// Some segments on their way down.
+#[derive(Debug)]
+struct Push {
+    inputs: Vec<usize>,
+    at: usize,
+    /// Bytes read; 0 for a move.
+    cost: u64,
+}
+
+struct Table<'a> {
+    segments: Vec<&'a Properties>,
+    /// Oldest first, as their bytes.
+    runs: Vec<Range<usize>>,
+    bytes: Vec<u64>,
+    target: u64,
+}
+
+impl Table<'_> {
+    /// The oldest of the young runs; as many as there are runs if none is young.
+    fn young(&self) -> usize {
+        let young =
+            self.bytes.iter().rev().take_while(|bytes| **bytes <= YOUNG_SEGMENTS * self.target);
+        self.runs.len() - young.count()
+    }
+
+    fn slice_bytes(&self) -> u64 {
+        SLICE_SEGMENTS * self.target
+    }
+
+    fn sum(&self, positions: &[usize]) -> u64 {
+        positions.iter().map(|position| self.segments[*position].bytes).sum()
+    }
+
+    /// The segments of run `run` that overlap the keys from `min` to `max`.
+    fn overlapped(&self, run: usize, min: &[u8], max: &[u8]) -> Range<usize> {
+        let Range { start, end } = self.runs[run];
+        let pieces = &self.segments[start..end];
+        let from = start + pieces.partition_point(|piece| piece.max_key[..] < *min);
+        let to = start + pieces.partition_point(|piece| piece.min_key[..] <= *max);
+        from..to.max(from)
+    }
+
+    /// Takes the segments `seeds`, which lie above run `target`, down into it.
+    fn push(&self, seeds: &[usize], target: usize) -> Option<Push> {
+        let mut inputs = seeds.to_vec();
+        for run in (target + 1..self.runs.len()).rev() {
+            let newer: Vec<_> =
+                inputs.iter().copied().filter(|input| self.runs[run].end <= *input).collect();
+            for input in newer {
+                let piece = self.segments[input];
+                inputs.extend(self.overlapped(run, &piece.min_key, &piece.max_key));
+            }
+            inputs.sort_unstable();
+            inputs.dedup();
+        }
+        let min = inputs.iter().map(|input| &self.segments[*input].min_key).min()?;
+        let max = inputs.iter().map(|input| &self.segments[*input].max_key).max()?;
+        let below = self.overlapped(target, min, max);
+        let at = below.start;
+        inputs.splice(0..0, below);
+        if inputs.len() == 1 && inputs[0] == at {
+            return None;
+        }
+        let cost = if inputs.len() == 1 { 0 } else { self.sum(&inputs) };
+        Some(Push { inputs, at, cost })
+    }
+
+    /// Rule 1.
+    fn merge_young(&self, young: usize) -> Option<Push> {
+        let all: u64 = self.bytes[young..].iter().sum();
+        let below =
+            young.checked_sub(1).filter(|below| self.bytes[*below] <= RATIO.saturating_mul(all));
+        let groups = self.groups(young);
+        let down = |target: usize| {
+            let pushes = groups.iter().filter_map(|group| {
+                let above: Vec<_> = group
+                    .iter()
+                    .copied()
+                    .filter(|position| self.runs[target].end <= *position)
+                    .collect();
+                let push =
+                    self.push(&above, target).filter(|push| push.cost <= self.slice_bytes())?;
+                Some((push.cost as f64 / self.sum(&above).max(1) as f64, push))
+            });
+            pushes.min_by(|(a, _), (b, _)| a.total_cmp(b)).map(|(_, push)| push)
+        };
+        below.and_then(down).or_else(|| down(young)).or_else(|| {
+            // Groups are too large: one segment at a time, down by one run.
+            let pushes = self.runs[young + 1].clone().filter_map(|seed| self.push(&[seed], young));
+            pushes.min_by_key(|push| push.cost)
+        })
+    }
+
+    /// The young segments in groups that do not overlap each other.
+    fn groups(&self, young: usize) -> Vec<Vec<usize>> {
+        let mut positions: Vec<_> = (self.runs[young].start..self.segments.len()).collect();
+        positions.sort_by_key(|position| &self.segments[*position].min_key);
+        let mut groups: Vec<Vec<usize>> = Vec::new();
+        let mut reach: &[u8] = &[];
+        for position in positions {
+            let piece = self.segments[position];
+            match groups.last_mut().filter(|_| piece.min_key[..] <= *reach) {
+                Some(group) => {
+                    group.push(position);
+                    reach = reach.max(&piece.max_key);
+                }
+                None => {
+                    groups.push(vec![position]);
+                    reach = &piece.max_key;
+                }
+            }
+        }
+        groups.iter_mut().for_each(|group| group.sort_unstable());
+        groups
+    }
+
+    /// Rule 2.
+    fn gather_crumbs(&self) -> Option<Push> {
+        for run in self.runs.iter().filter(|run| CRUMBS <= run.len()) {
+            let mut start = run.start;
+            while start + CRUMBS <= run.end {
+                let (mut end, mut sum, mut largest) = (start, 0, 0);
+                while end < run.end && sum + self.segments[end].bytes <= self.target {
+                    sum += self.segments[end].bytes;
+                    largest = largest.max(self.segments[end].bytes);
+                    end += 1;
+                }
+                // No segment is rewritten for less than its own size.
+                if CRUMBS <= end - start && largest <= sum / 2 {
+                    return Some(Push { inputs: (start..end).collect(), at: start, cost: sum });
+                }
+                start += 1;
+            }
+        }
+        None
+    }
+
+    /// Rules 3 and 4.
+    fn push_level(&self, young: usize) -> Option<Push> {
+        let excess = |run: &usize| {
+            self.bytes[*run] as f64 * RATIO as f64 / self.bytes[*run - 1].max(1) as f64
+        };
+        let run = (1..young).max_by(|a, b| excess(a).total_cmp(&excess(b)))?;
+        if excess(&run) <= 1.0 && young <= LEVELS_MAX {
+            return None;
+        }
+        let score = |seed: usize, push: &Push| {
+            let Properties { rows, deleted, bytes, .. } = self.segments[seed];
+            let weight = 1.0 + DELETED_WEIGHT as f64 * *deleted as f64 / (*rows).max(1) as f64;
+            push.cost as f64 / (*bytes as f64 * weight).max(1.0)
+        };
+        let pushes = self.runs[run].clone().filter_map(|seed| {
+            let push = self.push(&[seed], run - 1)?;
+            Some((score(seed, &push), push))
+        });
+        pushes.min_by(|(a, _), (b, _)| a.total_cmp(b)).map(|(_, push)| push)
+    }
+}
+
+#[cfg(test)]
+mod tests;
