@@ -10,6 +10,7 @@ use sochdb_kernel::plugin::{
 use sochdb_kernel::{KernelError, KernelResult, KeyRange, SegmentId, Slice};
 use sochdb_sim::merge_by_flush;
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 const DELETED: u32 = u32::MAX;
@@ -30,11 +31,28 @@ pub enum Fault {
 pub struct Engine {
     fault: Mutex<Option<Fault>>,
     kept: Mutex<Option<Arc<dyn SegmentSink>>>,
+    /// What it wants merged, given how many segments there are; without one, its own plan.
+    plan: Mutex<Option<Plan>>,
+    /// How often it was asked, and for each merge whether deleted rows could be dropped.
+    pub asked: AtomicUsize,
+    pub merged: Mutex<Vec<bool>>,
 }
+
+pub type Plan = Box<dyn FnMut(usize) -> Option<Compaction> + Send>;
 
 impl Engine {
     pub fn new() -> Arc<Engine> {
-        Arc::new(Engine { fault: Mutex::new(None), kept: Mutex::new(None) })
+        Arc::new(Engine {
+            fault: Mutex::new(None),
+            kept: Mutex::new(None),
+            plan: Mutex::new(None),
+            asked: AtomicUsize::new(0),
+            merged: Mutex::default(),
+        })
+    }
+
+    pub fn plan(&self, plan: impl FnMut(usize) -> Option<Compaction> + Send + 'static) {
+        *self.plan.lock().unwrap() = Some(Box::new(plan));
     }
 
     pub fn set(&self, fault: Option<Fault>) {
@@ -112,6 +130,10 @@ impl StorageExtension for Engine {
         _table: &TableContext,
         segments: &[Arc<dyn SegmentRead>],
     ) -> KernelResult<Option<Compaction>> {
+        self.asked.fetch_add(1, Ordering::SeqCst);
+        if let Some(plan) = &mut *self.plan.lock().unwrap() {
+            return Ok(plan(segments.len()));
+        }
         // Sometimes the oldest take part, sometimes not.
         let inputs: Vec<_> = match segments.len() {
             0..4 => return Ok(None),
@@ -128,6 +150,7 @@ impl StorageExtension for Engine {
         drop_deleted: bool,
         sink: Arc<dyn SegmentSink>,
     ) -> KernelResult<Vec<SegmentId>> {
+        self.merged.lock().unwrap().push(drop_deleted);
         merge_by_flush(self, table, segments, drop_deleted, sink)
     }
 
@@ -182,10 +205,19 @@ impl StorageReader for Rows {
         &self,
         range: &KeyRange,
         reverse: bool,
-        _: Option<Arc<Selection>>,
+        selection: Option<Arc<Selection>>,
     ) -> KernelResult<Box<dyn RunCursor>> {
         let mut rows: Vec<_> =
             self.order.iter().filter(|row| range.contains(&row.key)).cloned().collect();
+        if let Some(selection) = selection {
+            let select = |mut row: RunRow| {
+                if let Some(value) = row.value.take() {
+                    row.value = Some(selection.apply(&row.key, value).transpose()?.ok()?);
+                }
+                Some(row)
+            };
+            rows = rows.into_iter().filter_map(select).collect();
+        }
         if reverse {
             rows.reverse();
         }

@@ -4,11 +4,15 @@
 mod engine;
 
 use engine::{Engine, Fault, Shrink};
-use sochdb_kernel::plugin::{CompressionExtension, StorageExtension};
-use sochdb_kernel::{Environment, ErrorKind, Kernel, Options, TableOptions};
+use sochdb_encoding::select::{Comparison, Condition, Projection, Selection};
+use sochdb_kernel::plugin::{Compaction, CompressionExtension, StorageExtension};
+use sochdb_kernel::{
+    Column, ColumnType, Environment, ErrorKind, Kernel, Options, Schema, TableOptions, Value,
+};
 use sochdb_sim::MemoryVfs;
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 type Rows = BTreeMap<Vec<u8>, Vec<u8>>;
 
@@ -86,6 +90,176 @@ fn rows_survive_flushes_merges_and_restarts() {
     assert_eq!(tx.get("t", b"nowhere").unwrap(), None);
     let backwards: Vec<_> = tx.scan_reverse("t", ..).unwrap().map(|row| row.unwrap().0).collect();
     assert!(backwards.iter().rev().eq(rows.keys()));
+}
+
+#[test]
+fn whatever_plans_an_engine_makes_no_row_comes_back_or_is_lost() {
+    let mut rng = fastrand::Rng::with_seed(5);
+    let (mut done, mut refused) = (0, 0);
+    for _ in 0..40 {
+        let engine = Engine::new();
+        let (vfs, mut kernel) = with_table(&engine);
+        let mut rows = Rows::new();
+        let mut plans = rng.fork();
+        engine.plan(move |segments| {
+            let mut inputs: Vec<_> = (0..segments).filter(|_| plans.u8(0..3) == 0).collect();
+            if inputs.is_empty() {
+                return None;
+            }
+            if plans.u8(0..4) == 0 {
+                inputs.truncate(1);
+            }
+            let at = plans.usize(0..=inputs[0]);
+            Some(Compaction { inputs, at, urgent: plans.bool() })
+        });
+        for round in 0..10u32 {
+            // Narrow ranges, so that some segments share keys and others do not.
+            let from = rng.u32(0..200);
+            put(&kernel, &mut rows, from..from + rng.u32(1..40), &[round as u8; 50]);
+            delete(&kernel, &mut rows, (from..from + 60).step_by(3));
+            let report = kernel.checkpoint().unwrap();
+            assert!(report.failed.is_empty(), "a bad plan is no failed flush: {report:?}");
+            assert_eq!(all(&kernel), rows);
+            if round % 4 == 3 {
+                kernel.close().unwrap();
+                kernel = open(&vfs, &engine);
+                assert_eq!(all(&kernel), rows);
+            }
+        }
+        healthy(&kernel);
+        let merged = engine.merged.lock().unwrap().len();
+        done += merged;
+        refused += engine.asked.load(Ordering::SeqCst) - merged;
+    }
+    assert!(50 < done && 50 < refused, "{done} merges, {refused} other answers");
+}
+
+#[test]
+fn a_merge_drops_deleted_rows_only_where_nothing_older_has_their_keys() {
+    let engine = Engine::new();
+    let (_vfs, kernel) = with_table(&engine);
+    engine.plan(|_| None);
+    let mut rows = Rows::new();
+    let flush = |kernel: &Kernel| drop(kernel.checkpoint().unwrap());
+    put(&kernel, &mut rows, 0..10, b"old");
+    flush(&kernel);
+    put(&kernel, &mut rows, 20..30, b"old");
+    flush(&kernel);
+    delete(&kernel, &mut rows, 0..5);
+    flush(&kernel);
+    delete(&kernel, &mut rows, 20..25);
+    flush(&kernel);
+    let mut extra = 900..;
+    let mut merge = |inputs: Vec<usize>, at, rows: &mut Rows| {
+        // A flush is what makes the kernel ask.
+        put(&kernel, rows, extra.by_ref().take(1), b"far away");
+        let mut plan = Some(Compaction { inputs, at, urgent: false });
+        engine.plan(move |_| plan.take());
+        kernel.checkpoint().unwrap();
+        engine.merged.lock().unwrap().pop()
+    };
+    // The third may hide rows of the first, which is older and stays.
+    assert_eq!(merge(vec![2], 2, &mut rows), Some(false));
+    assert_eq!(all(&kernel), rows);
+    // Below the second there is nothing that has its keys; nor does the third, which it passes.
+    assert_eq!(merge(vec![1, 3], 1, &mut rows), Some(true));
+    assert_eq!(all(&kernel), rows);
+    assert_eq!(merge(vec![0, 2], 0, &mut rows), Some(true));
+    assert_eq!(all(&kernel), rows);
+    assert_eq!(kernel.stats().segments, 2 + 3, "three far away");
+    // A move rewrites nothing.
+    assert_eq!(merge(vec![1], 0, &mut rows), None);
+    assert_eq!(all(&kernel), rows);
+    healthy(&kernel);
+}
+
+#[test]
+fn a_checkpoint_ends_however_urgent_an_engine_says_it_is() {
+    let engine = Engine::new();
+    let (_vfs, kernel) = with_table(&engine);
+    let mut rows = Rows::new();
+    put(&kernel, &mut rows, 0..50, b"row");
+    engine.plan(|_| Some(Compaction { inputs: vec![0], at: 0, urgent: true }));
+    let report = kernel.checkpoint().unwrap();
+    assert!(report.unsettled && 0 < report.bytes_merged, "{report:?}");
+    let asked = engine.asked.load(Ordering::SeqCst);
+    assert_eq!(asked, sochdb_kernel::limits::MERGES_PER_CHECKPOINT_MAX);
+    // Without urgency one slice a checkpoint, with nothing new to flush either, until all is well.
+    let mut left = 3;
+    engine.plan(move |_| {
+        left -= 1;
+        (0 < left).then(|| Compaction { inputs: vec![0], at: 0, urgent: false })
+    });
+    assert!(kernel.checkpoint().unwrap().unsettled);
+    assert!(kernel.checkpoint().unwrap().unsettled);
+    assert!(!kernel.checkpoint().unwrap().unsettled);
+    assert_eq!(engine.asked.load(Ordering::SeqCst), asked + 3);
+    assert!(!kernel.checkpoint().unwrap().unsettled, "it is not asked again without a flush");
+    assert_eq!(engine.asked.load(Ordering::SeqCst), asked + 3);
+    assert_eq!(all(&kernel), rows);
+    healthy(&kernel);
+}
+
+#[test]
+fn what_a_scan_selects_is_the_same_in_memory_in_the_tree_and_in_segments() {
+    let engine = Engine::new();
+    let vfs = MemoryVfs::new();
+    let kernel = open(&vfs, &engine);
+    let column =
+        |name: &str, kind| Column { name: name.into(), kind, nullable: false, default: None };
+    let columns = vec![column("id", ColumnType::Int64), column("town", ColumnType::String)];
+    let schema = Schema::new(columns, &["id"]).unwrap();
+    for (table, storage) in [("tree", None), ("segments", Some("engine".to_owned()))] {
+        let schema = Some(schema.clone());
+        let options = TableOptions { storage, schema, ..TableOptions::default() };
+        kernel.create_table(table, options).unwrap();
+    }
+    let row = |id: i64, town: &str| [Value::Int64(id), Value::String(town.into())];
+    let put = |rows: &[(i64, &str)]| {
+        kernel
+            .run(|tx| {
+                for table in ["tree", "segments"] {
+                    for (id, town) in rows {
+                        let row = row(*id, town);
+                        let key = schema.encode_key(&row).unwrap();
+                        tx.put(table, &key, &schema.encode_row(&row).unwrap())?;
+                    }
+                }
+                Ok(())
+            })
+            .unwrap();
+    };
+    put(&[(1, "Ulm"), (2, "Bonn"), (3, "Ulm"), (4, "Ulm")]);
+    kernel.checkpoint().unwrap();
+    // In memory: one leaves Ulm, one comes.
+    put(&[(3, "Bonn"), (2, "Ulm"), (5, "Ulm")]);
+    let in_ulm =
+        Condition::new(&schema, "town", Comparison::Equal, Value::String("Ulm".into())).unwrap();
+    let projection = Projection::new(&schema, &["id"]).unwrap();
+    let selection = Selection::new(schema.clone(), Some(projection.clone()), vec![in_ulm]).unwrap();
+    let selection = Some(Arc::new(selection));
+    let tx = kernel.begin_read().unwrap();
+    for table in ["tree", "segments"] {
+        for reverse in [false, true] {
+            let scan = tx.scan_selected(table, .., reverse, selection.clone()).unwrap();
+            let mut ids: Vec<_> =
+                scan.map(|row| projection.decode(&row.unwrap().1).unwrap().remove(0)).collect();
+            if reverse {
+                ids.reverse();
+            }
+            assert_eq!(ids, [1, 2, 4, 5].map(Value::Int64), "{table}, backwards: {reverse}");
+        }
+    }
+    let (mut memory, reader) = tx.scan_layers("segments", ..).unwrap();
+    let mut newer = 0;
+    while let Some((_, value)) = memory.next_row().unwrap() {
+        assert!(value.is_some());
+        newer += 1;
+    }
+    assert_eq!(newer, 3);
+    let mut base = reader.unwrap().scan(&(..).into(), false, None).unwrap();
+    assert_eq!(base.next_batch(100, 10_000).unwrap().len(), 4);
+    assert!(tx.scan_layers("tree", ..).unwrap().1.is_none());
 }
 
 #[test]
