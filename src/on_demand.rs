@@ -10,9 +10,9 @@
 use parking_lot::Mutex;
 use sochdb_host_abi::{HostOptions, PluginHost, PluginKind, PluginManifest, bundled};
 use sochdb_kernel::plugin::{
-    Compaction, CompressionExtension, Extension, ExtensionCapability, ExtensionInfo, ObservabilityExtension,
-    PluginManager, RunCursor, SegmentRead, SegmentSink, StorageExtension, StorageReader,
-    TableContext, TelemetryBatch,
+    Compaction, CompressionExtension, Extension, ExtensionCapability, ExtensionInfo,
+    ObservabilityExtension, PluginManager, RunCursor, SegmentRead, SegmentSink, StorageExtension,
+    StorageReader, TableContext, TelemetryBatch,
 };
 use sochdb_kernel::{KernelResult, SegmentId};
 use std::sync::{Arc, OnceLock};

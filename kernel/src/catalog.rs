@@ -85,6 +85,7 @@ impl TableInfo {
             id: self.id,
             name: self.name.clone(),
             schema: self.options.schema.clone(),
+            compressed: self.options.codec.is_some(),
             options: self.options.settings.clone(),
         }
     }

@@ -104,6 +104,8 @@ pub struct TableContext {
     pub name: String,
     /// The table's columns, if it is typed.
     pub schema: Option<Schema>,
+    /// Whether a codec compresses its segments, block by block.
+    pub compressed: bool,
     /// The engine's own settings for this table, as given when the table was created.
     pub options: BTreeMap<String, String>,
 }

@@ -314,6 +314,8 @@ pub struct Table {
     /// Its columns, if it is typed: then keys and values are encoded as [`row`](crate::row) says, as long as
     /// whoever wrote them kept to that.
     pub schema: Option<Schema>,
+    /// Whether a codec compresses its segments, block by block: then what a codec does well can be left to it.
+    pub compressed: bool,
     /// The settings given when the table was created.
     pub options: BTreeMap<String, String>,
 }
@@ -901,9 +903,9 @@ impl TryFrom<contract::Table> for Table {
     type Error = Error;
 
     fn try_from(table: contract::Table) -> Result<Table> {
-        let contract::Table { id, name, schema, options } = table;
+        let contract::Table { id, name, schema, compressed, options } = table;
         let schema = schema.map(typed::schema).transpose()?;
-        Ok(Table { id, name, schema, options: options.into_iter().collect() })
+        Ok(Table { id, name, schema, compressed, options: options.into_iter().collect() })
     }
 }
 

@@ -695,6 +695,7 @@ impl From<&TableContext> for contract::Table {
             id: table.id.0,
             name: table.name.clone(),
             schema: table.schema.as_ref().map(Into::into),
+            compressed: table.compressed,
             options: table.options.clone().into_iter().collect(),
         }
     }

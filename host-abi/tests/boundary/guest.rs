@@ -173,7 +173,7 @@ impl Storage<'_> {
         let Storage { imports, items, flush, plan, merge, open, multi_get, scan, next, .. } = self;
         let Storage { next_columns, stats, .. } = self;
         let realloc = realloc(self.realloc);
-        let table = "(param $id i64) (param $name i32) (param i32) (param i32 i32 i32 i32 i32)
+        let table = "(param $id i64) (param $name i32) (param i32) (param i32 i32 i32 i32 i32 i32)
             (param $options i32) (param i32)";
         let text = format!(
             r#"(module {imports}

@@ -123,6 +123,7 @@ fn what_fails_for_one_tenant_works_for_another() {
             id: TableId(7),
             name: name.to_owned(),
             schema: None,
+            compressed: false,
             options: BTreeMap::new(),
         };
         storage.open(&table, &[]).map(drop)

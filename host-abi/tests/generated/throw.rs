@@ -172,8 +172,13 @@ fn drive_storage(storage: &Arc<dyn StorageExtension>, rng: &mut Rng, outcomes: &
         Vec::new(),
     );
     let selection = Arc::new(selection.expect("no conditions"));
-    let table =
-        TableContext { id: TableId(7), name: "t".to_owned(), schema: Some(schema), options };
+    let table = TableContext {
+        id: TableId(7),
+        name: "t".to_owned(),
+        schema: Some(schema),
+        compressed: true,
+        options,
+    };
     let lent = Arc::new(());
     let segments: Vec<Arc<dyn SegmentRead>> =
         (1..4).map(|id| -> Arc<dyn SegmentRead> { Arc::new(Page(id)) }).collect();

@@ -260,6 +260,7 @@ pub struct Block {
     shape: Shape,
     /// Where the bits of deleted rows lie.
     dead: Option<Range<usize>>,
+    deleted: usize,
     keys: (keys::Layout, Range<usize>),
     chunks: Vec<Place>,
     /// The bytes that were read, by where they lie; the first has the head.
@@ -310,7 +311,7 @@ impl Block {
             places.push(Place { kind, at, len });
             at = at.saturating_add(len);
         }
-        let mut dead = None;
+        let (mut dead, mut deleted) = (None, 0);
         if has_dead == 1 {
             let start = (reader.offset() - offset) as usize;
             let bits = reader.bytes(rows.div_ceil(8))?;
@@ -318,6 +319,10 @@ impl Block {
                 return Err(wrong("bits of deleted rows past the last".into()));
             }
             dead = Some(start..start + bits.len());
+            deleted = bits.iter().map(|byte| byte.count_ones() as usize).sum();
+        }
+        if shape == Shape::Empty && deleted != rows {
+            return Err(wrong("rows without a value that are not deleted".into()));
         }
         let keys_at = (reader.offset() - offset) as usize;
         let layout = keys::Layout::new(key_encoding, rows, reader.bytes(keys_len)?);
@@ -327,12 +332,17 @@ impl Block {
         }
         let keys = (layout, keys_at..head_len);
         let parts = vec![(0, bytes)];
-        Ok(Block { segment, offset, rows, shape, dead, keys, chunks: places, parts })
+        Ok(Block { segment, offset, rows, shape, dead, deleted, keys, chunks: places, parts })
     }
 
     /// Rows in the block, 1 or more.
     pub fn rows(&self) -> usize {
         self.rows
+    }
+
+    /// Rows that say that their key was deleted.
+    pub(crate) fn deleted(&self) -> usize {
+        self.deleted
     }
 
     pub(crate) fn shape(&self) -> Shape {

@@ -6,14 +6,13 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use sochdb_encoding::columns::{ColumnBatch, ColumnBuilder, Values};
+use sochdb_encoding::columns::{Bits, ColumnBatch, ColumnBuilder, Values};
 use sochdb_encoding::row::{ColumnType, Schema, Value};
 
 use crate::block::{Block, Shape};
 use crate::keys::Walk;
 use crate::pick::{Picker, Place};
-use crate::spans::{Span, Spans};
-use crate::typed::RowWriter;
+use crate::spans::{Open, Span, Spans};
 use crate::{Error, Result, SegmentSource};
 
 /// Rows that are decoded before a batch's bytes are counted again.
@@ -21,6 +20,9 @@ const STEP_ROWS: usize = 4 << 10;
 /// A batch ends, even without a row, when so many were looked at: a scan that finds little still says how far
 /// it has come.
 const LOOKED_AT_MAX: usize = 1 << 20;
+/// A block from which rows are taken more often than this, because other runs have rows between them, is decoded
+/// as a whole.
+const VISITS_MAX: usize = 4;
 const SIGN: u64 = 1 << 63;
 
 /// A scan of columns over the segments of a table.
@@ -90,8 +92,9 @@ impl<S: SegmentSource> ColumnCursor<S> {
                 chosen = choose_living(&open.block, start..end);
             }
             rows += chosen.len();
+            open.visits += 1;
             for (position, column) in self.positions.iter().zip(&mut columns) {
-                append(&self.picker, *position, &open.block, &chosen, column)?;
+                append(&self.picker, *position, open, &chosen, column)?;
             }
             looked_at += end - start;
             span.rows.start = end;
@@ -180,26 +183,25 @@ fn choose_living(block: &Block, rows: Range<usize>) -> Chosen {
     }
 }
 
-/// Appends the column at `position` of the schema, of the `chosen` rows of `block`.
-fn append(
+/// Appends the column at `position` of the schema, of the `chosen` rows of the block of `open`.
+fn append<S: SegmentSource>(
     picker: &Picker,
     position: usize,
-    block: &Block,
+    open: &mut Open<S>,
     chosen: &Chosen,
     out: &mut ColumnBuilder,
 ) -> Result<()> {
+    let block = &open.block;
     let stored = match picker.place(position) {
         _ if chosen.len() == 0 => return Ok(()),
         Place::Key(order) => return append_keys(picker.schema(), order, block, chosen, out),
         Place::Stored(index) => index,
     };
-    if block.shape() != Shape::Typed {
-        let (mut scratch, mut writer) = (Vec::new(), RowWriter::default());
+    if block.shape() == Shape::Opaque {
+        let (chunk, mut scratch) = (block.chunk(0)?, Vec::new());
         return chosen.each(|row| {
-            if let Some(value) = block.value(row, &mut scratch, &mut writer)? {
-                out.push(&picker.schema().column(value, position)?)?;
-            }
-            Ok(())
+            let value = chunk.bytes(row, &mut scratch).unwrap_or_default();
+            Ok(out.push(&picker.schema().column(value, position)?)?)
         });
     }
     if block.chunks().len() <= stored {
@@ -207,12 +209,51 @@ fn append(
         let absent = picker.absent(position).ok_or_else(missing)?;
         return chosen.each(|_| Ok(out.push(&absent)?));
     }
+    if VISITS_MAX < open.visits {
+        return gather(open.decoded(stored)?, chosen, out);
+    }
     let chunk = block.chunk(stored)?;
     match chosen {
         Chosen::None => Ok(()),
         Chosen::All(rows) => chunk.decode(rows.clone(), out),
         Chosen::Some(rows) => chunk.decode_selected(rows, out),
     }
+}
+
+/// Appends the `chosen` rows of `from` to `out`, which holds the same.
+fn gather(from: &ColumnBuilder, chosen: &Chosen, out: &mut ColumnBuilder) -> Result<()> {
+    let mut validity = from.validity().map(|_| Bits::default());
+    if let (Some(bits), Some(valid)) = (&mut validity, from.validity()) {
+        chosen.each(|row| {
+            bits.push(valid.get(row));
+            Ok(())
+        })?;
+    }
+    let dim = if let ColumnType::Vector(dim) = from.kind() { dim as usize } else { 0 };
+    let mut too_much = false;
+    chosen.each(|row| {
+        match (&from.values, &mut out.values) {
+            (Values::Bool(from), Values::Bool(out)) => out.push(from.get(row)),
+            (Values::Int64(from), Values::Int64(out)) => out.push(from[row]),
+            (Values::Float64(from), Values::Float64(out)) => out.push(from[row]),
+            (Values::Vector(from), Values::Vector(out)) => {
+                out.extend_from_slice(&from[row * dim..][..dim])
+            }
+            (Values::Bytes { offsets, data: from }, Values::Bytes { offsets: ends, data }) => {
+                data.extend_from_slice(&from[offsets[row] as usize..offsets[row + 1] as usize]);
+                too_much = too_much || i32::MAX as usize <= data.len();
+                ends.push(data.len() as i32);
+            }
+            // The block was checked to have the table's columns.
+            _ => unreachable!("{} was decoded for {}", from.kind(), out.kind()),
+        }
+        Ok(())
+    })?;
+    if too_much {
+        return Err(Error::Invalid("a batch with 2 GiB of strings in a column".into()));
+    }
+    out.filled(chosen.len(), validity.as_ref());
+    Ok(())
 }
 
 /// Appends the key column of the given `order`.

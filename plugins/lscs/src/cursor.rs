@@ -16,7 +16,7 @@ use sochdb_encoding::row::{ColumnType, Value};
 use crate::block::{Block, Shape};
 use crate::keys::{Strings, Walk};
 use crate::pick::{Picker, Place};
-use crate::spans::{Span, Spans};
+use crate::spans::{Open, Span, Spans};
 use crate::typed::{Cell, RowWriter, cell};
 use crate::{Result, SegmentSource};
 
@@ -25,9 +25,12 @@ const WINDOW_ROWS_MIN: usize = 16;
 /// Rows of a window at most.
 const WINDOW_ROWS_MAX: usize = 256;
 
-/// Some rows of one block, decoded.
+/// Some rows of one block, decoded: of those that it covers, all that are wanted.
 #[derive(Debug, Default)]
 pub(crate) struct Window {
+    /// The block's serial number; 0 before the first.
+    serial: u64,
+    covers: Range<usize>,
     rows: Vec<u32>,
     keys: Strings,
     /// By chunk; nothing for those that are not wanted.
@@ -37,17 +40,83 @@ pub(crate) struct Window {
 }
 
 impl Window {
+    /// Decodes rows of `open` from where `span` begins (in reverse, from where it ends): about `rows_max`, also
+    /// behind the span, because the next one of this block goes on there. Does nothing if it covers them.
+    pub fn cover<S: SegmentSource>(
+        &mut self,
+        open: &mut Open<S>,
+        span: &Range<usize>,
+        reverse: bool,
+        picker: Option<&Picker>,
+        rows_max: usize,
+    ) -> Result<()> {
+        let first = if reverse { span.end - 1 } else { span.start };
+        if self.serial == open.serial && self.covers.contains(&first) {
+            return Ok(());
+        }
+        self.rows.clear();
+        let has_conditions = picker.is_some_and(Picker::has_conditions);
+        let mut all = 0..open.block.rows();
+        let mask = match picker {
+            Some(picker) if has_conditions => open.mask(picker)?,
+            _ => None,
+        };
+        if has_conditions && mask.is_none() {
+            (self.serial, self.covers) = (open.serial, all);
+            return Ok(());
+        }
+        // The mask is borrowed from where the block is, which is only read from here on.
+        let mask = mask.map(<[u64]>::to_vec);
+        let block = &open.block;
+        let takes = |row: usize| match &mask {
+            Some(mask) => mask[row / 64] >> (row % 64) & 1 == 1,
+            None => picker.is_none() || !block.is_dead(row),
+        };
+        if reverse {
+            all.end = first + 1;
+        } else {
+            all.start = first;
+        }
+        let mut left = all.clone();
+        while self.rows.len() < rows_max {
+            let Some(row) = (if reverse { left.next_back() } else { left.next() }) else { break };
+            if takes(row) {
+                self.rows.push(row as u32);
+            }
+        }
+        self.covers = if reverse { left.end..all.end } else { all.start..left.start };
+        if reverse {
+            self.rows.reverse();
+        }
+        self.serial = open.serial;
+        let loaded =
+            self.load(block, |chunk| picker.is_none_or(|p| p.wanted.get(chunk) == Some(&true)));
+        if loaded.is_err() {
+            self.serial = 0;
+        }
+        loaded
+    }
+
+    /// The rows of the window that lie in `span`, and what of the span it does not cover.
+    pub fn part(&self, span: &Range<usize>, reverse: bool) -> (Range<usize>, Range<usize>) {
+        let start = self.rows.partition_point(|row| (*row as usize) < span.start);
+        let end = self.rows.partition_point(|row| (*row as usize) < span.end);
+        let rest = match reverse {
+            true => span.start..self.covers.start.clamp(span.start, span.end),
+            false => self.covers.end.clamp(span.start, span.end)..span.end,
+        };
+        (start..end, rest)
+    }
+
     /// Decodes the rows that `self.rows` names, and the chunks that are `wanted`.
     fn load(&mut self, block: &Block, wanted: impl Fn(usize) -> bool) -> Result<()> {
-        let (first, last) = match (self.rows.first(), self.rows.last()) {
-            (Some(first), Some(last)) => (*first as usize, *last as usize + 1),
-            _ => (0, 0),
+        let (Some(first), Some(last)) = (self.rows.first(), self.rows.last()) else {
+            return Ok(());
         };
-        let whole = last - first == self.rows.len();
+        let range = *first as usize..*last as usize + 1;
         let broken = |broken| block.broken_keys(broken);
         self.keys.clear();
-        let mut walk = Walk::default();
-        let keys = block.keys();
+        let (mut walk, keys) = (Walk::default(), block.keys());
         for row in &self.rows {
             walk.seek(&keys, *row as usize).map_err(broken)?;
             if self.keys.last().is_some_and(|last| walk.key[..] <= *last) {
@@ -61,9 +130,6 @@ impl Window {
         }
         self.opaque = block.shape() == Shape::Opaque;
         self.columns.clear();
-        if self.rows.is_empty() {
-            return Ok(());
-        }
         for (index, place) in block.chunks().iter().enumerate() {
             if !(self.opaque || wanted(index)) {
                 self.columns.push(None);
@@ -71,24 +137,13 @@ impl Window {
             }
             let mut column = ColumnBuilder::new(place.kind);
             let chunk = block.chunk(index)?;
-            match whole {
-                true => chunk.decode(first..last, &mut column)?,
+            match range.len() == self.rows.len() {
+                true => chunk.decode(range.clone(), &mut column)?,
                 false => chunk.decode_selected(&self.rows, &mut column)?,
             }
             self.columns.push(Some(column));
         }
         Ok(())
-    }
-
-    /// Decodes `rows` of `block`, all chunks of which were read.
-    pub fn load_all(&mut self, block: &Block, rows: Range<usize>) -> Result<()> {
-        self.rows.clear();
-        self.rows.extend(rows.start as u32..rows.end as u32);
-        self.load(block, |_| true)
-    }
-
-    pub fn len(&self) -> usize {
-        self.rows.len()
     }
 
     pub fn key(&self, index: usize) -> &[u8] {
@@ -134,9 +189,11 @@ pub struct Cursor<S> {
     outputs: Option<Vec<Output>>,
     needs_keys: bool,
     span: Option<Span>,
-    window: Window,
+    /// One for each run.
+    windows: Vec<Window>,
     window_rows: usize,
-    /// Rows of the window not yet given out.
+    /// Whose window is given out, and its rows that are left.
+    run: usize,
     left: Range<usize>,
     writer: RowWriter,
     projected: Vec<u8>,
@@ -157,14 +214,15 @@ impl<S: SegmentSource> Cursor<S> {
         });
         let in_key = |output: &Output| matches!(output.place, Place::Key(_));
         Cursor {
-            spans,
             reverse,
             picker,
             needs_keys: outputs.iter().flatten().any(in_key),
             outputs,
             span: None,
-            window: Window::default(),
+            windows: (0..spans.runs()).map(|_| Window::default()).collect(),
+            spans,
             window_rows: WINDOW_ROWS_MIN,
+            run: 0,
             left: 0..0,
             writer: RowWriter::default(),
             projected: Vec::new(),
@@ -185,7 +243,8 @@ impl<S: SegmentSource> Cursor<S> {
         }
         let index = if self.reverse { self.left.next_back() } else { self.left.next() };
         let index = index.expect("the window was filled");
-        let Cursor { window, writer, outputs, picker, projected, needs_keys, .. } = self;
+        let Cursor { windows, run, writer, outputs, picker, projected, needs_keys, .. } = self;
+        let window = &windows[*run];
         let key = window.key(index);
         let (Some(outputs), Some(picker)) = (outputs, picker) else {
             return Ok(Some((key, window.value(index, writer))));
@@ -212,46 +271,19 @@ impl<S: SegmentSource> Cursor<S> {
         Ok(Some((key, Some(writer.row()))))
     }
 
-    /// Fills the window with rows of the span under way, or begins the next; false at the end.
+    /// Decodes rows of the span under way, or begins the next; false at the end.
     fn fill(&mut self) -> Result<bool> {
         if self.span.as_ref().is_none_or(|span| span.rows.is_empty()) {
             self.span = None;
             self.span = self.spans.next()?;
         }
         let Some(span) = &mut self.span else { return Ok(false) };
-        let (open, rows) = (self.spans.open(span), &mut self.window.rows);
-        rows.clear();
-        let most = self.window_rows;
-        let mut mask = None;
-        if let Some(picker) = self.picker.as_ref().filter(|picker| picker.has_conditions()) {
-            mask = Some(open.mask(picker)?.unwrap_or(&[]).to_vec());
-        }
-        let live_only = self.picker.is_some();
-        let block = &open.block;
-        let takes = |row: usize| match &mask {
-            Some(mask) => mask.get(row / 64).is_some_and(|word| word >> (row % 64) & 1 == 1),
-            None => !(live_only && block.is_dead(row)),
-        };
-        let taken = &mut span.rows;
-        if mask.as_ref().is_some_and(Vec::is_empty) {
-            *taken = 0..0;
-        }
-        while rows.len() < most {
-            let row = if self.reverse { taken.next_back() } else { taken.next() };
-            let Some(row) = row else { break };
-            if takes(row) {
-                rows.push(row as u32);
-            }
-        }
-        if self.reverse {
-            rows.reverse();
-        }
+        let (open, window) = (self.spans.open(span), &mut self.windows[span.run]);
         let picker = self.picker.as_deref();
-        let wanted =
-            |chunk: usize| picker.is_none_or(|picker| picker.wanted.get(chunk) == Some(&true));
-        self.window.load(block, wanted)?;
-        self.left = 0..self.window.len();
-        self.window_rows = (most * 2).min(WINDOW_ROWS_MAX);
+        window.cover(open, &span.rows, self.reverse, picker, self.window_rows)?;
+        self.run = span.run;
+        (self.left, span.rows) = window.part(&span.rows, self.reverse);
+        self.window_rows = (self.window_rows * 2).min(WINDOW_ROWS_MAX);
         Ok(true)
     }
 }

@@ -38,9 +38,10 @@ pub fn merge<S: SegmentSource, P: PieceSink>(
     let properties: Vec<_> = inputs.iter().map(|segment| segment.properties()).collect();
     let mut spans = Spans::new(inputs, &runs(&properties), KeyRange::all(), false, None);
     let mut pieces = PieceWriter::new(options, NO_SEGMENTS, sink);
-    let (mut window, mut writer) = (Window::default(), RowWriter::default());
+    let mut windows: Vec<_> = (0..spans.runs()).map(|_| Window::default()).collect();
+    let mut writer = RowWriter::default();
     while let Some(span) = spans.next()? {
-        let open = spans.open(&span);
+        let (open, window) = (spans.open(&span), &mut windows[span.run]);
         let (block, drops) = (&open.block, drop_deleted && open.block.dead().is_some());
         if span.rows == (0..block.rows())
             && !drops
@@ -48,14 +49,17 @@ pub fn merge<S: SegmentSource, P: PieceSink>(
         {
             continue;
         }
-        for start in span.rows.clone().step_by(WINDOW_ROWS) {
-            window.load_all(block, start..span.rows.end.min(start + WINDOW_ROWS))?;
-            for index in 0..window.len() {
+        let mut left = span.rows;
+        while !left.is_empty() {
+            window.cover(open, &left, false, None, WINDOW_ROWS)?;
+            let (part, rest) = window.part(&left, false);
+            for index in part {
                 let value = window.value(index, &mut writer);
                 if value.is_some() || !drop_deleted {
                     pieces.push(window.key(index), value)?;
                 }
             }
+            left = rest;
         }
     }
     pieces.finish()

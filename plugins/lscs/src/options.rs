@@ -3,6 +3,8 @@
 //! | option       | values  | default | meaning                                                       |
 //! |--------------|---------|---------|---------------------------------------------------------------|
 //! | `segment_mb` | 1 - 256 |       8 | about how large a segment gets, in MiB as written, before a codec |
+//!
+//! `ttl` and `ttl_column` are the database's own, which deletes what has expired; any value is taken here.
 
 use std::collections::BTreeMap;
 
@@ -14,6 +16,9 @@ use crate::{Error, Result};
 const SEGMENT_MB: u64 = 8;
 /// The greatest: indexes and filters of a segment are read as a whole.
 const SEGMENT_MB_MAX: u64 = 256;
+
+/// Settings of a table that the database itself keeps to.
+const OF_THE_DATABASE: [&str; 2] = ["ttl", "ttl_column"];
 
 /// A table's options and its columns.
 #[derive(Debug, Clone)]
@@ -27,10 +32,12 @@ impl Options {
     /// The options of a table with `schema`, which has none when its values are plain bytes.
     ///
     /// # Errors
-    /// `Invalid` for an option that is not in the table above, or a value it does not allow.
+    /// `Invalid` for an option that this module does not name, or a value it does not allow.
     pub fn new(schema: Option<Schema>, options: &BTreeMap<String, String>) -> Result<Options> {
         let mut segment_mb = SEGMENT_MB;
-        for (name, value) in options {
+        for (name, value) in
+            options.iter().filter(|(name, _)| !OF_THE_DATABASE.contains(&&name[..]))
+        {
             if name != "segment_mb" {
                 return Err(Error::Invalid(format!(
                     "there is no option '{name}', only 'segment_mb'"
@@ -88,6 +95,7 @@ mod tests {
         let new =
             |name: &str, value: &str| Options::new(None, &[(name.into(), value.into())].into());
         assert_eq!(Options::new(None, &BTreeMap::new()).unwrap().segment_bytes(), 8 << 20);
+        assert_eq!(new("ttl", "1h").unwrap().segment_bytes(), 8 << 20);
         assert_eq!(new("segment_mb", "256").unwrap().segment_bytes(), 256 << 20);
         for (name, value) in
             [("segment_mb", "0"), ("segment_mb", "257"), ("segment_mb", "x"), ("block", "1")]

@@ -10,7 +10,7 @@ use sochdb_encoding::select::{Comparison, Condition, Selection};
 use crate::block::{Block, Shape};
 use crate::column::Filter;
 use crate::keys::Walk;
-use crate::typed::{RowWriter, stored_kinds};
+use crate::typed::stored_kinds;
 use crate::zone::Zone;
 use crate::{Error, Result};
 
@@ -166,12 +166,15 @@ impl Picker {
 
     /// Clears the bits of rows of an opaque block that do not fulfil the conditions on stored columns.
     fn test_rows(&self, block: &Block, mask: &mut [u64]) -> Result<()> {
-        let (mut scratch, mut writer) = (Vec::new(), RowWriter::default());
-        for row in 0..if self.stored.is_empty() { 0 } else { block.rows() } {
+        if self.stored.is_empty() {
+            return Ok(());
+        }
+        let (chunk, mut scratch) = (block.chunk(0)?, Vec::new());
+        for row in 0..block.rows() {
             if mask[row / 64] >> (row % 64) & 1 == 0 {
                 continue;
             }
-            let Some(value) = block.value(row, &mut scratch, &mut writer)? else { continue };
+            let value = chunk.bytes(row, &mut scratch).unwrap_or_default();
             for (_, condition, _) in &self.stored {
                 if !condition.holds(self.schema(), &[], value)? {
                     mask[row / 64] &= !(1 << (row % 64));
@@ -185,7 +188,10 @@ impl Picker {
     /// Clears the bits of rows whose key does not fulfil the conditions on it.
     fn test_keys(&self, block: &Block, mask: &mut [u64]) -> Result<()> {
         let mut walk = Walk::default();
-        for row in 0..if self.keys.is_empty() { 0 } else { block.rows() } {
+        if self.keys.is_empty() {
+            return Ok(());
+        }
+        for row in 0..block.rows() {
             if mask[row / 64] >> (row % 64) & 1 == 0 {
                 continue;
             }

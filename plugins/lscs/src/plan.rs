@@ -17,7 +17,7 @@
 //! 2. **Crumbs**: [`CRUMBS`] or more neighbours of one run that together make no more than one segment become
 //!    one.
 //! 3. **Levels**: a run larger than the [`RATIO`]th part of the run below it gives that a segment: the one that
-//!    overlaps least for its size; deleted rows count for more.
+//!    overlaps least for its size, and neighbours of that while there is room; deleted rows count for more.
 //! 4. **Depth**: with more than [`LEVELS_MAX`] older runs, the level rule holds for the nearest pair.
 //!
 //! One answer is one slice of work, of about [`SLICE_SEGMENTS`] segment sizes at most; what it leaves is found
@@ -42,7 +42,7 @@ pub const YOUNG_RUNS: usize = 4;
 /// Young runs from which on a merge is urgent.
 pub const YOUNG_RUNS_URGENT: usize = 8;
 /// A run of more segment sizes is not young.
-pub const YOUNG_SEGMENTS: u64 = 4;
+pub const YOUNG_SEGMENTS: u64 = 8;
 /// Segment sizes of one slice of work.
 pub const SLICE_SEGMENTS: u64 = 24;
 /// Small neighbours of one run that are made one.
@@ -169,11 +169,11 @@ impl Table<'_> {
             });
             pushes.min_by(|(a, _), (b, _)| a.total_cmp(b)).map(|(_, push)| push)
         };
-        below.and_then(down).or_else(|| down(young)).or_else(|| {
-            // Groups are too large: one segment at a time, down by one run.
-            let pushes = self.runs[young + 1].clone().filter_map(|seed| self.push(&[seed], young));
-            pushes.min_by_key(|push| push.cost)
-        })
+        // If all groups are too large for a slice, some segments go down by one run.
+        below
+            .and_then(down)
+            .or_else(|| down(young))
+            .or_else(|| self.push_some(young + 1, young, u64::MAX))
     }
 
     /// The young segments in groups that do not overlap each other.
@@ -229,16 +229,32 @@ impl Table<'_> {
         if excess(&run) <= 1.0 && young <= LEVELS_MAX {
             return None;
         }
+        let too_much = self.bytes[run].saturating_sub(self.bytes[run - 1] / RATIO);
+        self.push_some(run, run - 1, too_much)
+    }
+
+    /// Takes the segment of run `run` that overlaps least for its size down into `target`, and those behind it as
+    /// long as there is room in the slice and they are not more than `bytes_max` together.
+    fn push_some(&self, run: usize, target: usize, bytes_max: u64) -> Option<Push> {
         let score = |seed: usize, push: &Push| {
             let Properties { rows, deleted, bytes, .. } = self.segments[seed];
             let weight = 1.0 + DELETED_WEIGHT as f64 * *deleted as f64 / (*rows).max(1) as f64;
             push.cost as f64 / (*bytes as f64 * weight).max(1.0)
         };
         let pushes = self.runs[run].clone().filter_map(|seed| {
-            let push = self.push(&[seed], run - 1)?;
-            Some((score(seed, &push), push))
+            let push = self.push(&[seed], target)?;
+            Some((score(seed, &push), seed, push))
         });
-        pushes.min_by(|(a, _), (b, _)| a.total_cmp(b)).map(|(_, push)| push)
+        let (_, seed, mut best) = pushes.min_by(|(a, ..), (b, ..)| a.total_cmp(b))?;
+        for end in seed + 1..self.runs[run].end {
+            let seeds: Vec<_> = (seed..=end).collect();
+            let Some(push) = self.push(&seeds, target) else { break };
+            if best.cost == 0 || bytes_max < self.sum(&seeds) || self.slice_bytes() < push.cost {
+                break;
+            }
+            best = push;
+        }
+        Some(best)
     }
 }
 

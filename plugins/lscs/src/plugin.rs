@@ -80,7 +80,8 @@ impl Lscs {
 }
 
 fn options(table: &Table) -> crate::Result<Options> {
-    Options::new(table.schema.clone(), &table.options)
+    let options = Options::new(table.schema.clone(), &table.options)?;
+    Ok(options.with_codec(table.compressed))
 }
 
 impl Storage for Lscs {

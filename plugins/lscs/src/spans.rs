@@ -12,6 +12,7 @@
 use std::ops::Range;
 use std::sync::Arc;
 
+use sochdb_encoding::columns::ColumnBuilder;
 use sochdb_encoding::range::KeyRange;
 
 use crate::block::Block;
@@ -33,13 +34,30 @@ pub(crate) struct Open<S> {
     pub segment: Arc<SegmentReader<S>>,
     pub position: usize,
     pub block: Block,
+    /// Which of the blocks read it is, from 1 on.
+    pub serial: u64,
     /// A bit for each row that the scan wants, once it was asked for.
     mask: Option<Vec<u64>>,
     /// Whether the zone maps say that it wants none.
     excluded: bool,
+    /// Columns of the whole block, decoded, by chunk.
+    decoded: Vec<Option<ColumnBuilder>>,
+    /// How often a scan of columns took rows of it.
+    pub visits: usize,
 }
 
 impl<S: SegmentSource> Open<S> {
+    /// The column of chunk `index`, decoded for all rows when first asked for.
+    pub fn decoded(&mut self, index: usize) -> Result<&ColumnBuilder> {
+        self.decoded.resize(self.block.chunks().len(), None);
+        if self.decoded[index].is_none() {
+            let mut column = ColumnBuilder::new(self.block.chunks()[index].kind);
+            self.block.chunk(index)?.decode(0..self.block.rows(), &mut column)?;
+            self.decoded[index] = Some(column);
+        }
+        Ok(self.decoded[index].as_ref().expect("it was just decoded"))
+    }
+
     /// The block's entry in the index.
     pub fn entry(&self) -> Result<&BlockEntry> {
         Ok(&self.segment.index()?[self.position])
@@ -139,6 +157,8 @@ pub(crate) struct Spans<S> {
     range: KeyRange,
     reverse: bool,
     picker: Option<Arc<Picker>>,
+    /// Blocks read so far.
+    blocks: u64,
 }
 
 impl<S: SegmentSource> Spans<S> {
@@ -169,7 +189,12 @@ impl<S: SegmentSource> Spans<S> {
         };
         let runs = if range.is_empty() { &[] } else { runs };
         let runs = runs.iter().rev().map(run).filter(|run| !run.segments.is_empty()).collect();
-        Spans { runs, range, reverse, picker }
+        Spans { runs, range, reverse, picker, blocks: 0 }
+    }
+
+    /// How many runs there are; a span names one of them.
+    pub fn runs(&self) -> usize {
+        self.runs.len()
     }
 
     /// The block in which a span lies, until the next is asked for.
@@ -298,10 +323,20 @@ impl<S: SegmentSource> Spans<S> {
             let (key, exclusive) = end_of(&range.end);
             rows.end = keys.bound(rows.clone(), key, !exclusive).map_err(broken)?;
         }
-        let this = &mut self.runs[run];
+        self.blocks += 1;
+        let (this, serial) = (&mut self.runs[run], self.blocks);
         this.rows = rows;
         this.walk = Walk::default();
-        this.open = Some(Open { segment, position, block, mask: None, excluded });
+        this.open = Some(Open {
+            segment,
+            position,
+            block,
+            serial,
+            mask: None,
+            excluded,
+            decoded: Vec::new(),
+            visits: 0,
+        });
         Ok(())
     }
 }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::ops::Bound;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use expect_test::expect_file;
 use proptest::collection::{btree_map, vec};
@@ -376,7 +377,7 @@ fn every_flipped_bit_outside_the_blocks_is_refused_and_inside_never_panics() {
 fn blocks_that_cannot_hold_a_row_are_not_read_unless_their_keys_hide_older_ones() {
     /// Counts the bytes read.
     #[derive(Debug)]
-    struct Counted(Memory, std::cell::Cell<u64>);
+    struct Counted(Memory, AtomicU64);
     impl SegmentSource for &Counted {
         fn name(&self) -> String {
             self.0.name()
@@ -385,7 +386,7 @@ fn blocks_that_cannot_hold_a_row_are_not_read_unless_their_keys_hide_older_ones(
             self.0.len()
         }
         fn read(&self, offset: u64, len: u32) -> Result<Vec<u8>> {
-            self.1.set(self.1.get() + u64::from(len));
+            self.1.fetch_add(len.into(), Ordering::Relaxed);
             self.0.read(offset, len)
         }
     }
@@ -404,10 +405,10 @@ fn blocks_that_cannot_hold_a_row_are_not_read_unless_their_keys_hide_older_ones(
         .unwrap()
         .unwrap();
     assert_eq!(batch.rows(), 10 - 1);
-    let read = base.1.get();
+    let read = base.1.load(Ordering::Relaxed);
     assert!(read < base.0.len() / 10, "{read} of {} bytes", base.0.len());
     // The newest version of a late town is early: the old one must stay hidden.
-    let mut moved = town(49_995);
+    let mut moved = town(49_996);
     moved[6] = Value::Timestamp(0);
     let newer =
         [(schema.encode_key(&moved).unwrap(), Some(schema.encode_row(&moved).unwrap()))].into();

@@ -278,7 +278,7 @@ mod tests {
 
     fn any_value(kind: ColumnType) -> BoxedStrategy<Value> {
         let long = "x".repeat(BOUND_BYTES_MAX - 1);
-        let value = match kind {
+        match kind {
             ColumnType::Bool => any::<bool>().prop_map(Value::Bool).boxed(),
             ColumnType::Int64 => (-3i64..3).prop_map(Value::Int64).boxed(),
             ColumnType::Float64 => {
@@ -291,8 +291,7 @@ mod tests {
                     Value::String(if far { format!("{long}{text}") } else { text })
                 })
                 .boxed(),
-        };
-        value
+        }
     }
 
     proptest! {

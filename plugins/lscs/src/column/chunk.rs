@@ -223,7 +223,7 @@ impl<'a> Chunk<'a> {
             }
             (Values::Strings(strings), Arrow::Bytes { offsets, data }) => {
                 let got = data.len().saturating_add(strings.bytes(range.len().min(self.rows)));
-                if i32::MAX as usize - 8 < got {
+                if i32::MAX as usize - 64 < got {
                     let (what, got, bound) = ("bytes of a batch's column", got as u64, i32::MAX);
                     return Err(EncodingError::Limit { what, got, bound: bound as u64 }.into());
                 }

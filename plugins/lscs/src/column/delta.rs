@@ -74,6 +74,16 @@ impl<'a> Delta<'a> {
             }
             return;
         }
+        if self.deltas.width() == 0 {
+            for (group, values) in out.chunks_mut(RESTART_ROWS).enumerate() {
+                let mut value = self.restarts.get(start / RESTART_ROWS + group);
+                for to in values {
+                    *to = value;
+                    value = value.wrapping_add(self.deltas.base());
+                }
+            }
+            return;
+        }
         self.deltas.unpack(start, out);
         for (group, values) in out.chunks_mut(RESTART_ROWS).enumerate() {
             values[0] = self.restarts.get(start / RESTART_ROWS + group);

@@ -197,10 +197,10 @@ impl<'a> Ints<'a> {
                 let values = values[start..].iter().map(|value| i64::from_le_bytes(*value));
                 out.iter_mut().zip(values).for_each(|(to, from)| *to = from);
             }
-            Ints::Constant(value) => out.fill(*value),
+            Ints::Constant(value) => packed::fill(out, *value),
             Ints::Runs { count, lasts, values } => {
                 for_each_run(start, start + out.len(), *count, lasts, |run, from, to| {
-                    out[from - start..to - start].fill(values.get(run));
+                    packed::fill(&mut out[from - start..to - start], values.get(run));
                 });
             }
             Ints::Packed(values) => values.unpack(start, out),

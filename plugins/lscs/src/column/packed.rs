@@ -152,8 +152,7 @@ impl<'a> Packed<'a> {
     /// Unpacks the numbers from `start` on into `out`.
     pub fn unpack(&self, start: usize, out: &mut [i64]) {
         if self.width == 0 {
-            out.fill(self.base);
-            return;
+            return fill(out, self.base);
         }
         let head = (start.next_multiple_of(GROUP) - start).min(out.len());
         let (head, rest) = out.split_at_mut(head);
@@ -187,11 +186,14 @@ impl<'a> Packed<'a> {
         }
     }
 
-    /// Unpacks group `index` from a copy that has zeros behind it.
+    /// Unpacks group `index`; the last ones from a copy that has zeros behind it.
     fn group(&self, index: usize, out: &mut [i64; GROUP]) {
-        let mut copy = [0; 64 * GROUP / 8 + SLACK];
         let bytes = self.group_bytes();
         let rest = self.bits.get(index * bytes..).unwrap_or_default();
+        if bytes + SLACK <= rest.len() {
+            return unpack_groups(self.width, self.base, rest, std::slice::from_mut(out));
+        }
+        let mut copy = [0; 64 * GROUP / 8 + SLACK];
         let len = bytes.min(rest.len());
         copy[..len].copy_from_slice(&rest[..len]);
         unpack_groups(self.width, self.base, &copy, std::slice::from_mut(out));
@@ -212,6 +214,13 @@ impl<'a> Packed<'a> {
         }
         mask::retain(bits, rows, |start, out| self.unpack(start, out), |values| test.word(values));
     }
+}
+
+/// Makes all of `out` the same: in WebAssembly faster than a loop over single values.
+pub fn fill(out: &mut [i64], value: i64) {
+    let (groups, rest) = out.as_chunks_mut::<16>();
+    groups.iter_mut().for_each(|group| *group = [value; 16]);
+    rest.fill(value);
 }
 
 /// The eight bytes of `input` from `at` on.

@@ -38,6 +38,9 @@ const PAIR_SLOTS: usize = 1_024;
 const COUNT_SLOTS: usize = 16_384;
 const NONE: u16 = u16::MAX;
 
+/// For one string of so many codes it pays to make a table of all symbols.
+const TABLE_CODES_MIN: usize = 128;
+
 /// Up to eight bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 struct Symbol {
@@ -345,28 +348,32 @@ impl<'a> Symbols<'a> {
         Ok(Symbols { counts, bytes: reader.bytes(bytes)? })
     }
 
-    /// The bytes that `code` stands for.
-    fn symbol(&self, code: u8) -> &'a [u8] {
+    /// The bytes that `code` stands for, as a word, and how many they are.
+    fn symbol(&self, code: u8) -> (u64, u32) {
         let (mut code, mut at) = (usize::from(code), 0);
         for (&count, len) in self.counts.iter().zip(1..) {
             let count = usize::from(count);
             if code < count {
-                return &self.bytes[at + code * len..][..len];
+                let word = next_word(self.bytes, at + code * len);
+                return (word & (u64::MAX >> (64 - len * 8)), len as u32);
             }
             (code, at) = (code - count, at + count * len);
         }
-        &[]
+        (0, 0)
     }
 
-    /// Appends what `codes` stand for.
-    pub fn decompress(&self, codes: &[u8], out: &mut Vec<u8>) {
-        let mut codes = codes.iter();
-        while let Some(&code) = codes.next() {
-            match code {
-                ESCAPE => out.extend(codes.next()),
-                code => out.extend_from_slice(self.symbol(code)),
+    /// Makes `out` what `codes` stand for, up to `bytes_max` bytes.
+    pub fn decompress(&self, codes: &[u8], bytes_max: usize, out: &mut Vec<u8>) {
+        out.resize(bytes_max.min(codes.len().saturating_mul(SYMBOL_BYTES_MAX)) + 8, 0);
+        let (mut rest, mut at) = (codes, 0);
+        if codes.len() < TABLE_CODES_MIN {
+            while let Some(next) = step(|code| self.symbol(code), rest, at, out) {
+                (rest, at) = next;
             }
+        } else {
+            at = self.decoder().decompress(codes, 0, out);
         }
+        out.truncate(at);
     }
 
     /// The table for many strings.
@@ -389,21 +396,52 @@ impl Decoder {
     /// before the end of `out`: what does not fit is left out.
     pub fn decompress(&self, codes: &[u8], mut at: usize, out: &mut [u8]) -> usize {
         let mut rest = codes;
-        while let Some((&code, after)) = rest.split_first() {
-            let Some(room) = out.get_mut(at..).and_then(|out| out.first_chunk_mut::<8>()) else {
-                break;
-            };
-            rest = after;
-            if code == ESCAPE {
-                let Some((&byte, after)) = rest.split_first() else { break };
-                (room[0], rest) = (byte, after);
-                at += 1;
-            } else {
-                let (word, len) = self.0[usize::from(code)];
-                *room = word.to_le_bytes();
-                at += len as usize;
+        loop {
+            // Four codes at a time, as long as none is an escape.
+            while let Some((four, after)) = rest.split_first_chunk::<4>()
+                && let Some(room) = out.get_mut(at..).and_then(|out| out.first_chunk_mut())
+                && !four.contains(&ESCAPE)
+            {
+                at += self.four(*four, room);
+                rest = after;
             }
+            match step(|code| self.0[usize::from(code)], rest, at, out) {
+                Some(next) => (rest, at) = next,
+                None => return at,
+            }
+        }
+    }
+
+    /// Writes what four codes stand for and returns how many bytes that is. The room is a power of two, so that
+    /// no place in it has to be checked, and eight more.
+    fn four(&self, codes: [u8; 4], room: &mut [u8; 32 + 8]) -> usize {
+        let mut at = 0;
+        for code in codes {
+            let (word, len) = self.0[usize::from(code)];
+            room[at & 31..][..8].copy_from_slice(&word.to_le_bytes());
+            at += len as usize;
         }
         at
     }
+}
+
+/// Writes what the first of `codes` stands for to `out` from `at` on, and returns the codes behind it and where
+/// it ends; nothing at the end of the codes, or with less than eight bytes of room.
+#[inline(always)]
+fn step<'c>(
+    symbol: impl Fn(u8) -> (u64, u32),
+    codes: &'c [u8],
+    at: usize,
+    out: &mut [u8],
+) -> Option<(&'c [u8], usize)> {
+    let (&code, rest) = codes.split_first()?;
+    let room = out.get_mut(at..)?.first_chunk_mut::<8>()?;
+    if code == ESCAPE {
+        let (&byte, rest) = rest.split_first()?;
+        room[0] = byte;
+        return Some((rest, at + 1));
+    }
+    let (word, len) = symbol(code);
+    *room = word.to_le_bytes();
+    Some((rest, at + len as usize))
 }

@@ -296,6 +296,19 @@ proptest! {
     }
 
     #[test]
+    fn one_encoder_serves_block_after_block(blocks in vec(strings(), 1..5)) {
+        let mut encoder = Encoder::default();
+        for block in blocks {
+            let all: Vec<Value> = block.into_iter().map(Value::String).collect();
+            let bytes = encoder.encode(&column(ColumnType::String, &all));
+            let chunk = open(ColumnType::String, all.len(), &bytes).unwrap();
+            let mut out = ColumnBuilder::new(ColumnType::String);
+            chunk.decode(0..all.len(), &mut out).unwrap();
+            prop_assert_eq!(values(out), all.iter().map(text).collect::<Vec<_>>());
+        }
+    }
+
+    #[test]
     fn filters_on_integers_agree(
         all in with_nulls(ints(), Value::Int64), at in vec(any::<Index>(), 3), other in any::<i64>(),
     ) {

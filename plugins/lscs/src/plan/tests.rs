@@ -112,6 +112,9 @@ impl Model {
     }
 }
 
+/// A name; each which row is deleted; the key of a row; tenths of how often a row may be written.
+type Load = (&'static str, u64, fn(u64) -> u64, u64);
+
 /// Numbers that look random and are the same each time.
 fn mix(seed: u64) -> u64 {
     let hash = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15);
@@ -152,7 +155,7 @@ fn load(flushes: u64, rows: u64, deletes: u64, settle: bool, key: impl Fn(u64) -
 fn loads_settle_with_few_levels_and_rows_are_rewritten_a_few_times() {
     let skewed =
         |n: u64| if mix(n).is_multiple_of(10) { mix(n + 1) % 100_000 } else { mix(n + 1) % 2_000 };
-    let loads: [(&str, u64, fn(u64) -> u64, u64); 5] = [
+    let loads: [Load; 5] = [
         ("sequential", 0, |n| n, 11),
         ("uniform", 0, |n| mix(n) % 100_000, 140),
         ("skewed", 0, skewed, 120),

@@ -30,7 +30,7 @@
 //! |-------------|---------:|----------------------------------------------|
 //! | `rows`      |   varint | of all blocks, deleted ones included         |
 //! | `deleted`   |   varint | rows that say that their key was deleted     |
-//! | `raw_bytes` |   varint | bytes of all keys and values before encoding |
+//! | `raw_bytes` |   varint | bytes of keys and cells before encoding       |
 //! | `min_key`   | prefixed | the least key                                |
 //! | `max_key`   | prefixed | the greatest                                 |
 //!
@@ -72,7 +72,7 @@ pub struct Properties {
     pub rows: u64,
     /// Rows that say that their key was deleted.
     pub deleted: u64,
-    /// Bytes of all keys and values before they were encoded.
+    /// Bytes of all keys and of the values' cells before they were encoded.
     pub raw_bytes: u64,
     /// The segment's length in bytes.
     pub bytes: u64,

@@ -164,8 +164,11 @@ impl<S: SegmentSource> SegmentReader<S> {
         let bytes = read(&self.source, &self.name, entry.offset, first)?;
         let mut block =
             Block::new(self.name.clone(), entry.offset, len, entry.head_len as usize, bytes)?;
-        if block.rows() != entry.rows as usize || block.shape() as u8 != entry.shape {
-            let what = format!("{} rows, the index says {}", block.rows(), entry.rows);
+        let found = (block.rows() as u32, block.deleted() as u32, block.shape() as u8);
+        let wanted_of_it = (entry.rows, entry.deleted, entry.shape);
+        if found != wanted_of_it {
+            let what =
+                format!("rows, deleted rows and shape {found:?}, the index says {wanted_of_it:?}");
             return Err(Error::corrupt(&self.name, entry.offset, what));
         }
         if let Wanted::Columns(columns) = wanted {
