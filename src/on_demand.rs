@@ -4,7 +4,8 @@
 //! rows are not compressed, and nobody asks for metrics. So the kernel is given a stand-in for each,
 //! which knows from the manifest who it stands for, and hands every call on to the plugin.
 //!
-//! The bundled plugins are part of this program and tested with it. As soon as there are plugins from
+//! A stand-in loads no more than its own plugin. The bundled plugins are part of this program and tested with
+//! it. As soon as there are plugins from
 //! elsewhere, all are loaded before the directory is touched, so that a bad one is refused in time.
 
 use parking_lot::Mutex;
@@ -15,6 +16,7 @@ use sochdb_kernel::plugin::{
     StorageReader, TableContext, TelemetryBatch,
 };
 use sochdb_kernel::{KernelResult, SegmentId};
+use std::collections::BTreeSet;
 use std::sync::{Arc, OnceLock};
 
 /// The plugins of one database.
@@ -43,39 +45,54 @@ impl Plugins {
     }
 }
 
-/// The host with the bundled plugins, once somebody needed it.
+/// The host, once somebody needed it, and those of the bundled plugins that somebody needed.
 pub(crate) struct Bundled {
     options: HostOptions,
     /// Whether there are any; the host may be needed for others all the same.
     are_wanted: bool,
-    loaded: OnceLock<(PluginHost, PluginManager)>,
-    /// Held while loading, so that the others wait instead of loading too.
-    loading: Mutex<()>,
+    host: OnceLock<(PluginHost, PluginManager)>,
+    /// The names of those that are loaded. Held while loading, so that the others wait instead of loading too.
+    loaded: Mutex<BTreeSet<&'static str>>,
 }
 
 impl Bundled {
     /// Nothing is loaded yet; the host will have these options.
     pub(crate) fn new(options: HostOptions, are_wanted: bool) -> Bundled {
-        Bundled { options, are_wanted, loaded: OnceLock::new(), loading: Mutex::new(()) }
+        Bundled { options, are_wanted, host: OnceLock::new(), loaded: Mutex::default() }
     }
 
     /// The host, if it was needed so far.
     fn host(&self) -> Option<&PluginHost> {
-        self.loaded.get().map(|(host, _)| host)
+        self.host.get().map(|(host, _)| host)
     }
 
-    /// Loads the plugins unless they are.
+    /// Loads all plugins, as far as they are not: others may call them.
     fn load(&self) -> KernelResult<&(PluginHost, PluginManager)> {
-        let _loading = self.loading.lock();
-        if let Some(loaded) = self.loaded.get() {
-            return Ok(loaded);
+        self.load_those(|_| self.are_wanted)
+    }
+
+    /// Loads the plugin called `name`, unless it is loaded.
+    fn load_one(&self, name: &str) -> KernelResult<&PluginManager> {
+        self.load_those(|plugin| plugin == name).map(|(_, plugins)| plugins)
+    }
+
+    fn load_those(
+        &self,
+        wanted: impl Fn(&str) -> bool,
+    ) -> KernelResult<&(PluginHost, PluginManager)> {
+        let mut loaded = self.loaded.lock();
+        if self.host.get().is_none() {
+            let host = PluginHost::with(self.options.clone())?;
+            let _ = self.host.set((host, PluginManager::default()));
         }
-        let host = PluginHost::with(self.options.clone())?;
-        let plugins = PluginManager::default();
-        if self.are_wanted {
-            host.load_bundled(&plugins)?;
+        let (host, plugins) = self.host.get().expect("set above");
+        for plugin in bundled::PLUGINS.iter().filter(|plugin| wanted(plugin.name)) {
+            if !loaded.contains(plugin.name) {
+                host.load_one_bundled(plugin.name, plugins)?;
+                loaded.insert(plugin.name);
+            }
         }
-        Ok(self.loaded.get_or_init(|| (host, plugins)))
+        Ok(self.host.get().expect("set above"))
     }
 
     /// Registers a stand-in for every bundled plugin; one that has no trait to stand in for is loaded now.
@@ -123,17 +140,17 @@ struct StandIn {
 
 impl StandIn {
     fn codec(&self) -> KernelResult<Arc<dyn CompressionExtension>> {
-        self.bundled.load()?.1.compression(&self.info.name)
+        self.bundled.load_one(&self.info.name)?.compression(&self.info.name)
     }
 
     fn observer(&self) -> KernelResult<Arc<dyn ObservabilityExtension>> {
-        let observers = self.bundled.load()?.1.observers();
+        let observers = self.bundled.load_one(&self.info.name)?.observers();
         let found = observers.into_iter().find(|observer| observer.info().name == self.info.name);
         Ok(found.expect("registered under the name in its manifest"))
     }
 
     fn storage(&self) -> KernelResult<Arc<dyn StorageExtension>> {
-        self.bundled.load()?.1.storage(&self.info.name)
+        self.bundled.load_one(&self.info.name)?.storage(&self.info.name)
     }
 }
 
@@ -143,7 +160,7 @@ impl Extension for StandIn {
     }
 
     fn shutdown(&self) -> KernelResult<()> {
-        if self.bundled.host().is_none() {
+        if !self.bundled.loaded.lock().contains(&*self.info.name) {
             return Ok(());
         }
         match self.info.capabilities[0] {

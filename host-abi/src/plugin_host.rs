@@ -215,13 +215,25 @@ impl PluginHost {
     /// # Errors
     /// Whatever the first that cannot be loaded gives; then none is registered.
     pub fn load_bundled(&self, manager: &PluginManager) -> KernelResult<Vec<String>> {
-        let plugins = bundled::PLUGINS.iter().map(|plugin| {
-            let manifest =
-                PluginManifest::parse(&format!("manifests/{}.toml", plugin.name), plugin.manifest)?;
-            self.prepare("bundled".to_owned(), manifest, plugin.component, Origin::Bundled)
-        });
+        let plugins = bundled::PLUGINS.iter().map(|plugin| self.prepare_bundled(plugin));
         let plugins = plugins.collect::<KernelResult<Vec<_>>>()?;
         self.register(plugins, manager)
+    }
+
+    /// Loads one of the plugins that this program came with.
+    ///
+    /// # Errors
+    /// As [`load_bundled`](Self::load_bundled); `NotFound` when there is none called `name`.
+    pub fn load_one_bundled(&self, name: &str, manager: &PluginManager) -> KernelResult<()> {
+        let missing = || KernelError::NotFound { kind: "bundled plugin", name: name.to_owned() };
+        let plugin = bundled::find(name).ok_or_else(missing)?;
+        self.register(vec![self.prepare_bundled(plugin)?], manager).map(drop)
+    }
+
+    fn prepare_bundled(&self, plugin: &Bundled) -> KernelResult<Loaded> {
+        let manifest =
+            PluginManifest::parse(&format!("manifests/{}.toml", plugin.name), plugin.manifest)?;
+        self.prepare("bundled".to_owned(), manifest, plugin.component, Origin::Bundled)
     }
 
     /// Loads the plugin whose manifest lies at `path`, and returns its name.

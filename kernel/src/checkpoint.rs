@@ -30,7 +30,7 @@ use crate::page::meta::{Meta, NO_FREE_LIST};
 use crate::page::space::PageWriter;
 use crate::page::{DATA_FILE, PageRef, Pager};
 use crate::pins::Pin;
-use crate::plugin::{Compaction, RunCursor, RunRow, SegmentSink, StorageExtension};
+use crate::plugin::{Compaction, RunCursor, RunRow, SegmentRead, SegmentSink, StorageExtension};
 use crate::segment::{NumberedCodec, Sealed, Segment, Sink, squeeze};
 use crate::tree::node::{self, Stored};
 use crate::tree::{TreeRoot, write};
@@ -568,7 +568,7 @@ fn bounds<'a>(
     segment: &'a Arc<Segment>,
 ) -> KernelResult<&'a Option<(Vec<u8>, Vec<u8>)>> {
     if segment.bounds.get().is_none() {
-        let reader = storage.open(&info.context(), &[segment.clone()])?;
+        let reader = storage.open(&info.context(), &[segment.clone() as Arc<dyn SegmentRead>])?;
         let end = |reverse| {
             let first = reader.scan(&KeyRange::all(), reverse, None)?.next_batch(1, 1)?.pop();
             KernelResult::Ok(first.map(|row| row.key))

@@ -229,7 +229,8 @@ pub trait StorageReader: Any + Send + Sync {
     fn multi_get(&self, keys: &[&[u8]]) -> KernelResult<Vec<Option<Option<Slice>>>>;
 
     /// The newest row of each key in `range`, tombstones included, backwards if `reverse`. Of a typed table's
-    /// rows only what `selection` gives out: a newest row that it does not want is left out.
+    /// rows only what `selection` gives out: a newest row that it does not want is left
+    /// out, or given as a tombstone.
     ///
     /// # Errors
     /// `Corrupt`, or a plugin's failure.

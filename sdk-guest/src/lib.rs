@@ -57,6 +57,8 @@ pub mod blocks;
 pub mod config;
 pub mod rows;
 pub mod telemetry;
+#[cfg(feature = "testing")]
+pub mod testing;
 
 #[doc(hidden)]
 pub mod bindings;

@@ -223,7 +223,7 @@ pub trait Reader: 'static {
     /// Begins to read the newest row of each key in `range`, deleted ones included, in the order of the
     /// keys, or falling if `reverse`. The range may hold no key at all. With a selection, which only typed
     /// tables are asked for, the values are what it gives out, and a newest row that it does not want is left
-    /// out; [`RowBatch::push_selected`] does that.
+    /// out, or given as a deleted one to tell how far the scan is; [`RowBatch::push_selected`] leaves it out.
     ///
     /// # Errors
     /// Any, such as [`Error::corrupt`].

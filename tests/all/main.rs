@@ -3,6 +3,7 @@
 
 mod bad_input;
 mod commands;
+mod conformance;
 mod contract;
 mod crash;
 mod demo;
@@ -11,4 +12,10 @@ mod golden;
 mod plugins;
 mod policy;
 mod program;
+#[allow(dead_code, reason = "the kernel's own tests use all of it")]
+#[path = "../../kernel/tests/sim/sim_disk.rs"]
+mod sim_disk;
+#[allow(dead_code, reason = "the same")]
+#[path = "../../kernel/tests/sim/sim_vfs.rs"]
+mod sim_vfs;
 mod tidy;

@@ -9,3 +9,4 @@ mod refused;
 mod shipped;
 mod storage;
 mod void;
+mod zstd;

@@ -37,8 +37,8 @@ pub struct Lscs {
 /// The open segments of one table, and its columns.
 pub struct Reader(TableReader<Segment>, Option<Schema>);
 
-/// A scan under way.
-pub struct Scan(Cursor<Segment>);
+/// A scan under way, and whether it selects: then a deleted row only tells how far it is.
+pub struct Scan(Cursor<Segment>, bool);
 
 /// A scan of columns under way.
 struct ColumnScan(columns::ColumnCursor<Segment>);
@@ -150,7 +150,7 @@ impl sochdb_guest::Reader for Reader {
         reverse: bool,
         selection: Option<Selection>,
     ) -> sochdb_guest::Result<Scan> {
-        Ok(Scan(self.0.scan(range, reverse, selection.as_ref())?))
+        Ok(Scan(self.0.scan(range, reverse, selection.as_ref())?, selection.is_some()))
     }
 
     fn scan_columns(
@@ -171,6 +171,9 @@ impl sochdb_guest::Cursor for Scan {
         while !batch.is_full() {
             let Some((key, value)) = self.0.next_row()? else { break };
             batch.push(key, value);
+            if value.is_none() && self.1 {
+                break;
+            }
         }
         Ok(())
     }
