@@ -1,9 +1,14 @@
 //! The database's one thread: what the kernel, which has none, asks its embedder to do now and then.
 //!
-//! Every [`TICK`] it syncs commits whose delayed sync is due and runs a checkpoint when enough rows wait
-//! for one; every telemetry interval it hands the newest metrics to the observers. Trouble is logged
-//! and counted, and never ends the thread: what failed is tried again.
+//! Every [`TICK`] it syncs commits whose delayed sync is due, runs a checkpoint when enough rows wait
+//! for one, and looks for rows that have expired; every telemetry interval it hands the newest metrics to
+//! the observers. Trouble is logged and counted, and never ends the thread: what failed is tried again.
+//!
+//! A checkpoint merges a bounded slice of each table's segments. While it says that more is to be merged, another
+//! follows without waiting for rows, as soon as the bound on bytes merged in a second lets it: so a large merge
+//! leaves time for readers, and a checkpoint that rows make due never waits for one.
 
+use crate::expiry::Expiry;
 use crate::telemetry::Telemetry;
 use parking_lot::{Condvar, Mutex};
 use sochdb_host_abi::in_background;
@@ -18,6 +23,9 @@ const TICK: Duration = Duration::from_millis(25);
 /// After a failure the next attempt waits, so that a full disk is not asked forty times a second.
 const PATIENCE: Duration = Duration::from_secs(1);
 
+/// How often the thread looks whether somebody else's checkpoint or load left segments to be merged.
+const LOOK: Duration = Duration::from_secs(1);
+
 /// The running thread; dropping it ends and joins it.
 pub(crate) struct Background {
     stop: Arc<Stop>,
@@ -31,15 +39,26 @@ struct Stop {
 }
 
 impl Background {
-    /// Starts the thread. With `telemetry_interval` zero, observers are only served when somebody asks.
+    /// Starts the thread.
     pub(crate) fn start(
         kernel: Kernel,
         telemetry: Arc<Telemetry>,
-        telemetry_interval: Duration,
-        writes: bool,
+        expiry: Arc<Expiry>,
+        pace: Pace,
     ) -> std::io::Result<Background> {
         let stop = Arc::new(Stop::default());
-        let work = Work { kernel, telemetry, telemetry_interval, writes, stop: stop.clone() };
+        let (stop_it, now) = (stop.clone(), Instant::now());
+        let mut work = Work {
+            kernel,
+            telemetry,
+            expiry,
+            pace,
+            merge_at: None,
+            segments: 0,
+            looked: now,
+            told: now,
+            stop: stop_it,
+        };
         let thread = std::thread::Builder::new()
             .name("sochdb-background".into())
             .spawn(move || work.run())?;
@@ -59,26 +78,46 @@ impl Drop for Background {
     }
 }
 
+/// How often the thread does what.
+pub(crate) struct Pace {
+    /// Whether there is anything to do but telemetry.
+    pub writes: bool,
+    /// With zero, observers are only served when somebody asks.
+    pub telemetry_interval: Duration,
+    /// The bytes of segments that merges that nobody waits for may write in a second; zero for no bound.
+    pub merge_bytes_per_second: u64,
+}
+
 struct Work {
     kernel: Kernel,
     telemetry: Arc<Telemetry>,
-    telemetry_interval: Duration,
-    writes: bool,
+    expiry: Arc<Expiry>,
+    pace: Pace,
+    /// When the next slice of a merge may be done, if there is one.
+    merge_at: Option<Instant>,
+    /// How many segments there were when it last looked, and when that was.
+    segments: u64,
+    looked: Instant,
+    /// When the observers were served.
+    told: Instant,
     stop: Arc<Stop>,
 }
 
 impl Work {
-    fn run(&self) {
-        let mut told = Instant::now();
+    fn run(&mut self) {
         let mut wait = TICK;
         while !self.stop_within(wait) {
             wait = TICK;
-            if self.writes && !self.serve_kernel() {
-                wait = PATIENCE;
+            if self.pace.writes {
+                match self.serve_kernel() {
+                    true => self.expiry.step(),
+                    false => wait = PATIENCE,
+                }
             }
-            if !self.telemetry_interval.is_zero() && self.telemetry_interval <= told.elapsed() {
+            let interval = self.pace.telemetry_interval;
+            if !interval.is_zero() && interval <= self.told.elapsed() {
                 self.telemetry.deliver();
-                told = Instant::now();
+                self.told = Instant::now();
             }
         }
     }
@@ -92,18 +131,23 @@ impl Work {
     }
 
     /// Does what is due; returns whether it went well.
-    fn serve_kernel(&self) -> bool {
+    fn serve_kernel(&mut self) -> bool {
         if let Err(error) = self.kernel.sync_due() {
             tracing::error!(%error, "delayed sync failed");
             return false;
         }
-        if !self.kernel.checkpoint_due() {
+        let began = Instant::now();
+        self.look(began);
+        if !self.kernel.checkpoint_due() && self.merge_at.is_none_or(|at| began < at) {
             return true;
         }
         // Nobody waits for what plugins do in it.
         match in_background(|| self.kernel.checkpoint()) {
             Ok(report) => {
                 tracing::debug!(?report, "checkpoint");
+                let rest = self.pace.rest_after(report.bytes_merged);
+                self.merge_at = report.unsettled.then(|| began + rest);
+                self.segments = self.kernel.stats().segments;
                 true
             }
             Err(error) => {
@@ -111,5 +155,47 @@ impl Work {
                 false
             }
         }
+    }
+}
+
+impl Work {
+    /// A new number of segments may mean that some are to be merged: after opening, a load, or a checkpoint of
+    /// somebody else's.
+    fn look(&mut self, now: Instant) {
+        if now < self.looked + LOOK {
+            return;
+        }
+        let segments = self.kernel.stats().segments;
+        if segments != self.segments && 1 < segments && self.merge_at.is_none() {
+            self.merge_at = Some(now);
+        }
+        (self.segments, self.looked) = (segments, now);
+    }
+}
+
+impl Pace {
+    /// How long after its beginning a slice that merged so many bytes may be followed by the next.
+    fn rest_after(&self, bytes_merged: u64) -> Duration {
+        let micros = bytes_merged.saturating_mul(1_000_000);
+        micros
+            .checked_div(self.merge_bytes_per_second)
+            .map_or(Duration::ZERO, Duration::from_micros)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn merges_rest_as_long_as_their_bytes_ask_for() {
+        let pace = |merge_bytes_per_second| Pace {
+            writes: true,
+            telemetry_interval: Duration::ZERO,
+            merge_bytes_per_second,
+        };
+        assert_eq!(pace(64 << 20).rest_after(8 << 20), Duration::from_millis(125));
+        assert_eq!(pace(64 << 20).rest_after(0), Duration::ZERO);
+        assert_eq!(pace(0).rest_after(1 << 40), Duration::ZERO);
     }
 }

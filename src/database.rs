@@ -14,8 +14,10 @@
 //! Hooks are called for what is written through [`Database`] and [`TenantDatabase`]. Whoever takes the
 //! kernel itself, as claims, repair and restore do, is the operator, and no plugin is asked.
 
-use crate::background::Background;
+use crate::background::{Background, Pace};
+use crate::expiry::Expiry;
 use crate::on_demand::{Bundled, Plugins};
+use crate::tables::Conversions;
 use crate::telemetry::Telemetry;
 use sochdb_host_abi::audit::AuditLog;
 use sochdb_host_abi::compiled_code::{CodeCache, CompileOptions};
@@ -45,8 +47,10 @@ use std::time::Duration;
 pub struct Database {
     kernel: Kernel,
     plugins: Arc<Plugins>,
-    programs: Arc<Programs>,
-    tenants: Tenants,
+    pub(crate) programs: Arc<Programs>,
+    pub(crate) tenants: Tenants,
+    pub(crate) conversions: Conversions,
+    pub(crate) expiry: Arc<Expiry>,
     audit: Arc<AuditLog>,
     telemetry: Arc<Telemetry>,
     background: Option<Background>,
@@ -76,6 +80,7 @@ impl Database {
             policy: Policy::default(),
             background: true,
             telemetry_interval: Duration::from_secs(10),
+            compaction_bytes_per_second: 64 << 20,
         }
     }
 
@@ -421,6 +426,7 @@ pub struct DatabaseBuilder {
     policy: Policy,
     background: bool,
     telemetry_interval: Duration,
+    compaction_bytes_per_second: u64,
 }
 
 impl DatabaseBuilder {
@@ -521,6 +527,14 @@ impl DatabaseBuilder {
         self
     }
 
+    /// How many bytes of segments the background thread may merge in a second; zero for no bound. 64 MiB by
+    /// default. Merges are done in slices, and whoever reads or writes meanwhile shares the machine with less of
+    /// them the lower this is; too low, segments gather and reads get slower. What rows make due never waits.
+    pub fn compaction_bytes_per_second(mut self, bytes: u64) -> DatabaseBuilder {
+        self.compaction_bytes_per_second = bytes;
+        self
+    }
+
     /// Opens the database in the directory `path`.
     ///
     /// # Errors
@@ -541,6 +555,7 @@ impl DatabaseBuilder {
         let plugins = Arc::new(self.plugins(&registered, host_options)?);
         let writes = !self.options.read_only;
         let background_checkpoints = self.background && writes;
+        let clock = env.clock.clone();
         let kernel = Kernel::open(env, Options { background_checkpoints, ..self.options })?;
         hand_over(&registered, kernel.plugins())?;
         let telemetry = Arc::new(Telemetry::new(kernel.clone(), plugins.clone()));
@@ -550,11 +565,30 @@ impl DatabaseBuilder {
         if self.kept_plugins {
             self.kept(&kernel, &plugins)?;
         }
-        let mut database =
-            Database { kernel, plugins, programs, tenants, audit, telemetry, background: None };
+        if writes && let Err(error) = sochdb_operations::remove_unfinished(&kernel) {
+            tracing::warn!(%error, "what an unfinished conversion left stays");
+        }
+        let expiry = Expiry::new(kernel.clone(), programs.clone(), tenants.clone(), clock);
+        let mut database = Database {
+            kernel,
+            plugins,
+            programs,
+            tenants,
+            conversions: Conversions::default(),
+            expiry: Arc::new(expiry),
+            audit,
+            telemetry,
+            background: None,
+        };
         if self.background {
             let (kernel, telemetry) = (database.kernel.clone(), database.telemetry.clone());
-            let started = Background::start(kernel, telemetry, self.telemetry_interval, writes);
+            let expiry = database.expiry.clone();
+            let pace = Pace {
+                writes,
+                telemetry_interval: self.telemetry_interval,
+                merge_bytes_per_second: self.compaction_bytes_per_second,
+            };
+            let started = Background::start(kernel, telemetry, expiry, pace);
             let started =
                 started.map_err(|error| KernelError::io("start the background thread", error))?;
             database.background = Some(started);

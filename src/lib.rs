@@ -31,6 +31,11 @@
 //! | hooks and procedures of plugins         | [`Database::call`], [`Database::procedures`]       |
 //! | tenants, and what plugins may do at all | [`TenantDatabase`], [`Policy`]                     |
 //! | typed rows and keys                     | [`Schema`], [`Value`]                              |
+//! | some columns of the rows that matter    | [`Transaction::scan_columns`], [`Condition`]       |
+//! | batches of columns in Apache Arrow      | `arrow`, feature `arrow`                           |
+//! | levels, columns, encodings of a table   | [`Database::table_stats`]                          |
+//! | another storage for a table             | [`Database::convert_table`]                        |
+//! | ranges of rows, rows that expire        | [`Database::delete_range`], [`Database::expire`]   |
 //! | what happened since                     | [`Database::changes`]                              |
 //! | check, back up, repair, boot, health    | [`operations`]                                     |
 //! | queues of jobs, leases                  | [`claims`]                                         |
@@ -42,20 +47,27 @@
 //! The command line program of the same name is behind the feature `cli`, on by default; an embedder
 //! turns it off with `default-features = false`.
 
+#[cfg(feature = "arrow")]
+pub mod arrow;
 mod background;
 mod database;
+mod expiry;
 mod on_demand;
+mod tables;
 mod telemetry;
 
 pub use database::{Database, DatabaseBuilder, TenantDatabase};
 /// Durable claims on things to do: queues of jobs and named leases, with fencing numbers.
 pub use sochdb_claims as claims;
+pub use sochdb_encoding::columns::{ColumnBatch, ColumnView};
+pub use sochdb_encoding::select::{Comparison, Condition};
+pub use sochdb_encoding::stats::{ColumnStats, EncodingStats, LevelStats, StorageStats};
 pub use sochdb_encoding::{EncodingError, EncodingResult};
 /// The host of WebAssembly plugins in full: manifests, capabilities, limits.
 pub use sochdb_host_abi as host;
 pub use sochdb_host_abi::{
-    PluginHost, PluginInfo, Policy, ProcedureInfo, TenantInfo, TenantOptions, TenantUsage,
-    Transaction,
+    ColumnScan, PluginHost, PluginInfo, Policy, ProcedureInfo, SelectedScan, TenantInfo,
+    TenantOptions, TenantUsage, Transaction,
 };
 pub use sochdb_kernel::{
     CheckpointReport, Clock, Column, ColumnType, Durability, Environment, ErrorKind,
@@ -68,4 +80,8 @@ pub use sochdb_kernel::{
 pub use sochdb_native as native;
 /// What an operator does: boot, health, check, backup, restore, repair, change feed.
 pub use sochdb_operations as operations;
-pub use sochdb_operations::{BackupReport, Change, Changes, CheckReport, RepairReport};
+pub use sochdb_operations::{
+    BackupReport, Change, Changes, CheckReport, ConvertReport, RepairReport, TableChanges,
+    TableSize,
+};
+pub use tables::TableStats;

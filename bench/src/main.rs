@@ -3,6 +3,7 @@
 //! ```text
 //!   bench boundary      what crossing into a guest and back costs
 //!   bench tenants       what one tenant at its limits does to another
+//!   bench lscs          the column store beside row stores, Parquet, and itself without a sandbox
 //!   bench kv            parent: rounds; in each the engines take turns, so that a slow minute hits everybody
 //!     └─ child          one engine, one round, a fresh directory: every workload once, figures as JSON lines
 //!          └─ victim    opens the engine, writes, tells what was acknowledged, and is killed
@@ -17,9 +18,11 @@
 //! | `data`     | keys, values, and which of them a skewed workload asks for    |
 //! | `meter`    | time, processor time, bytes written, bytes on disk            |
 //! | `parent`   | starts the children                                           |
+//! | `turns`    | children that take turns                                      |
 //! | `report`   | the table                                                     |
 //! | `boundary` | `bench boundary`                                              |
 //! | `tenants`  | `bench tenants`                                               |
+//! | `lscs/`    | `bench lscs`                                                  |
 //!
 //! Each engine runs in a process of its own, so processor time and bytes written are its own. The table
 //! shows the median of the rounds, and the median of the ratios round by round. Figures of one run compare;
@@ -28,12 +31,14 @@
 mod boundary;
 mod data;
 mod engine;
+mod lscs;
 mod meter;
 mod metric;
 mod parent;
 mod report;
 mod settings;
 mod tenants;
+mod turns;
 mod workload;
 
 use clap::{Parser, Subcommand};
@@ -57,6 +62,8 @@ enum What {
     Boundary(boundary::Settings),
     /// One tenant at its limits: what the others notice
     Tenants(tenants::Settings),
+    /// The column store beside row stores, Parquet, and itself without a sandbox
+    Lscs(lscs::Settings),
     /// The table of earlier runs with the same settings, from what `kv --json` printed
     Table {
         /// Files of JSON; their rounds count as rounds of one run
@@ -66,6 +73,12 @@ enum What {
     /// One engine, one round; prints a line of figures per workload
     #[command(hide = true)]
     Child {
+        /// What to do, as the parent wrote it
+        job: String,
+    },
+    /// One contender, one round of one part of `lscs`
+    #[command(hide = true)]
+    LscsChild {
         /// What to do, as the parent wrote it
         job: String,
     },
@@ -91,6 +104,8 @@ fn main() -> Result<()> {
         }
         What::Boundary(settings) => boundary::run(&settings),
         What::Tenants(settings) => tenants::run(&settings),
+        What::Lscs(settings) => lscs::run(&settings),
+        What::LscsChild { job } => lscs::child(&serde_json::from_str(&job)?),
         What::Table { files } => {
             report::print(&parent::merged(&files)?);
             Ok(())

@@ -89,7 +89,7 @@ fn some_median(figures: Vec<f64>) -> Option<f64> {
 }
 
 /// Three digits that matter.
-fn show(figure: f64) -> String {
+pub fn show(figure: f64) -> String {
     match figure {
         1000.0.. => format!("{figure:.0}"),
         10.0.. => format!("{figure:.1}"),

@@ -61,3 +61,33 @@ fn the_table_of_two_runs_has_the_rounds_of_both() {
     let table = String::from_utf8_lossy(&output.stdout);
     assert!(table.contains("median of 2 rounds"), "{table}");
 }
+
+#[test]
+fn the_column_store_and_its_peers_do_every_step_and_find_what_they_wrote() {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_bench"));
+    command.args(["lscs", "--json", "--rounds", "1", "--rows", "3000", "--gets", "50"]);
+    command.args(["--scans", "10", "--cache-bytes", "100000", "--memtable-bytes", "200000"]);
+    let output = command.output().expect("the benchmark starts");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{said}");
+    let parts: Value = serde_json::from_slice(&output.stdout).expect("it prints JSON");
+    let (rocksdb, parquet) = (cfg!(feature = "rocksdb"), cfg!(feature = "parquet"));
+    let linux = usize::from(cfg!(target_os = "linux"));
+    let peers = 3 + usize::from(rocksdb);
+    let parts = parts.as_array().expect("a list of parts");
+    let expected = [
+        ("rows", peers, 10 + linux),
+        ("columns", peers + usize::from(parquet), 12 + linux),
+        ("itself", 2, 22 + 2 * linux),
+    ];
+    assert_eq!(parts.len(), expected.len());
+    for (part, (name, contenders, figures)) in parts.iter().zip(expected) {
+        assert_eq!(part["part"], name);
+        let round = part["rounds"][0].as_object().expect("a map of contenders");
+        assert_eq!(round.len(), contenders, "{name}");
+        for (contender, found) in round {
+            let found = found.as_object().expect("a map of figures");
+            assert_eq!(found.len(), figures, "{name}: {contender} yields all: {found:?}");
+        }
+    }
+}

@@ -5,17 +5,23 @@
 
 use crate::tenant::Tenant;
 use crate::wasm_host_abi::{ProcedureInfo, WasmCodec, WasmHooks, WasmProcedures};
-use parking_lot::RwLock;
+use parking_lot::{RwLock, RwLockWriteGuard};
 use sochdb_kernel::{KernelError, KernelResult, PluginFault};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Weak};
+use std::time::Duration;
 
 /// Hooks, procedures and codecs that plugins may be called by. Shared by a database and its host.
 #[derive(Default)]
 pub struct Programs {
     now: RwLock<Arc<ProgramSet>>,
     codecs: RwLock<BTreeMap<String, Weak<WasmCodec>>>,
+    /// Commits pass it together; whoever must be alone for a moment takes it alone.
+    gate: Arc<RwLock<()>>,
 }
+
+/// While this lives, transactions of this database wait with their commits.
+pub struct Alone<'a>(#[expect(dead_code, reason = "held, not looked at")] RwLockWriteGuard<'a, ()>);
 
 /// The hooks and procedures at one moment.
 #[derive(Default, Clone)]
@@ -35,6 +41,19 @@ impl Programs {
             each.map(move |info| (plugin.clone(), info)).collect::<Vec<_>>()
         };
         set.procedures.iter().flat_map(of).collect()
+    }
+
+    /// Keeps commits of [`Transaction`](crate::Transaction)s waiting, once those under way are done; `None`
+    /// when that takes longer than `patience`. Commits to the kernel itself do not wait.
+    ///
+    /// For those few who would otherwise run after writers that never rest. Nothing may depend on it for
+    /// being right.
+    pub fn alone(&self, patience: Duration) -> Option<Alone<'_>> {
+        self.gate.try_write_for(patience).map(Alone)
+    }
+
+    pub(crate) fn gate(&self) -> &Arc<RwLock<()>> {
+        &self.gate
     }
 
     pub(crate) fn now(&self) -> Arc<ProgramSet> {

@@ -18,17 +18,21 @@
 //! - A tenant's transaction sees the tables of its namespace, without the prefix.
 
 use crate::chain;
+use crate::column_scan::{ColumnScan, SelectedScan, selection};
 use crate::programs::{ProgramSet, Programs};
 use crate::tenant::Tenant;
-use crate::wasm_host_abi::{Change, ChangeKind, Decision, WasmHooks};
-use parking_lot::Mutex;
+use crate::wasm_host_abi::{Change, ChangeKind, Decision, WasmHooks, columns_of};
+use parking_lot::{Mutex, RwLock};
 use sochdb_encoding::row::Schema;
+use sochdb_encoding::select::Condition;
+use sochdb_encoding::stats::StorageStats;
 use sochdb_kernel::{
     Kernel, KernelError, KernelResult, KeyRange, PluginFault, Savepoint, Scan, Slice, TableInfo,
     TableOptions, Timestamp, TransactionId, TransactionOptions,
 };
-use sochdb_operations::{KernelCatalog, KernelStorage, KernelTransaction, Namespaced};
+use sochdb_operations::{KernelCatalog, KernelStorage, KernelTransaction, Namespaced, Ttl};
 use std::collections::BTreeMap;
+use std::ops::Bound;
 use std::sync::Arc;
 
 /// Rows and bytes that a hook gets at once; one row always.
@@ -37,6 +41,8 @@ const HOOK_BYTES: usize = 1 << 20;
 /// What a scan costs the host, and what each row of the transaction's own that it may copy costs beside its key.
 const SCAN_BYTES: usize = 4 << 10;
 const SCANNED_ROW_BYTES: usize = 64;
+/// Rows that are deleted at once where a range is: their keys are in memory twice meanwhile.
+const DELETE_ROWS: usize = 8_192;
 
 /// The kernel's transaction, with the names of one namespace.
 type Rows = Namespaced<sochdb_kernel::Transaction>;
@@ -51,6 +57,8 @@ struct Live {
     rows: Rows,
     kernel: Kernel,
     programs: Arc<ProgramSet>,
+    /// What commits pass, unless somebody must be alone for a moment.
+    gate: Arc<RwLock<()>>,
     tenant: Option<Arc<Tenant>>,
     options: TransactionOptions,
     /// What after-hooks will be told, by table, in the order it was done.
@@ -131,7 +139,8 @@ impl Transaction {
         options: TransactionOptions,
     ) -> KernelResult<Transaction> {
         let rows = kernel.begin_with(options)?;
-        Ok(Transaction::new(rows, kernel, programs.now(), tenant.cloned()))
+        let gate = programs.gate().clone();
+        Ok(Transaction::new(rows, kernel, programs.now(), gate, tenant.cloned()))
     }
 
     /// Runs `f` in a transaction and commits it; after a conflict, both again.
@@ -145,18 +154,21 @@ impl Transaction {
         options: TransactionOptions,
         mut f: impl FnMut(&mut Transaction) -> KernelResult<T>,
     ) -> KernelResult<T> {
-        let mut rest: Option<Committed> = None;
+        let (mut rest, mut passage) = (None::<Committed>, None);
         let result = kernel.run_owned(options, |rows| {
             // What the attempt before has taken, it has not used.
-            drop(rest.take());
-            let mut tx = Transaction::new(rows, kernel, programs.now(), tenant.cloned());
+            drop((rest.take(), passage.take()));
+            let (gate, tenant) = (programs.gate().clone(), tenant.cloned());
+            let mut tx = Transaction::new(rows, kernel, programs.now(), gate, tenant);
             let result = f(&mut tx);
             let live = tx.live.take().expect("a lent transaction comes back, however a guest ends");
             let (rows, mut committed) = live.split();
             let result = result.and_then(|value| committed.take_storage().map(|()| value));
             rest = Some(committed);
+            passage = (!options.read_only && result.is_ok()).then(|| programs.gate().read());
             (result, rows)
         })?;
+        drop(passage);
         rest.into_iter().for_each(Committed::finish);
         Ok(result)
     }
@@ -165,6 +177,7 @@ impl Transaction {
         rows: sochdb_kernel::Transaction,
         kernel: &Kernel,
         programs: Arc<ProgramSet>,
+        gate: Arc<RwLock<()>>,
         tenant: Option<Arc<Tenant>>,
     ) -> Transaction {
         let options = rows.options();
@@ -176,6 +189,7 @@ impl Transaction {
             rows,
             kernel: kernel.clone(),
             programs,
+            gate,
             tenant,
             options,
             changes: Vec::new(),
@@ -260,6 +274,61 @@ impl Transaction {
         self.live()?.rows.scan_reverse(table, range.into())
     }
 
+    /// The columns named in `columns` of the rows of `range` that fulfil all `conditions`, as batches of columns,
+    /// this transaction's own writes so far included. Conditions are made for the schema of the table. A storage
+    /// plugin reads only the columns it needs, and skips what cannot fulfil the conditions.
+    ///
+    /// # Errors
+    /// As [`scan`](Self::scan), and `Invalid` when the table is untyped or has no such column.
+    pub fn scan_columns(
+        &self,
+        table: &str,
+        range: impl Into<KeyRange>,
+        columns: &[&str],
+        conditions: Vec<Condition>,
+    ) -> KernelResult<ColumnScan> {
+        let (live, range) = (self.live()?, range.into());
+        let selection = selection(&live.rows.table(table)?, columns, conditions)?;
+        let (memory, reader) = live.rows.scan_layers(table, range.clone())?;
+        if let Some(reader) = reader
+            && let Some(scan) = ColumnScan::of_layers(&selection, range.clone(), memory, reader)?
+        {
+            return Ok(scan);
+        }
+        let rows = live.rows.scan_selected(table, range, false, Some(selection.clone()))?;
+        Ok(ColumnScan::of_rows(&selection, rows))
+    }
+
+    /// The same, row by row, in falling order of keys if `reverse`.
+    ///
+    /// # Errors
+    /// As [`scan_columns`](Self::scan_columns).
+    pub fn scan_selected(
+        &self,
+        table: &str,
+        range: impl Into<KeyRange>,
+        columns: &[&str],
+        conditions: Vec<Condition>,
+        reverse: bool,
+    ) -> KernelResult<SelectedScan> {
+        let live = self.live()?;
+        let selection = selection(&live.rows.table(table)?, columns, conditions)?;
+        let rows =
+            live.rows.scan_selected(table, range.into(), reverse, Some(selection.clone()))?;
+        Ok(SelectedScan::new(&selection, rows))
+    }
+
+    /// What the storage plugin of `table` tells of the rows it keeps; `None` for a table in the kernel's own
+    /// tree, one without rows on disk, and an engine that is no sandboxed plugin.
+    ///
+    /// # Errors
+    /// As [`scan`](Self::scan).
+    pub fn storage_stats(&self, table: &str) -> KernelResult<Option<StorageStats>> {
+        let (_memory, reader) = self.live()?.rows.scan_layers(table, KeyRange::all())?;
+        let columns = reader.as_deref().and_then(columns_of);
+        columns.map(|columns| columns.stats()).transpose()
+    }
+
     /// Sets the value of `key` in `table`, if the hooks of the table let it.
     ///
     /// # Errors
@@ -282,34 +351,94 @@ impl Transaction {
     /// # Errors
     /// As [`put`](Self::put).
     pub fn write_all(&mut self, table: &str, rows: &[RowWrite<'_>]) -> KernelResult<()> {
+        self.all_or_none(|tx| tx.write_rows(table, rows)).map(drop)
+    }
+
+    /// Deletes the rows with these growing keys, all of which are there: all of them, or none. Returns how
+    /// many are gone: fewer than keys where hooks skip or replace.
+    ///
+    /// # Errors
+    /// As [`put`](Self::put).
+    pub fn delete_all(&mut self, table: &str, keys: &[Vec<u8>]) -> KernelResult<u64> {
+        let rows: Vec<RowWrite<'_>> = keys.iter().map(|key| (key.as_slice(), None)).collect();
+        self.all_or_none(|tx| tx.write_rows(table, &rows))
+    }
+
+    /// Deletes every row of `range` that the transaction sees, in growing order of keys: all of them, or none.
+    /// Returns how many are gone. Each is a delete like any other: hooks are asked, and it counts towards the
+    /// size of the transaction.
+    ///
+    /// # Errors
+    /// As [`scan`](Self::scan) and [`put`](Self::put); `Limit` when the range has more rows than a transaction
+    /// may write.
+    pub fn delete_range(&mut self, table: &str, range: impl Into<KeyRange>) -> KernelResult<u64> {
+        let mut rest = Some(range.into());
+        self.all_or_none(|tx| {
+            let mut deleted = 0;
+            while let Some(range) = rest.take() {
+                let (count, left) = tx.delete_first(table, range, DELETE_ROWS)?;
+                deleted += count;
+                rest = left;
+            }
+            Ok(deleted)
+        })
+    }
+
+    /// Deletes the first rows of `range`, at most `rows_max`. Returns how many are gone, and the rest of the
+    /// range if rows may be left in it.
+    ///
+    /// # Errors
+    /// As [`delete_range`](Self::delete_range).
+    pub fn delete_first(
+        &mut self,
+        table: &str,
+        range: KeyRange,
+        rows_max: usize,
+    ) -> KernelResult<(u64, Option<KeyRange>)> {
+        let rows = self.scan(table, range.clone())?.take(rows_max);
+        let keys = rows.map(|row| Ok(row?.0)).collect::<KernelResult<Vec<_>>>()?;
+        let rest = keys.last().filter(|_| keys.len() == rows_max);
+        let rest = rest.map(|last| KeyRange { start: Bound::Excluded(last.clone()), ..range });
+        Ok((self.delete_all(table, &keys)?, rest))
+    }
+
+    /// Undoes what `work` has written when it fails.
+    fn all_or_none<T>(
+        &mut self,
+        work: impl FnOnce(&mut Transaction) -> KernelResult<T>,
+    ) -> KernelResult<T> {
         let mark = self.live_mut()?.mark();
-        let written = self.write_rows(table, rows);
-        if written.is_err() {
+        let done = work(self);
+        if done.is_err() {
             self.undo_to(mark)?;
         }
-        written
+        done
     }
 
-    fn write_rows(&mut self, table: &str, rows: &[RowWrite<'_>]) -> KernelResult<()> {
+    /// Returns how many rows were written as they were given, deletions of what is not there included where
+    /// nobody looks.
+    fn write_rows(&mut self, table: &str, rows: &[RowWrite<'_>]) -> KernelResult<u64> {
         let live = self.live_mut()?;
         let is_counted = live.counts_storage();
-        if !is_counted && live.programs.hooks.is_empty() {
-            return rows.iter().try_for_each(|row| live.write(table, *row));
-        }
-        let watched = live.watched(table)?;
-        if !is_counted && watched.hooks.is_empty() {
-            return rows.iter().try_for_each(|row| live.write(table, *row));
-        }
-        let mut rest = rows;
+        let watched = match is_counted || !live.programs.hooks.is_empty() {
+            true => Some(live.watched(table)?),
+            false => None,
+        };
+        let Some(watched) = watched.filter(|watched| is_counted || !watched.hooks.is_empty())
+        else {
+            rows.iter().try_for_each(|row| live.write(table, *row))?;
+            return Ok(rows.len() as u64);
+        };
+        let (mut rest, mut count) = (rows, 0);
         while !rest.is_empty() {
             let (now, later) = rest.split_at(together(rest));
-            self.write_watched(&watched, now)?;
+            count += self.write_watched(&watched, now)?;
             rest = later;
         }
-        Ok(())
+        Ok(count)
     }
 
-    fn write_watched(&mut self, watched: &Watched, rows: &[RowWrite<'_>]) -> KernelResult<()> {
+    fn write_watched(&mut self, watched: &Watched, rows: &[RowWrite<'_>]) -> KernelResult<u64> {
         let live = self.live()?;
         let mut changes = Vec::with_capacity(rows.len());
         for (key, new) in rows {
@@ -331,7 +460,9 @@ impl Transaction {
             let hears = |hooks: &Arc<WasmHooks>| hooks.hears_after(&watched.name, change.kind);
             watched.hooks.iter().any(|hooks| !at_work(hooks) && hears(hooks))
         };
+        let mut count = 0;
         for change in changes {
+            count += u64::from(change.new.is_none() == (change.kind == ChangeKind::Delete));
             if live.counts_storage() {
                 // Not what the hooks were shown: one of them may have written this row since.
                 let old = live.rows.get(&watched.name, &change.key)?;
@@ -354,7 +485,7 @@ impl Transaction {
                 live.changes.push((watched.name.clone(), change));
             }
         }
-        Ok(())
+        Ok(count)
     }
 
     /// Asks one plugin about the changes it wants to see; returns those that are left to happen.
@@ -442,8 +573,10 @@ impl Transaction {
     /// Makes a table. It exists for others once this transaction commits.
     ///
     /// # Errors
-    /// As [`sochdb_kernel::Transaction::create_table`].
+    /// As [`sochdb_kernel::Transaction::create_table`], and as [`Ttl::of`] when the settings say how long rows
+    /// live.
     pub fn create_table(&mut self, name: &str, options: TableOptions) -> KernelResult<()> {
+        Ttl::of(&options)?;
         self.catalog()?.create_table(name, options)
     }
 
@@ -541,9 +674,13 @@ impl Transaction {
     /// As [`sochdb_kernel::Transaction::commit`], and `Limit` when a tenant's rows would grow beyond its
     /// quota. What an after-hook answers is logged: the commit stays.
     pub fn commit(mut self) -> KernelResult<Timestamp> {
-        let (rows, mut committed) = self.live.take().ok_or_else(ended)?.split();
+        let live = self.live.take().ok_or_else(ended)?;
+        let (gate, reads_only) = (live.gate.clone(), live.options.read_only);
+        let (rows, mut committed) = live.split();
         committed.take_storage()?;
+        let passage = (!reads_only).then(|| gate.read());
         let timestamp = rows.commit()?;
+        drop(passage);
         committed.finish();
         Ok(timestamp)
     }
@@ -606,10 +743,10 @@ impl Live {
 
     /// The kernel's transaction, and what is left to do once it is committed.
     fn split(self: Box<Live>) -> (sochdb_kernel::Transaction, Committed) {
-        let Live { rows, kernel, programs, tenant, changes, grown_bytes, .. } = *self;
+        let Live { rows, kernel, programs, gate, tenant, changes, grown_bytes, .. } = *self;
         (
             rows.into_inner(),
-            Committed { kernel, programs, tenant, changes, grown_bytes, taken: false },
+            Committed { kernel, programs, gate, tenant, changes, grown_bytes, taken: false },
         )
     }
 }
@@ -618,6 +755,7 @@ impl Live {
 struct Committed {
     kernel: Kernel,
     programs: Arc<ProgramSet>,
+    gate: Arc<RwLock<()>>,
     tenant: Option<Arc<Tenant>>,
     changes: Vec<(Arc<str>, Change)>,
     grown_bytes: i64,
@@ -660,8 +798,8 @@ impl Committed {
         let mut result = Ok(());
         let read = TransactionOptions { read_only: true, ..TransactionOptions::default() };
         let rows = self.kernel.begin_with(read)?;
-        let mut tx =
-            Transaction::new(rows, &self.kernel, self.programs.clone(), self.tenant.clone());
+        let (programs, gate) = (self.programs.clone(), self.gate.clone());
+        let mut tx = Transaction::new(rows, &self.kernel, programs, gate, self.tenant.clone());
         let mut rest = self.changes.as_slice();
         while let Some((table, _)) = rest.first() {
             let (now, later) = rest.split_at(told_together(rest));

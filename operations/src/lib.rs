@@ -15,7 +15,10 @@
 //! | `repair`       | [`repair()`]: saves what can be saved of a broken database into a new one        |
 //! | `fresh`        | a directory in which a database is being made, and which is none until then      |
 //! | `changes`      | [`changes()`]: committed changes in commit order                                  |
+//! | `convert`      | [`convert()`]: a table moved to another storage while others use it               |
+//! | `expire`       | [`Ttl`]: which rows of a table have had their time                              |
 //! | `log`          | the log's files, wherever they lie                                              |
+//! | `size`         | [`table_size`]: how much a table takes on disk                                  |
 //! | `progress`     | how far a long operation is                                                     |
 
 mod backup;
@@ -23,6 +26,8 @@ mod boot;
 mod changes;
 mod check;
 mod contracts;
+mod convert;
+mod expire;
 mod fresh;
 mod health;
 mod log;
@@ -31,6 +36,7 @@ mod namespaced;
 mod orchestrator;
 mod progress;
 mod repair;
+mod size;
 mod walk;
 
 pub use backup::{BackupReport, backup, restore};
@@ -38,6 +44,10 @@ pub use boot::{BootSnapshot, BootState, BootStateMachine, BootStep, BootWatch, P
 pub use changes::{Change, Changes, RowChange, TableChange, changes};
 pub use check::{CheckOptions, CheckReport, check, check_with};
 pub use contracts::{KernelCatalog, KernelRecovery, KernelStorage, KernelTransaction, RestartCost};
+pub use convert::{
+    ConvertReport, Quiet, TableChanges, convert, hidden_namespace, remove_unfinished,
+};
+pub use expire::{Expired, TTL, TTL_COLUMN, Ttl, expired};
 pub use health::{HealthStatus, KernelHealth};
 pub use namespaced::Namespaced;
 pub use orchestrator::{
@@ -47,4 +57,5 @@ pub use progress::{OnProgress, Progress};
 pub use repair::{
     LostCommits, LostRows, Register, RepairOptions, RepairReport, RepairedTable, repair,
 };
+pub use size::{TableSize, table_size};
 pub use sochdb_kernel::{BootPhase, RecoveryMode};

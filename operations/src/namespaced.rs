@@ -11,12 +11,13 @@
 //! no prefix at all: then one type serves a host's own transactions and its tenants'.
 
 use crate::contracts::{KernelCatalog, KernelStorage, KernelTransaction};
+use sochdb_kernel::plugin::{Selection, StorageReader};
 use sochdb_kernel::{
     KernelError, KernelResult, KeyRange, Savepoint, Scan, Slice, TableInfo, TableOptions,
-    Timestamp, TransactionId,
+    Timestamp, Transaction, TransactionId,
 };
-
 use std::borrow::Cow;
+use std::sync::Arc;
 
 /// What ends a namespace within a table's name.
 const SEPARATOR: char = '/';
@@ -105,6 +106,34 @@ impl<T> Namespaced<T> {
     }
 }
 
+impl Namespaced<Transaction> {
+    /// As [`Transaction::scan_selected`].
+    ///
+    /// # Errors
+    /// As [`Transaction::scan_selected`].
+    pub fn scan_selected(
+        &self,
+        table: &str,
+        range: KeyRange,
+        reverse: bool,
+        selection: Option<Arc<Selection>>,
+    ) -> KernelResult<Scan> {
+        self.own(self.inner.scan_selected(&self.full(table)?, range, reverse, selection))
+    }
+
+    /// As [`Transaction::scan_layers`].
+    ///
+    /// # Errors
+    /// As [`Transaction::scan_layers`].
+    pub fn scan_layers(
+        &self,
+        table: &str,
+        range: KeyRange,
+    ) -> KernelResult<(Scan, Option<Arc<dyn StorageReader>>)> {
+        self.own(self.inner.scan_layers(&self.full(table)?, range))
+    }
+}
+
 impl<T: KernelStorage> KernelStorage for Namespaced<T> {
     fn get(&self, table: &str, key: &[u8]) -> KernelResult<Option<Slice>> {
         self.own(self.inner.get(&self.full(table)?, key))
@@ -187,7 +216,7 @@ impl<T: KernelCatalog> KernelCatalog for Namespaced<T> {
 mod tests {
     use super::*;
     use proptest::prelude::*;
-    use sochdb_kernel::{ErrorKind, Kernel, Options, Transaction};
+    use sochdb_kernel::{ErrorKind, Kernel, Options};
 
     fn kernel() -> Kernel {
         let kernel = Kernel::open(sochdb_sim::memory(), Options::default()).unwrap();

@@ -13,6 +13,13 @@ pub struct Progress<'a> {
     pub what: &'a str,
 }
 
+impl<'a> Progress<'a> {
+    /// For operations outside this crate that tell how far they are.
+    pub fn new(done_bytes: u64, total_bytes: u64, what: &'a str) -> Progress<'a> {
+        Progress { done_bytes, total_bytes, what }
+    }
+}
+
 /// Who wants to know. An operation that must not be watched gets `&mut |_| {}`.
 pub type OnProgress<'a> = &'a mut dyn FnMut(Progress<'_>);
 

@@ -1,6 +1,7 @@
 //! The command line, as clap reads it. Each doc comment below is the help text a user sees.
 
 use super::failure::EXIT_CODES_HELP;
+use super::names::{CODECS, STORAGES};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
 
@@ -72,7 +73,7 @@ pub enum Command {
     /// writing process, recovers, verifies every acknowledged row and prints what it measured. Exits
     /// with 1 when any verification fails.
     Demo(Demo),
-    /// Create, list and drop tables.
+    /// Create, convert, list and drop tables.
     #[command(subcommand)]
     Table(Table),
     /// Write one row.
@@ -86,8 +87,28 @@ pub enum Command {
         after_help = "Examples:\n  sochdb get settings colour\n  sochdb get words noun.food n07891726"
     )]
     Get(Get),
-    /// Remove one row; exits with 3 when it is not there.
+    /// Remove one row, exits with 3 when it is not there; or every row of a range of keys.
+    ///
+    /// A range is removed in commits of some thousand rows each, unless --at-once asks for one.
+    #[command(after_help = "Examples:\n  \
+        sochdb delete settings colour\n  \
+        sochdb delete words noun.food n07891726\n  \
+        sochdb delete settings --prefix user/7/\n  \
+        sochdb delete words --from 100 --to 200")]
     Delete(Delete),
+    /// Remove the rows whose time is over.
+    ///
+    /// For tables with the settings `ttl_column`, a column of timestamps, and `ttl`, how long a row lives after
+    /// that. A program that has the database open does the same by itself every few seconds.
+    #[command(after_help = "Examples:\n  \
+        sochdb table create events --column id:int64 --column at:timestamp --key id \\\n    \
+          --set ttl_column=at --set ttl=30d\n  \
+        sochdb expire\n  \
+        sochdb expire events")]
+    Expire {
+        /// Only in this table.
+        table: Option<String>,
+    },
     /// Print rows in the order of their keys.
     #[command(after_help = "Examples:\n  \
         sochdb scan settings --prefix user/ --limit 20\n  \
@@ -133,7 +154,13 @@ pub enum Command {
         /// Where the new database goes; must be empty or missing.
         target: PathBuf,
     },
-    /// Print sizes and counters.
+    /// Print sizes and counters of the database; of a TABLE, how its storage keeps it.
+    ///
+    /// Of a table in a storage plugin: its levels, its columns with their encodings, how much smaller they made
+    /// the values, and a picture of both.
+    #[command(
+        after_help = "Examples:\n  sochdb stats\n  sochdb stats words\n  sochdb stats words --json"
+    )]
     Stats(Stats),
     /// Call a procedure of a plugin, in a transaction that commits only when it succeeds.
     ///
@@ -177,10 +204,10 @@ pub struct Demo {
     #[arg(long, value_name = "N", default_value_t = 4000, value_parser = clap::value_parser!(u32).range(100..=4000))]
     pub rows: u32,
     /// The codec plugin of the demo's tables; `none` for none.
-    #[arg(long, value_name = "NAME", default_value = "lz4")]
+    #[arg(long, value_name = "NAME", default_value = "lz4", value_parser = CODECS, hide_possible_values = true)]
     pub codec: String,
     /// The storage plugin of the demo's typed tables; `kernel` for the kernel's own tree.
-    #[arg(long, value_name = "NAME", default_value = "lscs")]
+    #[arg(long, value_name = "NAME", default_value = "lscs", value_parser = STORAGES, hide_possible_values = true)]
     pub storage: String,
 }
 
@@ -215,9 +242,25 @@ pub enum Table {
     #[command(after_help = "Examples:\n  \
         sochdb table create settings                                      untyped: bytes to bytes\n  \
         sochdb table create words --column id:int64 --column text:string? --key id --codec lz4\n  \
-        sochdb table create docs --column id:string --column v:'vector(384)' --key id\n\n\
-        Types: bool, int64, float64, string, bytes, timestamp, vector(N); a trailing ? allows null.")]
+        sochdb table create docs --column id:string --column v:'vector(384)' --key id\n  \
+        sochdb table create trips --column id:int64 --column fare:float64 --key id \\\n    \
+          --storage lscs --codec lz4                                      a column store\n  \
+        sochdb table create events --column id:int64 --column at:timestamp --key id \\\n    \
+          --storage lscs --set ttl_column=at --set ttl=30d                rows live for 30 days\n\n\
+        Types: bool, int64, float64, string, bytes, timestamp, vector(N); a trailing ? allows null.\n\n\
+        Settings for every storage: ttl_column, ttl (a number and s, m, h or d). The README of a storage \
+        plugin explains its own.")]
     Create(TableCreate),
+    /// Move a table to another storage or codec, or change its settings; every row is written anew.
+    ///
+    /// What is not said stays as it is. The settings of a storage that is left stay behind, except those that
+    /// say how long rows live. A crash leaves the table as it was.
+    #[command(after_help = "Examples:\n  \
+        sochdb table convert words --storage lscs --codec lz4\n  \
+        sochdb table convert words --storage kernel --codec none\n  \
+        sochdb table convert events --set ttl_column=at --set ttl=30d\n  \
+        sochdb table convert events --unset ttl_column --unset ttl")]
+    Convert(TableConvert),
     /// List tables.
     List {
         /// The database's own tables too: what it keeps of plugins.
@@ -239,6 +282,24 @@ pub struct TableCreate {
     pub shape: Shape,
 }
 
+#[derive(Debug, Args)]
+pub struct TableConvert {
+    /// The table's name.
+    pub name: String,
+    /// The storage engine that shall keep it, a plugin's name; `kernel` or `tree` for the kernel's own tree.
+    #[arg(long, value_name = "NAME", value_parser = STORAGES, hide_possible_values = true)]
+    pub storage: Option<String>,
+    /// The codec that shall compress it, a plugin's name; `none` for none.
+    #[arg(long, value_name = "NAME", value_parser = CODECS, hide_possible_values = true)]
+    pub codec: Option<String>,
+    /// A setting; may be given again.
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    pub settings: Vec<String>,
+    /// A setting to take away; may be given again.
+    #[arg(long = "unset", value_name = "KEY")]
+    pub unset: Vec<String>,
+}
+
 /// What a new table is like.
 #[derive(Debug, Default, Args)]
 pub struct Shape {
@@ -248,13 +309,14 @@ pub struct Shape {
     /// A column of the key; given again, the next one.
     #[arg(long = "key", value_name = "COLUMN")]
     pub key: Vec<String>,
-    /// The storage engine, a plugin's name; the kernel's own tree unless named.
-    #[arg(long, value_name = "NAME")]
+    /// The storage engine, a plugin's name such as `lscs`; without it, or with `kernel` or `tree`, the
+    /// kernel's own tree.
+    #[arg(long, value_name = "NAME", value_parser = STORAGES, hide_possible_values = true)]
     pub storage: Option<String>,
-    /// The codec, a plugin's name; blocks and large values of the table are compressed with it.
-    #[arg(long, value_name = "NAME")]
+    /// The codec, a plugin's name such as `lz4`; blocks and large values of the table are compressed with it.
+    #[arg(long, value_name = "NAME", value_parser = CODECS, hide_possible_values = true)]
     pub codec: Option<String>,
-    /// A setting of the storage engine; may be given again.
+    /// A setting of the table or its storage engine; may be given again.
     #[arg(long = "set", value_name = "KEY=VALUE")]
     pub settings: Vec<String>,
 }
@@ -291,17 +353,25 @@ pub struct Delete {
     /// The table's name.
     pub table: String,
     /// The key; for a typed table the values of its key columns.
-    #[arg(required = true, allow_negative_numbers = true)]
+    #[arg(
+        required_unless_present_any = ["prefix", "from", "to"],
+        conflicts_with_all = ["prefix", "from", "to"],
+        allow_negative_numbers = true
+    )]
     pub key: Vec<String>,
-    /// The key is written as hexadecimal digits.
+    #[command(flatten)]
+    pub range: Range,
+    /// All rows of the range in one transaction, or none.
+    #[arg(long)]
+    pub at_once: bool,
+    /// Keys are written as hexadecimal digits.
     #[arg(long)]
     pub hex: bool,
 }
 
+/// A range of keys.
 #[derive(Debug, Args)]
-pub struct Scan {
-    /// The table's name.
-    pub table: String,
+pub struct Range {
     /// Only keys that begin with this; for a typed table the value of the first key column, given
     /// again the second and so on.
     #[arg(long, value_name = "KEY", conflicts_with_all = ["from", "to"], allow_negative_numbers = true)]
@@ -312,6 +382,14 @@ pub struct Scan {
     /// Only keys before this one.
     #[arg(long, value_name = "KEY", allow_negative_numbers = true)]
     pub to: Vec<String>,
+}
+
+#[derive(Debug, Args)]
+pub struct Scan {
+    /// The table's name.
+    pub table: String,
+    #[command(flatten)]
+    pub range: Range,
     /// At most so many rows.
     #[arg(long, value_name = "N")]
     pub limit: Option<usize>,
@@ -378,8 +456,10 @@ pub struct Restore {
 
 #[derive(Debug, Args)]
 pub struct Stats {
+    /// The table to look at.
+    pub table: Option<String>,
     /// The metrics as the Prometheus plugin renders them.
-    #[arg(long, conflicts_with = "json")]
+    #[arg(long, conflicts_with_all = ["json", "table"])]
     pub prometheus: bool,
 }
 

@@ -4,9 +4,12 @@ use super::args::Stats;
 use super::failure::{Exit, Failure, Outcome};
 use super::plugins::{usage_json, usage_row};
 use super::screen::{bytes_text, micros_text, thousands};
-use super::{Access, Session};
-use serde_json::{Map, json};
+use super::tables::table_json;
+use super::text::{JsonValue, cell_text, shorten};
+use super::{Access, Session, picture};
+use serde_json::{Map, Value as Json, json};
 use sochdb::plugin::{Metric, MetricValue};
+use sochdb::{ColumnStats, EncodingStats, LevelStats, TableOptions, TableSize, TableStats, Value};
 
 /// Walks the whole database; fails when anything is wrong.
 pub fn check(session: &mut Session) -> Outcome {
@@ -51,9 +54,12 @@ pub fn check(session: &mut Session) -> Outcome {
     .help("restore a backup, or save what can be saved with `sochdb repair`"))
 }
 
-/// Prints counters and gauges.
+/// Prints counters and gauges, or what there is to know of a table.
 pub fn stats(session: &mut Session, args: &Stats) -> Outcome {
     let db = session.open(Access::Read)?;
+    if let Some(table) = &args.table {
+        return table_stats(session, &db.table_stats(table)?);
+    }
     if args.prometheus {
         let text = db.metrics_text()?;
         return session.screen.bytes(text.as_bytes());
@@ -102,6 +108,122 @@ pub fn stats(session: &mut Session, args: &Stats) -> Outcome {
         ["plugin", "calls", "failed", "fuel", "time"].map(String::from),
         plugins.iter().map(usage_row),
     )
+}
+
+fn table_stats(session: &mut Session, stats: &TableStats) -> Outcome {
+    if session.screen.json {
+        return session.screen.object(&table_stats_json(stats));
+    }
+    let TableSize { rows, segments, raw_bytes, stored_bytes } = stats.size;
+    let TableOptions { storage, codec, .. } = &stats.table.options;
+    let or = |name: &Option<String>, other: &str| name.clone().unwrap_or_else(|| other.to_owned());
+    let mut pairs = vec![
+        ("table", stats.table.name.clone()),
+        ("storage", or(storage, "kernel")),
+        ("codec", or(codec, "none")),
+        ("rows", thousands(rows)),
+        ("on disk", bytes_text(stored_bytes)),
+    ];
+    if 0 < segments {
+        pairs.push((
+            "segments",
+            format!("{}, {} before the codec", thousands(segments), bytes_text(raw_bytes)),
+        ));
+    }
+    if let Some(ratio) = stats.compression_ratio() {
+        pairs.push(("compression", format!("{ratio:.1} bytes of values for a byte on disk")));
+    }
+    if let Some(amplification) = stats.space_amplification() {
+        let text = format!("{amplification:.2} times the oldest level");
+        pairs.push(("amplification", text));
+    }
+    session.screen.pairs(pairs)?;
+    let Some(storage) = &stats.storage else {
+        return session.screen.line("what is in memory and in the log is not counted");
+    };
+    session.screen.line("")?;
+    let levels = storage.levels.iter().enumerate().map(|(index, level)| {
+        [index as u64, level.segments, level.rows, level.deleted]
+            .map(thousands)
+            .into_iter()
+            .chain([bytes_text(level.bytes)])
+            .collect::<Vec<_>>()
+    });
+    session
+        .screen
+        .table(["level", "segments", "rows", "deleted", "bytes"].map(String::from), levels)?;
+    if !storage.columns.is_empty() {
+        session.screen.line("")?;
+        let header = [
+            "column",
+            "nulls",
+            "distinct",
+            "least",
+            "greatest",
+            "raw",
+            "bytes",
+            "ratio",
+            "encodings",
+        ];
+        session.screen.table(header.map(String::from), storage.columns.iter().map(column_row))?;
+    }
+    session.screen.line("")?;
+    let picture = picture::lines(storage, console::colors_enabled());
+    picture.iter().try_for_each(|line| session.screen.line(line))
+}
+
+fn column_row(column: &ColumnStats) -> [String; 9] {
+    let bound = |value: &Option<Value>| value.as_ref().map(|value| shorten(&cell_text(value), 16));
+    let encodings = column.encodings.iter().map(|encoding| encoding.name.as_str());
+    [
+        column.name.clone(),
+        thousands(column.nulls),
+        column.distinct.map(thousands).unwrap_or_default(),
+        bound(&column.minimum).unwrap_or_default(),
+        bound(&column.maximum).unwrap_or_default(),
+        bytes_text(column.raw_bytes),
+        bytes_text(column.bytes),
+        picture::ratio(column.raw_bytes, column.bytes).unwrap_or_default(),
+        encodings.collect::<Vec<_>>().join(", "),
+    ]
+}
+
+/// The same for a program.
+pub fn table_stats_json(stats: &TableStats) -> Json {
+    let TableSize { rows, segments, raw_bytes, stored_bytes } = stats.size;
+    let level = |level: &LevelStats| {
+        let LevelStats { segments, rows, deleted, bytes } = level;
+        json!({ "segments": segments, "rows": rows, "deleted": deleted, "bytes": bytes })
+    };
+    let encoding = |encoding: &EncodingStats| {
+        let EncodingStats { name, chunks, raw_bytes, bytes } = encoding;
+        json!({ "name": name, "chunks": chunks, "raw_bytes": raw_bytes, "bytes": bytes })
+    };
+    let column = |column: &ColumnStats| {
+        json!({
+            "name": column.name,
+            "rows": column.rows,
+            "nulls": column.nulls,
+            "distinct": column.distinct,
+            "minimum": column.minimum.as_ref().map(JsonValue),
+            "maximum": column.maximum.as_ref().map(JsonValue),
+            "raw_bytes": column.raw_bytes,
+            "bytes": column.bytes,
+            "encodings": column.encodings.iter().map(encoding).collect::<Vec<_>>(),
+        })
+    };
+    let storage = stats.storage.as_ref();
+    json!({
+        "table": table_json(&stats.table),
+        "rows": rows,
+        "segments": segments,
+        "raw_bytes": raw_bytes,
+        "stored_bytes": stored_bytes,
+        "compression_ratio": stats.compression_ratio(),
+        "space_amplification": stats.space_amplification(),
+        "levels": storage.map(|storage| storage.levels.iter().map(level).collect::<Vec<_>>()),
+        "columns": storage.map(|storage| storage.columns.iter().map(column).collect::<Vec<_>>()),
+    })
 }
 
 /// A metric's name without what all of them share.

@@ -3,7 +3,8 @@
 //! ```text
 //!   args     what can be said           failure  exit codes, `error:` and `help:` lines
 //!   text     values and rows as text    screen   where results go, tables, numbers for people
-//!   tables   table create, list, drop   rows     put, get, delete, scan
+//!   tables   table create, convert, list, drop   rows  put, get, delete, scan, expire
+//!   names    of storages and codecs     picture  a table's levels and columns
 //!   import   files in                   export   files out
 //!   inspect  check, stats               plugins  plugin list, inspect     install  plugin install, remove
 //!   calls    call                       audit    what plugins did
@@ -24,6 +25,8 @@ mod failure;
 mod import;
 mod inspect;
 mod install;
+mod names;
+mod picture;
 mod plugins;
 mod rows;
 mod screen;
@@ -74,6 +77,7 @@ fn run(session: &mut Session, command: Command) -> Outcome {
         Command::Put(args) => rows::put(session, &args),
         Command::Get(args) => rows::get(session, &args),
         Command::Delete(args) => rows::delete(session, &args),
+        Command::Expire { table } => rows::expire(session, table.as_deref()),
         Command::Scan(args) => rows::scan(session, &args),
         Command::Import(args) => import::import(session, &args),
         Command::Export(args) => export::export(session, &args),

@@ -1,17 +1,18 @@
-//! `put`, `get`, `delete` and `scan`: rows by their keys, typed or as plain bytes.
+//! `put`, `get`, `delete`, `scan` and `expire`: rows by their keys, typed or as plain bytes.
 
-use super::args::{Delete, Get, Put, Scan};
+use super::args::{Delete, Get, Put, Range, Scan};
 use super::failure::{Exit, Failure, Outcome};
-use super::screen::{Screen, grid, lines};
+use super::screen::{Screen, grid, lines, thousands};
 use super::tables::key_names;
 use super::text::{
     CELL_CHARS, JsonPair, JsonRow, Wrong, absent, cell_text, hex, parse_hex, row_from_json,
     shorten, value_from_text,
 };
-use super::{Access, Session};
+use super::{Access, Session, progress_bar};
 use serde_json::json;
 use sochdb::{KeyRange, Schema, Transaction, Value};
 use std::ops::Bound;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 /// Rows of a human-readable scan that are laid out together: a table's columns need to see each other.
 const SCAN_TABLE_ROWS: usize = 500;
@@ -115,10 +116,24 @@ pub fn get(session: &mut Session, args: &Get) -> Outcome {
     }
 }
 
-/// Removes one row.
+/// Removes one row, or a range of them.
 pub fn delete(session: &mut Session, args: &Delete) -> Outcome {
     let db = session.open(Access::Write)?;
     let schema = db.begin_read()?.table(&args.table)?.options.schema;
+    if args.key.is_empty() {
+        let range = key_range(&args.range, schema.as_ref(), args.hex, &args.table)?;
+        let bar = progress_bar(None, "{spinner} {pos} rows deleted  {msg}  {elapsed}");
+        let deleted = match args.at_once {
+            true => db.run(|tx| tx.delete_range(&args.table, range.clone()))?,
+            false => db.delete_range(&args.table, range, 0, &mut |progress| {
+                bar.set_position(progress.done_bytes);
+                bar.set_message(progress.what.to_owned());
+            })?,
+        };
+        bar.finish_and_clear();
+        db.close()?;
+        return deleted_rows(session, Some(&args.table), deleted);
+    }
     let key = whole_key(schema.as_ref(), &args.key, args.hex, &args.table)?;
     let was_there = db.run(|tx| {
         let was_there = tx.get(&args.table, &key)?.is_some();
@@ -132,6 +147,29 @@ pub fn delete(session: &mut Session, args: &Delete) -> Outcome {
         (false, _) => Err(no_row(&args.table, &args.key)),
         (true, true) => session.screen.object(&json!({ "table": args.table, "rows_deleted": 1 })),
         (true, false) => Ok(()),
+    }
+}
+
+/// Removes rows whose time is over.
+pub fn expire(session: &mut Session, table: Option<&str>) -> Outcome {
+    let db = session.open(Access::Write)?;
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let now_us = i64::try_from(since.as_micros()).unwrap_or(i64::MAX);
+    let deleted = match table {
+        Some(table) => db.expire_table(table, now_us)?,
+        None => db.expire(now_us)?,
+    };
+    db.close()?;
+    deleted_rows(session, table, deleted)
+}
+
+fn deleted_rows(session: &mut Session, table: Option<&str>, count: u64) -> Outcome {
+    match session.screen.json {
+        true => session.screen.object(&json!({ "table": table, "rows_deleted": count })),
+        false => {
+            let rows = if count == 1 { "row" } else { "rows" };
+            session.screen.line(format!("deleted {} {rows}", thousands(count)))
+        }
     }
 }
 
@@ -184,7 +222,7 @@ fn rows_of<'a>(
     args: &Scan,
     schema: Option<&Schema>,
 ) -> Outcome<Box<dyn Iterator<Item = ScannedRow> + 'a>> {
-    let range = key_range(args, schema)?;
+    let range = key_range(&args.range, schema, args.hex, &args.table)?;
     let rows = match args.reverse {
         true => tx.scan_reverse(&args.table, range)?,
         false => tx.scan(&args.table, range)?,
@@ -192,21 +230,24 @@ fn rows_of<'a>(
     Ok(Box::new(rows.take(args.limit.unwrap_or(usize::MAX))))
 }
 
-fn key_range(args: &Scan, schema: Option<&Schema>) -> Outcome<KeyRange> {
+fn key_range(
+    range: &Range,
+    schema: Option<&Schema>,
+    is_hex: bool,
+    table: &str,
+) -> Outcome<KeyRange> {
     let part = |words: &[String]| match (schema, words) {
-        (Some(schema), words) => typed_key(schema, words, &args.table),
-        (None, [word]) => bytes(word, args.hex),
-        (None, _) => {
-            Err(Failure::invalid(format!("the keys of table '{}' have one part", args.table))
-                .help("give --prefix, --from and --to once"))
-        }
+        (Some(schema), words) => typed_key(schema, words, table),
+        (None, [word]) => bytes(word, is_hex),
+        (None, _) => Err(Failure::invalid(format!("the keys of table '{table}' have one part"))
+            .help("give --prefix, --from and --to once")),
     };
-    if !args.prefix.is_empty() {
-        return Ok(KeyRange::prefix(&part(&args.prefix)?));
+    let Range { prefix, from, to } = range;
+    if !prefix.is_empty() {
+        return Ok(KeyRange::prefix(&part(prefix)?));
     }
-    let start =
-        if args.from.is_empty() { Bound::Unbounded } else { Bound::Included(part(&args.from)?) };
-    let end = if args.to.is_empty() { Bound::Unbounded } else { Bound::Excluded(part(&args.to)?) };
+    let start = if from.is_empty() { Bound::Unbounded } else { Bound::Included(part(from)?) };
+    let end = if to.is_empty() { Bound::Unbounded } else { Bound::Excluded(part(to)?) };
     Ok(KeyRange { start, end })
 }
 

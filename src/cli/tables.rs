@@ -1,12 +1,14 @@
-//! `table create`, `table list`, `table drop`, and what a new table is like.
+//! `table create`, `table convert`, `table list`, `table drop`, and what a new table is like.
 
-use super::args::{Shape, Table};
+use super::args::{Shape, Table, TableConvert};
 use super::failure::{Failure, Outcome};
+use super::names::{CODECS, STORAGES};
+use super::screen::{micros_text, thousands};
 use super::text::parse_column;
-use super::{Access, Session};
+use super::{Access, Session, progress_bar};
 use serde_json::json;
 use sochdb::host::policy::HOST_TABLES;
-use sochdb::{Column, Schema, TableInfo, TableOptions};
+use sochdb::{Column, Schema, TableChanges, TableInfo, TableOptions};
 use std::collections::BTreeMap;
 
 /// Runs one `table` command.
@@ -19,6 +21,7 @@ pub fn table(session: &mut Session, command: Table) -> Outcome {
             db.close()?;
             done(session, &args.name, "created")
         }
+        Table::Convert(args) => convert(session, &args),
         Table::List { all } => list(session, all),
         Table::Drop { name } => {
             let db = session.open(Access::Write)?;
@@ -34,6 +37,57 @@ fn done(session: &mut Session, name: &str, what: &str) -> Outcome {
         true => session.screen.object(&json!({ "table": name, what: true })),
         false => session.screen.line(format!("{what} table '{name}'")),
     }
+}
+
+fn convert(session: &mut Session, args: &TableConvert) -> Outcome {
+    let mut changes = TableChanges::default();
+    if let Some(storage) = &args.storage {
+        changes = changes.storage(STORAGES.plugin(storage));
+    }
+    if let Some(codec) = &args.codec {
+        changes = changes.codec(CODECS.plugin(codec));
+    }
+    for setting in &args.settings {
+        let (key, value) = key_value(setting)?;
+        changes = changes.set(key, value);
+    }
+    for key in &args.unset {
+        changes = changes.unset(key);
+    }
+    let db = session.open(Access::Write)?;
+    let bar = progress_bar(Some(0), "{bar:32} {bytes} of {total_bytes}  {msg}  {elapsed}");
+    let report = db.convert_table(&args.name, &changes, &mut |progress| {
+        bar.set_length(progress.total_bytes.max(progress.done_bytes));
+        bar.set_position(progress.done_bytes);
+        bar.set_message(progress.what.to_owned());
+    })?;
+    bar.finish_and_clear();
+    let TableOptions { storage, codec, .. } = db.begin_read()?.table(&args.name)?.options;
+    db.close()?;
+    if session.screen.json {
+        return session.screen.object(&json!({
+            "table": args.name,
+            "storage": storage,
+            "codec": codec,
+            "rows": report.rows,
+            "changes": report.changes,
+            "pause_us": report.pause_us,
+            "micros": report.micros,
+        }));
+    }
+    session.screen.line(format!(
+        "converted table '{}' to storage {} and codec {}: {} rows in {}",
+        args.name,
+        storage.as_deref().unwrap_or("kernel"),
+        codec.as_deref().unwrap_or("none"),
+        thousands(report.rows),
+        micros_text(report.micros),
+    ))
+}
+
+fn key_value(setting: &str) -> Outcome<(&str, &str)> {
+    let wrong = || Failure::invalid(format!("--set '{setting}' is not KEY=VALUE"));
+    setting.split_once('=').ok_or_else(wrong)
 }
 
 /// The options of a new table as the command line says; `schema` stands in where it names no columns.
@@ -57,15 +111,13 @@ pub fn table_options(shape: &Shape, schema: Option<Schema>) -> Outcome<TableOpti
     };
     let mut settings = BTreeMap::new();
     for setting in &shape.settings {
-        let (key, value) = setting
-            .split_once('=')
-            .ok_or_else(|| Failure::invalid(format!("--set '{setting}' is not KEY=VALUE")))?;
+        let (key, value) = key_value(setting)?;
         settings.insert(key.to_owned(), value.to_owned());
     }
     Ok(TableOptions {
         schema,
-        storage: shape.storage.clone(),
-        codec: shape.codec.clone(),
+        storage: shape.storage.as_deref().and_then(|name| STORAGES.plugin(name)).map(str::to_owned),
+        codec: shape.codec.as_deref().and_then(|name| CODECS.plugin(name)).map(str::to_owned),
         settings,
     })
 }

@@ -15,6 +15,12 @@ fn the_demo_verifies_everything_and_says_so_to_a_program() {
     assert!(0 < facts["import"]["rows_per_second"].as_u64().unwrap());
     let compression = &facts["documents"]["compression"];
     assert!(compression["bytes_stored"].as_u64() < compression["bytes_raw"].as_u64(), "{text}");
+    let columns = &facts["queries"]["column_scan"];
+    assert!(
+        0 < columns["rows"].as_u64().unwrap() && 0 < columns["rows_per_second"].as_u64().unwrap()
+    );
+    let storage = &facts["queries"]["storage"];
+    assert_eq!((&storage["table"]["storage"], &storage["rows"]), (&"lscs".into(), &600.into()));
     let crash = &facts["crash"];
     assert_eq!(crash["signal"], 9);
     let verdict = &crash["verdict"];
@@ -41,8 +47,16 @@ fn the_demo_verifies_everything_and_says_so_to_a_program() {
 fn the_demo_tells_people_what_it_measured() {
     let work = Workplace::new();
     let text = work.ok(&["demo", "--rows", "200"]);
-    for word in ["rows/s", "sync mode fsync", "SIGKILL", "recovery", "0 lost", "verifications hold"]
-    {
+    for word in [
+        "rows/s",
+        "sync mode fsync",
+        "column scan, id and text where pos is v",
+        "sochdb stats words",
+        "SIGKILL",
+        "recovery",
+        "0 lost",
+        "verifications hold",
+    ] {
         assert!(text.contains(word), "no '{word}' in\n{text}");
     }
     assert!(!text.contains('\u{1b}'), "colours are for terminals only");

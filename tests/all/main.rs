@@ -2,6 +2,7 @@
 //! this repository that a machine can check.
 
 mod bad_input;
+mod columns;
 mod commands;
 mod conformance;
 mod contract;
@@ -18,4 +19,5 @@ mod sim_disk;
 #[allow(dead_code, reason = "the same")]
 #[path = "../../kernel/tests/sim/sim_vfs.rs"]
 mod sim_vfs;
+mod tables;
 mod tidy;

@@ -1,6 +1,6 @@
 //! fjall: a log-structured merge tree with background threads of its own.
 
-use super::{Engine, Reader, Row, Setup, one_more};
+use super::{Engine, Reader, Row, Setup, Store, one_more};
 use crate::Result;
 use fjall::{
     Database, KeyspaceCreateOptions, PersistMode, Readable, SingleWriterTxDatabase,
@@ -37,7 +37,7 @@ impl Fjall {
     }
 }
 
-impl Engine for Fjall {
+impl Store for Fjall {
     fn put(&self, rows: &[Row]) -> Result<()> {
         let mut batch = self.plain().batch();
         for (key, value) in rows {
@@ -51,6 +51,21 @@ impl Engine for Fjall {
         f(&mut View { snapshot: self.database.read_tx(), rows: &self.rows })
     }
 
+    fn settle(&self) -> Result<()> {
+        self.database.persist(PersistMode::SyncData)?;
+        self.rows.inner().rotate_memtable_and_wait()?;
+        while 0 < self.plain().outstanding_flushes() + self.plain().active_compactions() {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        Ok(())
+    }
+
+    fn close(self: Box<Self>) -> Result<()> {
+        Ok(self.database.persist(PersistMode::SyncAll)?)
+    }
+}
+
+impl Engine for Fjall {
     fn increment(&self, key: &[u8]) -> Result<()> {
         let mut tx = self.database.write_tx();
         let value = one_more(tx.get(&self.rows, key)?.as_deref());
@@ -65,19 +80,6 @@ impl Engine for Fjall {
             ingestion.write(key.as_slice(), value.as_slice())?;
         }
         Ok(ingestion.finish()?)
-    }
-
-    fn settle(&self) -> Result<()> {
-        self.database.persist(PersistMode::SyncData)?;
-        self.rows.inner().rotate_memtable_and_wait()?;
-        while 0 < self.plain().outstanding_flushes() + self.plain().active_compactions() {
-            std::thread::sleep(Duration::from_millis(1));
-        }
-        Ok(())
-    }
-
-    fn close(self: Box<Self>) -> Result<()> {
-        Ok(self.database.persist(PersistMode::SyncAll)?)
     }
 }
 

@@ -1,6 +1,6 @@
 //! LMDB: a copy-on-write B+tree in a memory map, one writer at a time.
 
-use super::{Engine, Reader, Row, Setup, one_more};
+use super::{Engine, Reader, Row, Setup, Store, one_more};
 use crate::Result;
 use heed::types::Bytes;
 use heed::{Database, Env, EnvFlags, EnvOpenOptions, PutFlags, RoTxn, WithTls};
@@ -42,24 +42,13 @@ impl Lmdb {
     }
 }
 
-impl Engine for Lmdb {
+impl Store for Lmdb {
     fn put(&self, rows: &[Row]) -> Result<()> {
         self.write(rows, PutFlags::empty())
     }
 
     fn read(&self, f: &mut dyn FnMut(&mut dyn Reader) -> Result<()>) -> Result<()> {
         f(&mut Snapshot { tx: self.env.read_txn()?, rows: self.rows })
-    }
-
-    fn increment(&self, key: &[u8]) -> Result<()> {
-        let mut tx = self.env.write_txn()?;
-        let value = one_more(self.rows.get(&tx, key)?);
-        self.rows.put(&mut tx, key, &value)?;
-        Ok(tx.commit()?)
-    }
-
-    fn bulk_load(&self, rows: &[Row]) -> Result<()> {
-        self.write(rows, PutFlags::APPEND)
     }
 
     fn settle(&self) -> Result<()> {
@@ -69,6 +58,19 @@ impl Engine for Lmdb {
     fn close(self: Box<Self>) -> Result<()> {
         self.env.prepare_for_closing().wait();
         Ok(())
+    }
+}
+
+impl Engine for Lmdb {
+    fn increment(&self, key: &[u8]) -> Result<()> {
+        let mut tx = self.env.write_txn()?;
+        let value = one_more(self.rows.get(&tx, key)?);
+        self.rows.put(&mut tx, key, &value)?;
+        Ok(tx.commit()?)
+    }
+
+    fn bulk_load(&self, rows: &[Row]) -> Result<()> {
+        self.write(rows, PutFlags::APPEND)
     }
 }
 

@@ -73,20 +73,24 @@ impl Kind {
 /// A key and its value.
 pub type Row = (Vec<u8>, Vec<u8>);
 
-/// What a workload needs of an engine. All writes are as durable as the engine was opened for.
-pub trait Engine: Send + Sync {
+/// A store of rows. All writes are as durable as the store was opened for.
+pub trait Store: Send + Sync {
     /// Writes all `rows` in one transaction.
     fn put(&self, rows: &[Row]) -> Result<()>;
     /// Runs `f` on one snapshot.
     fn read(&self, f: &mut dyn FnMut(&mut dyn Reader) -> Result<()>) -> Result<()>;
-    /// Adds one to the counter under `key`, in a transaction that reads it first.
-    fn increment(&self, key: &[u8]) -> Result<()>;
-    /// Fills the empty database with `rows`, sorted by key, in the fastest way the engine has.
-    fn bulk_load(&self, rows: &[Row]) -> Result<()>;
     /// Makes everything durable and lets background work end, as one would before a backup.
     fn settle(&self) -> Result<()>;
     /// Closes the database as its documentation advises.
     fn close(self: Box<Self>) -> Result<()>;
+}
+
+/// What the workloads of `bench kv` need beyond that.
+pub trait Engine: Store {
+    /// Adds one to the counter under `key`, in a transaction that reads it first.
+    fn increment(&self, key: &[u8]) -> Result<()>;
+    /// Fills the empty database with `rows`, sorted by key, in the fastest way the engine has.
+    fn bulk_load(&self, rows: &[Row]) -> Result<()>;
 }
 
 /// Reads on one snapshot.
@@ -108,6 +112,9 @@ pub struct Setup<'a> {
     pub memtable_bytes: usize,
     /// Whether a commit is on disk when it returns.
     pub synced: bool,
+    /// Whether RocksDB compresses with zstd; else with LZ4. The others have no choice.
+    #[cfg_attr(not(feature = "rocksdb"), allow(dead_code, reason = "RocksDB's choice"))]
+    pub zstd: bool,
 }
 
 /// Opens `kind`, making the database if there is none.

@@ -1,6 +1,6 @@
 //! redb: a copy-on-write B+tree in one file, one writer at a time.
 
-use super::{Engine, Reader, Row, Setup, one_more};
+use super::{Engine, Reader, Row, Setup, Store, one_more};
 use crate::Result;
 use redb::{Database, Durability, ReadOnlyTable, ReadableDatabase, ReadableTable, TableDefinition};
 use std::ops::Bound;
@@ -38,7 +38,7 @@ impl Redb {
     }
 }
 
-impl Engine for Redb {
+impl Store for Redb {
     fn put(&self, rows: &[Row]) -> Result<()> {
         self.write(self.durability, |table| {
             for (key, value) in rows {
@@ -52,6 +52,17 @@ impl Engine for Redb {
         f(&mut Snapshot(self.database.begin_read()?.open_table(ROWS)?))
     }
 
+    fn settle(&self) -> Result<()> {
+        // A durable commit makes the earlier ones durable.
+        self.write(Durability::Immediate, |_| Ok(()))
+    }
+
+    fn close(self: Box<Self>) -> Result<()> {
+        Ok(())
+    }
+}
+
+impl Engine for Redb {
     fn increment(&self, key: &[u8]) -> Result<()> {
         self.write(self.durability, |table| {
             let value = one_more(table.get(key)?.as_ref().map(|value| value.value()));
@@ -68,15 +79,6 @@ impl Engine for Redb {
             }
             Ok(())
         })
-    }
-
-    fn settle(&self) -> Result<()> {
-        // A durable commit makes the earlier ones durable.
-        self.write(Durability::Immediate, |_| Ok(()))
-    }
-
-    fn close(self: Box<Self>) -> Result<()> {
-        Ok(())
     }
 }
 

@@ -1,6 +1,6 @@
 //! RocksDB: a log-structured merge tree with background threads of its own.
 
-use super::{Engine, Reader, Row, Setup, one_more};
+use super::{Engine, Reader, Row, Setup, Store, one_more};
 use crate::Result;
 use rocksdb::{
     BlockBasedOptions, Cache, ErrorKind, FlushOptions, OptimisticTransactionDB,
@@ -31,7 +31,10 @@ impl Rocksdb {
         options.create_if_missing(true);
         options.set_block_based_table_factory(&blocks);
         options.set_write_buffer_size(setup.memtable_bytes);
-        options.set_compression_type(rocksdb::DBCompressionType::Lz4);
+        options.set_compression_type(match setup.zstd {
+            true => rocksdb::DBCompressionType::Zstd,
+            false => rocksdb::DBCompressionType::Lz4,
+        });
         let database = OptimisticTransactionDB::open(&options, setup.path)?;
         let mut write = WriteOptions::default();
         write.set_sync(setup.synced);
@@ -43,7 +46,7 @@ impl Rocksdb {
     }
 }
 
-impl Engine for Rocksdb {
+impl Store for Rocksdb {
     fn put(&self, rows: &[Row]) -> Result<()> {
         let mut batch = WriteBatchWithTransaction::<true>::default();
         rows.iter().for_each(|(key, value)| batch.put(key, value));
@@ -54,6 +57,23 @@ impl Engine for Rocksdb {
         f(&mut Snapshot(self.database.snapshot()))
     }
 
+    fn settle(&self) -> Result<()> {
+        let mut flush = FlushOptions::default();
+        flush.set_wait(true);
+        self.database.flush_opt(&flush)?;
+        // Older libraries of a distribution have no call that waits.
+        while BUSY.iter().any(|name| self.number(name) != Some(0)) {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        Ok(())
+    }
+
+    fn close(self: Box<Self>) -> Result<()> {
+        Ok(())
+    }
+}
+
+impl Engine for Rocksdb {
     fn increment(&self, key: &[u8]) -> Result<()> {
         loop {
             let options = OptimisticTransactionOptions::default();
@@ -80,21 +100,6 @@ impl Engine for Rocksdb {
             std::io::ErrorKind::NotFound => Ok(()),
             _ => Err(error),
         })?;
-        Ok(())
-    }
-
-    fn settle(&self) -> Result<()> {
-        let mut flush = FlushOptions::default();
-        flush.set_wait(true);
-        self.database.flush_opt(&flush)?;
-        // Older libraries of a distribution have no call that waits.
-        while BUSY.iter().any(|name| self.number(name) != Some(0)) {
-            std::thread::sleep(Duration::from_millis(1));
-        }
-        Ok(())
-    }
-
-    fn close(self: Box<Self>) -> Result<()> {
         Ok(())
     }
 }

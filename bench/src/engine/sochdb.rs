@@ -1,6 +1,6 @@
 //! This project's kernel, with a thread that runs checkpoints as the facade's does.
 
-use super::{Engine, Reader, Row, Setup, one_more};
+use super::{Engine, Reader, Row, Setup, Store, one_more};
 use crate::Result;
 use sochdb_kernel::{
     Durability, Environment, Kernel, KernelResult, Options, TableOptions, Transaction,
@@ -65,7 +65,7 @@ impl Drop for Sochdb {
     }
 }
 
-impl Engine for Sochdb {
+impl Store for Sochdb {
     fn put(&self, rows: &[Row]) -> Result<()> {
         self.run(|tx| rows.iter().try_for_each(|(key, value)| tx.put(TABLE, key, value)))
     }
@@ -74,6 +74,17 @@ impl Engine for Sochdb {
         f(&mut Snapshot(self.kernel.begin_read()?))
     }
 
+    fn settle(&self) -> Result<()> {
+        self.kernel.checkpoint()?;
+        Ok(())
+    }
+
+    fn close(self: Box<Self>) -> Result<()> {
+        Ok(self.kernel.close()?)
+    }
+}
+
+impl Engine for Sochdb {
     fn increment(&self, key: &[u8]) -> Result<()> {
         self.run(|tx| {
             let value = tx.get(TABLE, key)?;
@@ -86,15 +97,6 @@ impl Engine for Sochdb {
         self.run(|tx| tx.drop_table(TABLE))?;
         self.kernel.bulk_load(TABLE, TableOptions::default(), rows.iter().cloned().map(Ok))?;
         Ok(())
-    }
-
-    fn settle(&self) -> Result<()> {
-        self.kernel.checkpoint()?;
-        Ok(())
-    }
-
-    fn close(self: Box<Self>) -> Result<()> {
-        Ok(self.kernel.close()?)
     }
 }
 

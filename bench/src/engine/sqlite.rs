@@ -3,7 +3,7 @@
 //! A connection serves one thread, so there is a pool of them. Writers queue up at a lock of ours: at
 //! SQLite's own they would sleep and try again, which is slower.
 
-use super::{Engine, Reader, Row, Setup, one_more};
+use super::{Engine, Reader, Row, Setup, Store, one_more};
 use crate::Result;
 use parking_lot::{Mutex, MutexGuard};
 use rusqlite::Connection;
@@ -82,7 +82,7 @@ fn put(connection: &Connection, rows: &[Row]) -> Result<()> {
     Ok(())
 }
 
-impl Engine for Sqlite {
+impl Store for Sqlite {
     fn put(&self, rows: &[Row]) -> Result<()> {
         let _turn = self.turn();
         self.with(|connection| match rows {
@@ -94,21 +94,6 @@ impl Engine for Sqlite {
 
     fn read(&self, f: &mut dyn FnMut(&mut dyn Reader) -> Result<()>) -> Result<()> {
         self.with(|connection| transaction(connection, "BEGIN", || f(&mut Snapshot(connection))))
-    }
-
-    fn increment(&self, key: &[u8]) -> Result<()> {
-        let _turn = self.turn();
-        self.with(|connection| {
-            transaction(connection, "BEGIN IMMEDIATE", || {
-                let mut value: Option<Vec<u8>> = None;
-                Snapshot(connection).get(key, &mut |found| value = Some(found.to_vec()))?;
-                put(connection, &[(key.to_vec(), one_more(value.as_deref()).to_vec())])
-            })
-        })
-    }
-
-    fn bulk_load(&self, rows: &[Row]) -> Result<()> {
-        self.put(rows)
     }
 
     fn settle(&self) -> Result<()> {
@@ -124,6 +109,23 @@ impl Engine for Sqlite {
 
     fn close(self: Box<Self>) -> Result<()> {
         Ok(())
+    }
+}
+
+impl Engine for Sqlite {
+    fn increment(&self, key: &[u8]) -> Result<()> {
+        let _turn = self.turn();
+        self.with(|connection| {
+            transaction(connection, "BEGIN IMMEDIATE", || {
+                let mut value: Option<Vec<u8>> = None;
+                Snapshot(connection).get(key, &mut |found| value = Some(found.to_vec()))?;
+                put(connection, &[(key.to_vec(), one_more(value.as_deref()).to_vec())])
+            })
+        })
+    }
+
+    fn bulk_load(&self, rows: &[Row]) -> Result<()> {
+        self.put(rows)
     }
 }
 

@@ -91,7 +91,8 @@ fn in_batches(settings: &Settings) -> u64 {
 /// Whatever the engine returns.
 pub fn victim(job: &Job) -> Result<()> {
     let Settings { cache_bytes, memtable_bytes, .. } = job.settings;
-    let setup = Setup { path: &job.path, cache_bytes, memtable_bytes, synced: job.synced };
+    let (path, synced) = (&job.path, job.synced);
+    let setup = Setup { path, cache_bytes, memtable_bytes, synced, zstd: false };
     let engine = engine::open(job.kind, &setup)?;
     // The pipe takes a whole line or, when its reader is gone, fails and ends the victim.
     let acknowledge = |rows: u64| {

@@ -76,7 +76,7 @@ impl Bench<'_> {
     /// Opens the database at `path`.
     fn open(&self, path: &Path, synced: bool) -> Result<Box<dyn Engine>> {
         let Settings { cache_bytes, memtable_bytes, .. } = *self.settings;
-        engine::open(self.kind, &Setup { path, cache_bytes, memtable_bytes, synced })
+        engine::open(self.kind, &Setup { path, cache_bytes, memtable_bytes, synced, zstd: false })
     }
 }
 

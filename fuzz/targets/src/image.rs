@@ -10,15 +10,15 @@ use sochdb_kernel::inspect::{BlockCache, Pager};
 use sochdb_kernel::inspect::{DATA_FILE, META_PAGES, Meta, WAL_DIR, load_catalog, record};
 use sochdb_kernel::limits::{PAGE_BYTES, WAL_SEGMENT_BYTES_MIN};
 use sochdb_kernel::plugin::{
-    Extension, ExtensionCapability, ExtensionInfo, RunCursor, RunRow, SegmentRead, SegmentSink,
-    StorageExtension, StorageReader, TableContext,
+    Compaction, Extension, ExtensionCapability, ExtensionInfo, RunCursor, RunRow, SegmentRead,
+    SegmentSink, Selection, StorageExtension, StorageReader, TableContext,
 };
 use sochdb_kernel::vfs::{OpenMode, Vfs};
 use sochdb_kernel::{
     Environment, Kernel, KernelError, KernelResult, KeyRange, Options, SegmentId, Slice,
     TableOptions,
 };
-use sochdb_sim::MemoryVfs;
+use sochdb_sim::{MemoryVfs, merge_by_flush};
 use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::{Arc, OnceLock};
@@ -296,6 +296,7 @@ impl StorageExtension for Plain {
     fn flush(
         &self,
         _table: &TableContext,
+        _present: &[Arc<dyn SegmentRead>],
         mut run: Box<dyn RunCursor>,
         sink: Arc<dyn SegmentSink>,
     ) -> KernelResult<Vec<SegmentId>> {
@@ -323,8 +324,19 @@ impl StorageExtension for Plain {
         &self,
         _table: &TableContext,
         segments: &[Arc<dyn SegmentRead>],
-    ) -> KernelResult<Option<Range<usize>>> {
-        Ok((2 < segments.len()).then_some(0..segments.len()))
+    ) -> KernelResult<Option<Compaction>> {
+        let inputs = (0..segments.len()).collect();
+        Ok((2 < segments.len()).then_some(Compaction { inputs, at: 0, urgent: false }))
+    }
+
+    fn merge(
+        &self,
+        table: &TableContext,
+        segments: &[Arc<dyn SegmentRead>],
+        drop_deleted: bool,
+        sink: Arc<dyn SegmentSink>,
+    ) -> KernelResult<Vec<SegmentId>> {
+        merge_by_flush(self, table, segments, drop_deleted, sink)
     }
 
     fn open(
@@ -366,7 +378,12 @@ impl StorageReader for Reader {
         Ok(keys.iter().map(|key| self.0.get(*key).cloned()).collect())
     }
 
-    fn scan(&self, range: &KeyRange, reverse: bool) -> KernelResult<Box<dyn RunCursor>> {
+    fn scan(
+        &self,
+        range: &KeyRange,
+        reverse: bool,
+        _: Option<Arc<Selection>>,
+    ) -> KernelResult<Box<dyn RunCursor>> {
         let inside = self.0.iter().filter(|(key, _)| range.contains(key));
         let row = |(key, value): (&Vec<u8>, &Option<Slice>)| RunRow {
             key: key.clone(),

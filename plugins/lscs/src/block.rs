@@ -9,12 +9,12 @@
 //! |      1 |            1 | u8    | `shape`       | 0: no row has a value; 1: opaque; 2: typed             |
 //! |      2 |            2 | u16   | `rows`        | 1 or more                                              |
 //! |      4 |            2 | u16   | `chunks`      | 0 if no row has a value, 1 if opaque, else columns     |
-//! |      6 |            1 | u8    | `key_encoding`| as in [`crate::keys`]                                  |
+//! |      6 |            1 | u8    | `key_encoding`| as in module `keys`                                    |
 //! |      7 |            1 | u8    | `has_deleted` | 0 or 1                                                 |
 //! |      8 |            4 | u32   | `keys_len`    | bytes                                                  |
 //! |     12 |   8 `chunks` |       | directory     | per chunk: u32 length, u8 type, u8 zero, u16 dimension |
 //! |      . | (rows + 7)/8 | bits  | deleted       | only if `has_deleted`; bits past `rows` are zero       |
-//! |      . |   `keys_len` |       | keys          | as in [`crate::keys`]; here the head ends              |
+//! |      . |   `keys_len` |       | keys          | as in module `keys`; here the head ends                |
 //! |      . |            . |       | chunks        | one behind the other, as in [`crate::column`]          |
 //!
 //! Integers are little-endian. A type is the tag of `sochdb_encoding::row`, a dimension is 0 but for vectors.

@@ -1,11 +1,13 @@
 //! Scans of rows: the rows of all segments in key order, either way, the newest row of each key.
 //!
 //! Rows are decoded a *window* at a time, column by column, and put together one by one in memory that is used
-//! again. Windows grow from [`WINDOW_ROWS_MIN`], so that a short scan does not decode a whole block.
+//! again. Windows grow from 16 rows to 256, so that a short scan does not decode a whole block.
 //!
 //! Without a selection, tombstones are given out: whoever merges this with other rows, or drops them for good,
 //! must see them. With one they are not: they hide older rows here, and are left out like rows that fail a
-//! condition.
+//! condition. A tombstone is then a *mark*: after `LOOKED_AT_MAX` rows of which none was wanted, the key of the
+//! last of them is given out without a value, so that whoever waits knows how far the scan has come, and can ask
+//! again. Such a key has no row that is wanted, so the mark hides nothing.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -24,6 +26,9 @@ use crate::{Result, SegmentSource};
 const WINDOW_ROWS_MIN: usize = 16;
 /// Rows of a window at most.
 const WINDOW_ROWS_MAX: usize = 256;
+
+/// Rows looked at, without one that is wanted, after which a scan with a selection says where it is.
+pub const LOOKED_AT_MAX: usize = 1 << 20;
 
 /// Some rows of one block, decoded: of those that it covers, all that are wanted.
 #[derive(Debug, Default)]
@@ -195,6 +200,12 @@ pub struct Cursor<S> {
     /// Whose window is given out, and its rows that are left.
     run: usize,
     left: Range<usize>,
+    /// Rows looked at since the last one was given out, and the most.
+    looked_at: usize,
+    looked_at_max: usize,
+    mark: Walk,
+    /// The last key that was made ready to be given out: all others lie beyond.
+    last_key: Option<Vec<u8>>,
     writer: RowWriter,
     projected: Vec<u8>,
 }
@@ -224,23 +235,39 @@ impl<S: SegmentSource> Cursor<S> {
             window_rows: WINDOW_ROWS_MIN,
             run: 0,
             left: 0..0,
+            looked_at: 0,
+            looked_at_max: LOOKED_AT_MAX,
+            mark: Walk::default(),
+            last_key: None,
             writer: RowWriter::default(),
             projected: Vec::new(),
         }
     }
 
+    /// Sets [`LOOKED_AT_MAX`] anew for this scan.
+    #[cfg(test)]
+    pub(crate) fn look_at_most(&mut self, rows: usize) {
+        self.looked_at_max = rows;
+    }
+
     /// The next row, or `None` at the end: its key and its value (with a projection, encoded as that says),
-    /// which is `None` for a tombstone. After an error the scan is over.
+    /// which is `None` for a tombstone; with a selection, for a mark that says how far the scan is. After an
+    /// error the scan is over.
     ///
     /// # Errors
     /// `Corrupt` or `Unavailable` when a block cannot be read.
     #[allow(clippy::type_complexity, reason = "a key and perhaps a value, both lent")]
     pub fn next_row(&mut self) -> Result<Option<(&[u8], Option<&[u8]>)>> {
         while self.left.is_empty() {
+            if self.looked_at_max <= self.looked_at {
+                self.looked_at = 0;
+                return Ok(Some((self.seek_mark()?, None)));
+            }
             if !self.fill()? {
                 return Ok(None);
             }
         }
+        self.looked_at = 0;
         let index = if self.reverse { self.left.next_back() } else { self.left.next() };
         let index = index.expect("the window was filled");
         let Cursor { windows, run, writer, outputs, picker, projected, needs_keys, .. } = self;
@@ -271,6 +298,44 @@ impl<S: SegmentSource> Cursor<S> {
         Ok(Some((key, Some(writer.row()))))
     }
 
+    /// The key of the last row looked at, which is not wanted.
+    fn seek_mark(&mut self) -> Result<&[u8]> {
+        if let Some(span) = &self.span {
+            let row = if self.reverse { span.rows.end } else { span.rows.start - 1 };
+            let block = &self.spans.open(span).block;
+            self.mark.restart();
+            self.mark.seek(&block.keys(), row).map_err(|broken| block.broken_keys(broken))?;
+            if !goes_on(self.last_key.as_deref(), &self.mark.key, self.reverse) {
+                return Err(block.broken_keys("keys out of order"));
+            }
+            self.last_key = Some(self.mark.key.clone());
+        }
+        Ok(&self.mark.key)
+    }
+
+    /// Checks that the rows about to be given out lie beyond all before.
+    fn check_order(&mut self) -> Result<()> {
+        let (window, rows) = (&self.windows[self.run], &self.left);
+        if rows.is_empty() {
+            return Ok(());
+        }
+        let (mut first, mut last) = (window.key(rows.start), window.key(rows.end - 1));
+        if self.reverse {
+            (first, last) = (last, first);
+        }
+        let in_order = goes_on(self.last_key.as_deref(), first, self.reverse);
+        let known = self.last_key.get_or_insert_default();
+        known.clear();
+        known.extend_from_slice(last);
+        match (in_order, &self.span) {
+            (false, Some(span)) => {
+                self.left = 0..0;
+                Err(self.spans.open(span).block.broken_keys("keys out of order"))
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// Decodes rows of the span under way, or begins the next; false at the end.
     fn fill(&mut self) -> Result<bool> {
         if self.span.as_ref().is_none_or(|span| span.rows.is_empty()) {
@@ -282,10 +347,20 @@ impl<S: SegmentSource> Cursor<S> {
         let picker = self.picker.as_deref();
         window.cover(open, &span.rows, self.reverse, picker, self.window_rows)?;
         self.run = span.run;
+        let before = span.rows.len();
         (self.left, span.rows) = window.part(&span.rows, self.reverse);
+        if picker.is_some() {
+            self.looked_at += before - span.rows.len();
+        }
         self.window_rows = (self.window_rows * 2).min(WINDOW_ROWS_MAX);
+        self.check_order()?;
         Ok(true)
     }
+}
+
+/// Whether `key` lies beyond `last` in the scan's direction.
+fn goes_on(last: Option<&[u8]>, key: &[u8], reverse: bool) -> bool {
+    last.is_none_or(|last| if reverse { key < last } else { last < key })
 }
 
 fn cell_of(value: &Value) -> Cell<'_> {

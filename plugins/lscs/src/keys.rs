@@ -352,6 +352,11 @@ pub(crate) struct Walk {
 }
 
 impl Walk {
+    /// Begins anew: the next keys are those of another block.
+    pub fn restart(&mut self) {
+        self.next = 0;
+    }
+
     /// Goes to row `row`, which is below the block's rows.
     pub fn seek(&mut self, keys: &Keys<'_>, row: usize) -> Result<(), Broken> {
         match keys.layout {

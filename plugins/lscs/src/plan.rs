@@ -16,9 +16,10 @@
 //!    most [`RATIO`] times as large as all of them, otherwise into the oldest of themselves, to be a new level.
 //! 2. **Crumbs**: [`CRUMBS`] or more neighbours of one run that together make no more than one segment become
 //!    one.
-//! 3. **Levels**: a run larger than the [`RATIO`]th part of the run below it gives that a segment: the one that
-//!    overlaps least for its size, and neighbours of that while there is room; deleted rows count for more.
-//! 4. **Depth**: with more than [`LEVELS_MAX`] older runs, the level rule holds for the nearest pair.
+//! 3. **Levels**: a run larger than the [`RATIO`]th part of the run below it goes down into that, as a whole if one
+//!    slice is enough. Otherwise the segment goes that overlaps least for its size, and neighbours of it while
+//!    there is room; deleted rows count for more.
+//! 4. **Depth**: with more than [`LEVELS_MAX`] older runs, the level rule holds for all of them.
 //!
 //! One answer is one slice of work, of about [`SLICE_SEGMENTS`] segment sizes at most; what it leaves is found
 //! again by the next call. It is urgent when runs pile up faster than slices are done.
@@ -173,7 +174,7 @@ impl Table<'_> {
         below
             .and_then(down)
             .or_else(|| down(young))
-            .or_else(|| self.push_some(young + 1, young, u64::MAX))
+            .or_else(|| self.push_some(young + 1, young, u64::MAX, true))
     }
 
     /// The young segments in groups that do not overlap each other.
@@ -222,37 +223,51 @@ impl Table<'_> {
 
     /// Rules 3 and 4.
     fn push_level(&self, young: usize) -> Option<Push> {
-        let excess = |run: &usize| {
-            self.bytes[*run] as f64 * RATIO as f64 / self.bytes[*run - 1].max(1) as f64
-        };
-        let run = (1..young).max_by(|a, b| excess(a).total_cmp(&excess(b)))?;
-        if excess(&run) <= 1.0 && young <= LEVELS_MAX {
-            return None;
-        }
-        let too_much = self.bytes[run].saturating_sub(self.bytes[run - 1] / RATIO);
-        self.push_some(run, run - 1, too_much)
+        let excess =
+            |run: usize| self.bytes[run] as f64 * RATIO as f64 / self.bytes[run - 1].max(1) as f64;
+        let runs = || (1..young).filter(|run| 1.0 < excess(*run) || LEVELS_MAX < young);
+        let whole = runs().filter_map(|run| self.push_whole(run, run - 1));
+        whole.min_by_key(|push| push.cost).or_else(|| {
+            let run = runs().max_by(|a, b| excess(*a).total_cmp(&excess(*b)))?;
+            let too_much = self.bytes[run].saturating_sub(self.bytes[run - 1] / RATIO);
+            self.push_some(run, run - 1, too_much, LEVELS_MAX < young)
+        })
+    }
+
+    /// Takes all of run `run` down into `target`, if one slice is enough for that.
+    fn push_whole(&self, run: usize, target: usize) -> Option<Push> {
+        let seeds: Vec<_> = self.runs[run].clone().collect();
+        self.push(&seeds, target).filter(|push| push.cost <= self.slice_bytes())
     }
 
     /// Takes the segment of run `run` that overlaps least for its size down into `target`, and those behind it as
     /// long as there is room in the slice and they are not more than `bytes_max` together.
-    fn push_some(&self, run: usize, target: usize, bytes_max: u64) -> Option<Push> {
+    fn push_some(&self, run: usize, target: usize, bytes_max: u64, in_haste: bool) -> Option<Push> {
         let score = |seed: usize, push: &Push| {
             let Properties { rows, deleted, bytes, .. } = self.segments[seed];
             let weight = 1.0 + DELETED_WEIGHT as f64 * *deleted as f64 / (*rows).max(1) as f64;
-            push.cost as f64 / (*bytes as f64 * weight).max(1.0)
+            // A move costs little, but a slice all the same, and hardly ever ends a run.
+            let cost = if in_haste && push.cost == 0 { u64::MAX } else { push.cost };
+            cost as f64 / (*bytes as f64 * weight).max(1.0)
         };
         let pushes = self.runs[run].clone().filter_map(|seed| {
             let push = self.push(&[seed], target)?;
             Some((score(seed, &push), seed, push))
         });
         let (_, seed, mut best) = pushes.min_by(|(a, ..), (b, ..)| a.total_cmp(b))?;
-        for end in seed + 1..self.runs[run].end {
-            let seeds: Vec<_> = (seed..=end).collect();
-            let Some(push) = self.push(&seeds, target) else { break };
-            if best.cost == 0 || bytes_max < self.sum(&seeds) || self.slice_bytes() < push.cost {
-                break;
+        let Range { start, end } = self.runs[run];
+        let mut seeds = seed..seed + 1;
+        // Neighbours overlap in part the same: first those behind, then those before.
+        let behind = (seed + 1..end).map(|end| (seed, end + 1));
+        for (from, to) in behind.chain((start..seed).rev().map(|start| (start, 0))) {
+            let wider = from..to.max(seeds.end);
+            let wanted: Vec<_> = wider.clone().collect();
+            let push = self.push(&wanted, target).filter(|push| {
+                best.cost != 0 && self.sum(&wanted) <= bytes_max && push.cost <= self.slice_bytes()
+            });
+            if let Some(push) = push {
+                (seeds, best) = (wider, push);
             }
-            best = push;
         }
         Some(best)
     }

@@ -105,9 +105,17 @@ fn scan(
     selection: Option<&Selection>,
 ) -> Result<Rows> {
     let mut cursor = reader.scan(range, reverse, selection)?;
-    let mut rows = Rows::new();
+    cursor.look_at_most(23);
+    let (mut rows, mut last) = (Rows::new(), None);
     while let Some((key, value)) = cursor.next_row()? {
-        rows.push((key.to_vec(), value.map(<[u8]>::to_vec)));
+        let key = key.to_vec();
+        let goes_on = |last: &Vec<u8>| if reverse { key < *last } else { *last < key };
+        assert!(last.as_ref().is_none_or(goes_on), "{key:?} behind {last:?}");
+        last = Some(key.clone());
+        // With a selection, a row without a value only says how far the scan is.
+        if selection.is_none() || value.is_some() {
+            rows.push((key, value.map(<[u8]>::to_vec)));
+        }
     }
     assert!(cursor.next_row()?.is_none());
     Ok(rows)
@@ -626,6 +634,88 @@ fn check(
     }
     prop_assert_eq!(at, values.len());
     Ok(())
+}
+
+#[test]
+fn a_scan_that_finds_nothing_says_how_far_it_is() {
+    let schema = towns();
+    let rows = town_rows(0..30_000);
+    let reader = TableReader::new(vec![open(one(&typed(), &rows))]);
+    // There is no such town, but every block may have it.
+    let nowhere =
+        Condition::new(&schema, "town", Comparison::Equal, Value::String("town of 1x".into()));
+    let selection = Selection::new(schema, None, vec![nowhere.unwrap()]).unwrap();
+    for reverse in [false, true] {
+        let mut cursor = reader.scan(&KeyRange::all(), reverse, Some(&selection)).unwrap();
+        cursor.look_at_most(5_000);
+        let mut marks = Vec::new();
+        while let Some((key, value)) = cursor.next_row().unwrap() {
+            assert_eq!(value, None);
+            assert!(rows.contains_key(key));
+            marks.push(key.to_vec());
+        }
+        assert!((3..=6).contains(&marks.len()), "{} marks", marks.len());
+        assert!(marks.is_sorted_by(|a, b| if reverse { b < a } else { a < b }));
+    }
+}
+
+#[test]
+fn a_table_of_many_blocks_and_levels_reads_as_the_model_does() {
+    let options = typed().with_segment_bytes(150_000);
+    let schema = towns();
+    let (mut model, mut segments) = (Model::new(), Vec::new());
+    let newer = |step: usize, ids: std::ops::Range<i64>, by: i64| -> Model {
+        let row = |id: i64| {
+            let mut row = town(id);
+            row[2] = Value::Int64(id * by % 700);
+            let dead = id % 13 == by % 13;
+            (schema.encode_key(&row).unwrap(), (!dead).then(|| schema.encode_row(&row).unwrap()))
+        };
+        ids.step_by(step).map(row).collect()
+    };
+    let runs = [
+        town_rows(0..25_000),
+        newer(3, 0..25_000, 1),
+        newer(1, 9_000..14_000, 2),
+        newer(250, 0..30_000, 3),
+        newer(7, 5_000..21_000, 4),
+        newer(1, 24_000..32_000, 5),
+    ];
+    let key = |id: i64| schema.encode_key_values(&[Value::Int64(id)]).unwrap();
+    let ranges = [
+        KeyRange::all(),
+        KeyRange { start: Bound::Excluded(key(8_999)), end: Bound::Included(key(14_100)) },
+        KeyRange::from(key(20_000)..),
+    ];
+    let condition = |column: &str, comparison, value| {
+        Condition::new(&schema, column, comparison, value).unwrap()
+    };
+    let few = || condition("people", Comparison::Less, Value::Int64(9));
+    let early = condition("founded", Comparison::Less, Value::Timestamp(700_000_000_000));
+    let ids = condition("id", Comparison::GreaterOrEqual, Value::Int64(12_000));
+    let select = |columns: &[&str], conditions| {
+        let projection = Projection::new(&schema, columns).unwrap();
+        Selection::new(schema.clone(), Some(projection), conditions).unwrap()
+    };
+    let selections = [
+        select(&["town", "id", "area"], vec![few()]),
+        select(&["people"], vec![early]),
+        select(&["id", "seal", "place", "is_port"], vec![ids, few()]),
+        select(&["people", "town"], vec![]),
+    ];
+    for (number, run) in runs.into_iter().enumerate() {
+        let flushed = flush(&options, &segments, &run);
+        segments.extend(flushed);
+        model.extend(run);
+        if number % 2 == 1 {
+            while compact(&options, &mut segments) {}
+        }
+        for (index, selection) in selections.iter().enumerate() {
+            let range = &ranges[(index + number) % ranges.len()];
+            check(&model, &segments, range, Some(selection), 900 * index + 50).unwrap();
+        }
+    }
+    assert!(5 < segments.len(), "{} segments", segments.len());
 }
 
 proptest! {

@@ -16,12 +16,16 @@ use super::args::{Common, Demo};
 use super::crash::{Batches, Verdict};
 use super::dataset::{self, Entry};
 use super::failure::{Exit, Failure, Outcome};
+use super::names::{CODECS, STORAGES};
 use super::screen::{bytes_text, micros_text, thousands};
 use super::text::shorten;
-use super::{Access, Session, inspect, plugins, progress_bar};
+use super::{Access, Session, inspect, picture, plugins, progress_bar};
 use report::Report;
 use serde_json::{Map, Value as Json, json};
-use sochdb::{Database, KernelStats, KeyRange, Schema, TableOptions, Transaction, Value};
+use sochdb::{
+    ColumnView, Comparison, Condition, Database, KernelStats, KeyRange, Schema, TableOptions,
+    Transaction, Value,
+};
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader};
 use std::os::unix::process::ExitStatusExt;
@@ -58,8 +62,8 @@ pub fn demo(session: &mut Session, args: &Demo) -> Outcome {
     let run = Run {
         entries: dataset::base().into_iter().take(args.rows as usize).collect(),
         schema: dataset::schema(false)?,
-        codec: Some(args.codec.clone()).filter(|name| name != "none"),
-        storage: Some(args.storage.clone()).filter(|name| name != "kernel"),
+        codec: CODECS.plugin(&args.codec).map(str::to_owned),
+        storage: STORAGES.plugin(&args.storage).map(str::to_owned),
     };
     let is_for_program = screen.json;
     let mut report = Report::new(screen);
@@ -354,8 +358,55 @@ impl Run {
         let tx = db.begin_read()?;
         let lookup = self.lookups(&tx, report)?;
         let prefix = self.prefix_scan(&tx, report)?;
+        let columns = self.column_scan(&tx, report)?;
         let nearest = self.nearest(&tx, report)?;
-        Ok(json!({ "lookup": lookup, "prefix_scan": prefix, "nearest": nearest }))
+        let storage = storage(db, report)?;
+        Ok(json!({
+            "lookup": lookup,
+            "prefix_scan": prefix,
+            "column_scan": columns,
+            "nearest": nearest,
+            "storage": storage,
+        }))
+    }
+
+    /// Two of the six columns of the rows that fulfil a condition.
+    fn column_scan(&self, tx: &Transaction, report: &mut Report) -> Outcome<Json> {
+        let verbs = Value::String("v".into());
+        let is_verb = Condition::new(&self.schema, "pos", Comparison::Equal, verbs)?;
+        let started = Instant::now();
+        let (mut rows, mut batches, mut sum) = (0, 0, 0);
+        for batch in tx.scan_columns(TABLE, .., &["id", "text"], vec![is_verb])? {
+            let batch = batch?;
+            let ColumnView::Int64(ids) = batch.view(0) else {
+                return Err(Failure::new(Exit::Failed, "the column id does not hold numbers"));
+            };
+            sum += ids.iter().sum::<i64>();
+            rows += batch.rows();
+            batches += 1;
+        }
+        let micros = micros(started);
+        let verbs = || self.entries.iter().filter(|entry| entry.pos == "v");
+        let looked_at = self.entries.len() as u64;
+        report.verify(
+            "a column scan gives the rows that fulfil its condition",
+            rows == verbs().count() && sum == verbs().map(|entry| entry.id).sum::<i64>(),
+            format!(
+                "column scan, id and text where pos is v: {} of {} rows in {}, {} rows/s looked at",
+                thousands(rows as u64),
+                thousands(looked_at),
+                micros_text(micros),
+                thousands(per_second(looked_at, micros)),
+            ),
+        )?;
+        Ok(json!({
+            "columns": ["id", "text"],
+            "condition": "pos = v",
+            "rows": rows,
+            "batches": batches,
+            "micros": micros,
+            "rows_per_second": per_second(looked_at, micros),
+        }))
     }
 
     fn lookups(&self, tx: &Transaction, report: &mut Report) -> Outcome<Json> {
@@ -585,6 +636,22 @@ impl Run {
         let (batches, status) = kill_after(child, wanted, moment).map_err(failed)?;
         Ok(Killed { batches, status, lived_us: micros(started) })
     }
+}
+
+/// How the storage keeps the rows: numbers for a program, a picture for people.
+fn storage(db: &Database, report: &mut Report) -> Outcome<Json> {
+    let stats = db.table_stats(TABLE)?;
+    if let Some(storage) = &stats.storage {
+        let ratio = stats.compression_ratio().map_or_else(String::new, |ratio| {
+            format!(", {ratio:.1} bytes of values for a byte on disk")
+        });
+        let on_disk = bytes_text(stats.size.stored_bytes);
+        report.done(format!("`sochdb stats {TABLE}`: {on_disk}{ratio}"))?;
+        for line in picture::lines(storage, console::colors_enabled()) {
+            report.plain(line)?;
+        }
+    }
+    Ok(inspect::table_stats_json(&stats))
 }
 
 /// What the observer plugin says of all that was done so far, and what the plugins used for it.

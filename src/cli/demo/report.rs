@@ -56,6 +56,11 @@ impl<'a> Report<'a> {
         self.say(format!("      {}", style(text.as_ref()).dim()))
     }
 
+    /// A line as it is, below the one before.
+    pub fn plain(&mut self, text: impl AsRef<str>) -> Outcome {
+        self.say(format!("      {}", text.as_ref()))
+    }
+
     /// Something that was in question: `name` is the claim, `text` what people read of it.
     pub fn verify(&mut self, name: &str, ok: bool, text: impl AsRef<str>) -> Outcome {
         self.verifications.push(Verification { name: name.to_owned(), ok });

@@ -13,6 +13,7 @@ mod source;
 
 use super::args::{Format, Import, Shape};
 use super::failure::{Exit, Failure, Outcome};
+use super::names::{CODECS, Names, STORAGES};
 use super::screen::{micros_text, thousands};
 use super::tables::{key_names, schema_with_key, table_options};
 use super::text::{
@@ -202,10 +203,13 @@ fn check_shape(shape: &Shape, options: &TableOptions, table: &str) -> Outcome {
     if !shape.columns.iter().map(is_column).collect::<Outcome<Vec<_>>>()?.into_iter().all(|is| is) {
         differs.push("--column");
     }
-    if shape.storage.is_some() && shape.storage != options.storage {
+    let differs_from = |said: &Option<String>, names: &Names, is: &Option<String>| {
+        said.as_deref().is_some_and(|said| names.plugin(said) != is.as_deref())
+    };
+    if differs_from(&shape.storage, &STORAGES, &options.storage) {
         differs.push("--storage");
     }
-    if shape.codec.is_some() && shape.codec != options.codec {
+    if differs_from(&shape.codec, &CODECS, &options.codec) {
         differs.push("--codec");
     }
     let has_setting = |text: &String| {

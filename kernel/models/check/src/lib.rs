@@ -5,6 +5,8 @@
 
 #[path = "../../../../operations/src/check.rs"]
 mod check;
+#[path = "../../../../operations/src/log_reader.rs"]
+mod log_reader;
 #[path = "../../../../operations/src/progress.rs"]
 mod progress;
 #[path = "../../../../operations/src/walk.rs"]
