@@ -275,7 +275,13 @@ fn a_flush_that_fails_or_lies_keeps_its_rows_in_the_log() {
 }
 
 fn table() -> TableContext {
-    TableContext { id: TableId(7), name: "t".to_owned(), schema: None, options: BTreeMap::new() }
+    TableContext {
+        id: TableId(7),
+        name: "t".to_owned(),
+        schema: None,
+        compressed: false,
+        options: BTreeMap::new(),
+    }
 }
 
 /// The answer `body` gives to a scan of `a` to `c`, and what the host says to it.

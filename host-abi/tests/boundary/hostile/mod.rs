@@ -61,7 +61,13 @@ fn compress_fails(
 }
 
 fn table() -> TableContext {
-    TableContext { id: TableId(7), name: "t".to_owned(), schema: None, options: BTreeMap::new() }
+    TableContext {
+        id: TableId(7),
+        name: "t".to_owned(),
+        schema: None,
+        compressed: false,
+        options: BTreeMap::new(),
+    }
 }
 
 /// A storage engine that does `evil` when it is asked for a key that begins with `!`, and finds nothing
