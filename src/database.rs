@@ -20,6 +20,7 @@ use crate::on_demand::{Bundled, Plugins};
 use crate::tables::Conversions;
 use crate::telemetry::Telemetry;
 use sochdb_host_abi::audit::AuditLog;
+use sochdb_host_abi::canary;
 use sochdb_host_abi::compiled_code::{CodeCache, CompileOptions};
 use sochdb_host_abi::kept::KeptInfo;
 use sochdb_host_abi::{
@@ -208,10 +209,11 @@ impl Database {
     /// Loads the plugin whose manifest lies at `manifest` and lets the database keep it. Returns its name.
     ///
     /// # Errors
-    /// `Invalid` for a bad manifest or component, `Plugin` when it asks for too much or fails its own test.
+    /// `Invalid` for a bad manifest or component, `Plugin` when it asks for too much, fails its own test, or
+    /// cannot read the tables that it is to keep; what served before goes on serving.
     pub fn install_plugin(&self, manifest: impl AsRef<Path>) -> KernelResult<String> {
         let host = self.plugins.load()?;
-        let name = host.load_manifest(manifest.as_ref(), self.kernel.plugins())?;
+        let name = host.install(manifest.as_ref(), &self.kernel)?;
         host.keep(&self.kernel)?;
         Ok(name)
     }
@@ -557,6 +559,13 @@ impl DatabaseBuilder {
         let background_checkpoints = self.background && writes;
         let clock = env.clock.clone();
         let kernel = Kernel::open(env, Options { background_checkpoints, ..self.options })?;
+        if let Plugins::Loaded(_) = &*plugins {
+            for info in registered.list() {
+                if info.capabilities.contains(&ExtensionCapability::Storage) {
+                    canary::check(&kernel, &*registered.storage(&info.name)?)?;
+                }
+            }
+        }
         hand_over(&registered, kernel.plugins())?;
         let telemetry = Arc::new(Telemetry::new(kernel.clone(), plugins.clone()));
         if let Some(path) = &self.audit_file {

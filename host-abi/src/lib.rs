@@ -57,6 +57,7 @@
 
 pub mod audit;
 pub mod bundled;
+pub mod canary;
 pub mod capability;
 pub mod compiled_code;
 pub mod glob;

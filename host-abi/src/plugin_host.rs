@@ -12,6 +12,7 @@
 
 use crate::audit::AuditLog;
 use crate::bundled::{self, Bundled};
+use crate::canary;
 use crate::capability::{self, Import};
 use crate::compiled_code::{CompileOptions, Origin};
 use crate::component::{self, Component};
@@ -247,6 +248,18 @@ impl PluginHost {
         Ok(names.remove(0))
     }
 
+    /// Loads the plugin whose manifest lies at `path` for the open database `kernel`, and returns its name. A
+    /// storage engine must be able to read the tables that it is to keep.
+    ///
+    /// # Errors
+    /// As [`load_manifest`](Self::load_manifest), and as [`canary::check`]; what served before goes on serving.
+    pub fn install(&self, path: &Path, kernel: &Kernel) -> KernelResult<String> {
+        let plugin = self.prepare_file(path)?;
+        plugin.check_tables(kernel)?;
+        let mut names = self.register(vec![plugin], kernel.plugins())?;
+        Ok(names.remove(0))
+    }
+
     /// Loads the plugins whose manifests, `*.toml`, lie in the folder `dir`; returns their names.
     ///
     /// # Errors
@@ -275,7 +288,9 @@ impl PluginHost {
         let mut plugins = Vec::new();
         for KeptInfo { name, .. } in kept::list(kernel)? {
             if !is_elsewhere(&name) {
-                plugins.push(self.prepare_kept(kernel, &name)?);
+                let plugin = self.prepare_kept(kernel, &name)?;
+                plugin.check_tables(kernel)?;
+                plugins.push(plugin);
             }
         }
         self.register(plugins, kernel.plugins())
@@ -537,6 +552,14 @@ impl PluginHost {
 }
 
 impl Loaded {
+    /// Whether it can read the tables of `kernel` that it is to keep.
+    fn check_tables(&self, kernel: &Kernel) -> KernelResult<()> {
+        match &self.adapter {
+            Adapter::Storage(storage) => canary::check(kernel, &**storage),
+            _ => Ok(()),
+        }
+    }
+
     /// Ends the instances of a plugin that was replaced. Calls in flight end on it, and so do reads of
     /// segments that the kernel opened with it: a storage engine ends when the last of those does.
     fn retire(self) {

@@ -1,6 +1,6 @@
 //! Storage engines: the one we ship under a real kernel, and some that trap or lie.
 
-use crate::guest::{Bench, Storage};
+use crate::guest::{Bench, Storage, manifest_of};
 use crate::shipped::load_shipped;
 use sochdb_encoding::row::{Column, ColumnType, Schema, Value};
 use sochdb_encoding::select::{Projection, Selection};
@@ -216,6 +216,38 @@ fn a_storage_engine_is_replaced_under_an_open_table() {
     let usage = lscs.host.list().into_iter().find(|plugin| plugin.name == "lscs").unwrap().usage;
     assert_eq!((usage.refusals, usage.failures), (0, 0));
     lscs.kernel.close().unwrap();
+}
+
+#[test]
+fn an_engine_that_cannot_read_the_segments_there_are_is_refused_before_it_serves() {
+    let lscs = Lscs::new();
+    lscs.kernel.run(|tx| tx.put("t", b"first", b"1")).unwrap();
+    lscs.checkpoint();
+    // It opens a list of no segments, which is what its own test and a new table ask for.
+    let later =
+        "(if (local.get $count) (then (return (call $error (i32.const 128) (i32.const 9)))))
+        (call $handle (call $new-reader (i32.const 0)))";
+    let items = r#"(data (i32.const 128) "format 99")"#;
+    let folder = tempfile::tempdir().unwrap();
+    let install = |name: &str, open: &str| {
+        let guest = Storage { items, open, ..Storage::default() };
+        std::fs::write(folder.path().join("guest.wasm"), guest.build()).unwrap();
+        let path = folder.path().join("guest.toml");
+        let manifest = manifest_of(name, "storage", "path = \"guest.wasm\"", "");
+        std::fs::write(&path, manifest).unwrap();
+        lscs.host.install(&path, &lscs.kernel)
+    };
+    let error = install("lscs", later).unwrap_err().to_string();
+    for words in ["'lscs' refused", "version ", "cannot read the table 't'", "format 99"] {
+        assert!(error.contains(words), "{error}");
+    }
+    let get = |key: &[u8]| lscs.kernel.begin_read().unwrap().get("t", key).unwrap();
+    assert_eq!(get(b"first").as_deref(), Some(&b"1"[..]));
+    lscs.kernel.run(|tx| tx.put("t", b"second", b"2")).unwrap();
+    lscs.checkpoint();
+    assert_eq!(get(b"second").as_deref(), Some(&b"2"[..]), "the one before goes on");
+    // One that keeps no table here has nothing to show.
+    assert_eq!(install("other", later).unwrap(), "other");
 }
 
 /// A database with a row in a table that `guest` keeps.
