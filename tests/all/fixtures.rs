@@ -1,7 +1,7 @@
 //! Old files open forever: every released version left a database in `tests/fixtures/`.
 //!
 //! Each has a table in the kernel's tree (with large values, deletions and a typed schema), a table of the
-//! `lscs` plugin compressed by `lz4`, a loaded table, an archived log, and commits that no checkpoint folded
+//! `lscs` plugin compressed by `lz4`, one of its typed tables with every type compressed by `zstd`, a loaded table, an archived log, and commits that no checkpoint folded
 //! in. To make this version's: `SOCHDB_MAKE_FIXTURE=tests/fixtures/v0.1 cargo test --test all fixtures`.
 
 use sochdb::{
@@ -29,7 +29,51 @@ fn contents() -> BTreeMap<&'static str, Rows> {
     let loaded = (0..200).map(|n| (key(n), value(n, 50))).collect();
     let rows = [typed(1, "ada", None), typed(2, "alan", Some(41.5))];
     let typed = rows.into_iter().collect();
-    BTreeMap::from([("plain", plain), ("columns", columns), ("loaded", loaded), ("typed", typed)])
+    let events = (0..500).map(event).collect();
+    BTreeMap::from([
+        ("plain", plain),
+        ("columns", columns),
+        ("events", events),
+        ("loaded", loaded),
+        ("typed", typed),
+    ])
+}
+
+/// A table with a column of every type.
+fn events() -> Schema {
+    let column = |name: &str, kind| Column {
+        name: name.to_owned(),
+        kind,
+        nullable: name != "at" && name != "id",
+        default: None,
+    };
+    let columns = vec![
+        column("at", ColumnType::Timestamp),
+        column("id", ColumnType::Int64),
+        column("ok", ColumnType::Bool),
+        column("price", ColumnType::Float64),
+        column("town", ColumnType::String),
+        column("raw", ColumnType::Bytes),
+        column("place", ColumnType::Vector(3)),
+    ];
+    Schema::new(columns, &["at", "id"]).expect("a good schema")
+}
+
+fn event(n: i64) -> (Vec<u8>, Vec<u8>) {
+    let town = ["Ulm", "Bonn", "Mainz"][n as usize % 3];
+    let some = |value| if n % 11 == 5 { Value::Null } else { value };
+    let row = [
+        Value::Timestamp(1_700_000_000_000_000 + n * 60_000_000),
+        Value::Int64(n * n % 97),
+        some(Value::Bool(n % 2 == 0)),
+        some(Value::Float64(n as f64 / 100.0)),
+        some(Value::String(town.to_owned())),
+        some(Value::Bytes(value(n as u32, n as usize % 40))),
+        some(Value::Vector(vec![n as f32, 0.5, -1.0])),
+    ];
+    let schema = events();
+    let key = schema.encode_key(&row).expect("fits the schema");
+    (key, schema.encode_row(&row).expect("fits the schema"))
 }
 
 fn schema() -> Schema {
@@ -72,6 +116,7 @@ fn make(path: &Path) -> KernelResult<()> {
     };
     db.create_table("plain", with(None, Some("lz4"), None))?;
     db.create_table("columns", with(Some("lscs"), Some("lz4"), None))?;
+    db.create_table("events", with(Some("lscs"), Some("zstd"), Some(events())))?;
     db.create_table("typed", with(None, None, Some(schema())))?;
     let put = |table: &'static str, keep: &dyn Fn(usize) -> bool| {
         db.run(|tx| {
@@ -84,7 +129,9 @@ fn make(path: &Path) -> KernelResult<()> {
     })?;
     put("columns", &|index| index < 400)?;
     put("typed", &|_| true)?;
+    put("events", &|index| index < 450)?;
     db.checkpoint()?;
+    put("events", &|index| 450 <= index)?;
     put("columns", &|index| 400 <= index)?;
     db.run(|tx| tx.put("plain", b"large", &contents["plain"][b"large".as_slice()]))?;
     db.run(|tx| {
