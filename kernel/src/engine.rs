@@ -54,7 +54,7 @@ pub struct Options {
     /// Size of one log file.
     pub wal_segment_bytes: usize,
     /// Keep released log files in the folder `archive` instead of using them again: whoever reads
-    /// the log ([`Kernel::log`]) from long ago finds them there, and removes them when nobody does.
+    /// the log ([`Kernel::pin_log`]) from long ago finds them there, and removes them when nobody does.
     pub wal_archive: bool,
     /// Memory that one transaction's writes may take; about three times as much while it commits.
     pub write_set_bytes_max: usize,
