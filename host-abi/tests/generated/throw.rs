@@ -7,8 +7,9 @@ use sochdb_encoding::row::{Column, ColumnType, Schema};
 use sochdb_encoding::select::{Projection, Selection};
 use sochdb_host_abi::{Transaction, columns_of};
 use sochdb_kernel::plugin::{
-    LogLevel, LogLine, Metric, MetricValue, RunCursor, RunRow, SegmentRead, StorageExtension,
-    TableContext, TelemetryBatch,
+    Compaction, Extension, ExtensionInfo, LogLevel, LogLine, Metric, MetricValue, RunCursor,
+    RunRow, SegmentRead, SegmentSink, StorageExtension, StorageReader, TableContext,
+    TelemetryBatch,
 };
 use sochdb_kernel::{
     Kernel, KernelError, KernelResult, KeyRange, Options, SegmentId, Slice, TableId, TableOptions,
@@ -236,13 +237,77 @@ fn drive_storage(storage: &Arc<dyn StorageExtension>, rng: &mut Rng, outcomes: &
     }
 }
 
+/// An engine that opens tables without rows, and nothing else.
+struct Opener(ExtensionInfo);
+
+impl Extension for Opener {
+    fn info(&self) -> ExtensionInfo {
+        self.0.clone()
+    }
+}
+
+impl StorageExtension for Opener {
+    fn flush(
+        &self,
+        _: &TableContext,
+        _: &[Arc<dyn SegmentRead>],
+        _: Box<dyn RunCursor>,
+        _: Arc<dyn SegmentSink>,
+    ) -> KernelResult<Vec<SegmentId>> {
+        Err(KernelError::invalid("it only opens"))
+    }
+
+    fn plan_compaction(
+        &self,
+        _: &TableContext,
+        _: &[Arc<dyn SegmentRead>],
+    ) -> KernelResult<Option<Compaction>> {
+        Ok(None)
+    }
+
+    fn merge(
+        &self,
+        _: &TableContext,
+        _: &[Arc<dyn SegmentRead>],
+        _: bool,
+        _: Arc<dyn SegmentSink>,
+    ) -> KernelResult<Vec<SegmentId>> {
+        Err(KernelError::invalid("it only opens"))
+    }
+
+    fn open(
+        &self,
+        _: &TableContext,
+        _: &[Arc<dyn SegmentRead>],
+    ) -> KernelResult<Arc<dyn StorageReader>> {
+        Ok(Arc::new(Opener(self.0.clone())))
+    }
+}
+
+impl StorageReader for Opener {
+    fn multi_get(&self, keys: &[&[u8]]) -> KernelResult<Vec<Option<Option<Slice>>>> {
+        Ok(vec![None; keys.len()])
+    }
+
+    fn scan(
+        &self,
+        _: &KeyRange,
+        _: bool,
+        _: Option<Arc<Selection>>,
+    ) -> KernelResult<Box<dyn RunCursor>> {
+        Err(KernelError::invalid("it only opens"))
+    }
+}
+
 /// Under a real kernel: whatever the guest does with the rows of a checkpoint, none is lost.
 fn drive_kernel(storage: &Arc<dyn StorageExtension>, rng: &mut Rng, outcomes: &mut Outcomes) {
     let environment = sochdb_sim::memory();
     let kernel = Kernel::open(environment.clone(), Options::default()).expect("an empty disk");
-    kernel.plugins().register_storage(storage.clone());
+    // A table is made with an engine that opens it; then the guest takes its place.
+    kernel.plugins().register_storage(Arc::new(Opener(storage.info())));
     let options = TableOptions { storage: Some("guest".to_owned()), ..TableOptions::default() };
     kernel.create_table("guarded", options).expect("the first table");
+    kernel.plugins().register_storage(storage.clone());
     kernel.create_table("plain", TableOptions::default()).expect("the second table");
     let value = vec![rng.u8(..); 100];
     let put = |tx: &mut sochdb_kernel::Transaction| {
