@@ -4,10 +4,11 @@ use crate::sim_vfs::{EIO, Fault, Lasts};
 use crate::{disk, fill, open, options, quick};
 use sochdb_kernel::plugin::{
     Compaction, Extension, ExtensionCapability, ExtensionInfo, RunCursor, SegmentRead, SegmentSink,
-    StorageExtension, StorageReader, TableContext,
+    Selection, StorageExtension, StorageReader, TableContext,
 };
 use sochdb_kernel::{
-    Kernel, KernelError, KernelResult, Options, PluginFault, SegmentId, TableOptions,
+    Kernel, KernelError, KernelResult, KeyRange, Options, PluginFault, SegmentId, Slice,
+    TableOptions,
 };
 use sochdb_operations::{HealthStatus, KernelCatalog, KernelHealth, KernelRecovery, RestartCost};
 use sochdb_sim::merge_by_flush;
@@ -139,7 +140,25 @@ impl StorageExtension for Broken {
         _: &TableContext,
         _: &[Arc<dyn SegmentRead>],
     ) -> KernelResult<Arc<dyn StorageReader>> {
-        Err(KernelError::plugin("broken", PluginFault::Refused, "there are no segments"))
+        Ok(Arc::new(NoRows))
+    }
+}
+
+/// Reads the segments that there are: none.
+struct NoRows;
+
+impl StorageReader for NoRows {
+    fn multi_get(&self, keys: &[&[u8]]) -> KernelResult<Vec<Option<Option<Slice>>>> {
+        Ok(vec![None; keys.len()])
+    }
+
+    fn scan(
+        &self,
+        _: &KeyRange,
+        _: bool,
+        _: Option<Arc<Selection>>,
+    ) -> KernelResult<Box<dyn RunCursor>> {
+        Err(KernelError::plugin("broken", PluginFault::Refused, "there are no rows"))
     }
 }
 
