@@ -1,7 +1,7 @@
 //! One block of a segment: some rows, column by column (PAX).
 //!
-//! A block is what one point read fetches. It has a head, from which keys are found, and a chunk for each
-//! column outside the key.
+//! A point read fetches one block, or of an opaque one as little as it can: the head, where the values end, and
+//! then the one value. The head is what keys are found from; behind it is a chunk for each column outside the key.
 //!
 //! | offset | size         | type  | field         | meaning                                                |
 //! |-------:|-------------:|-------|---------------|--------------------------------------------------------|
@@ -34,7 +34,7 @@ use sochdb_encoding::columns::{Bits, ColumnBuilder};
 use sochdb_encoding::row::{ColumnType, VECTOR_DIM_MAX};
 
 use crate::chunk::push_cell;
-use crate::column::{Chunk, Encoder};
+use crate::column::{Chunk, Encoder, Slices};
 use crate::keys::{self, Broken, Keys, Strings};
 use crate::options::Options;
 use crate::sketch::Sketch;
@@ -335,6 +335,11 @@ impl Block {
         Ok(Block { segment, offset, rows, shape, dead, deleted, keys, chunks: places, parts })
     }
 
+    /// Where in the segment it begins.
+    pub(crate) fn offset(&self) -> u64 {
+        self.offset
+    }
+
     /// Rows in the block, 1 or more.
     pub fn rows(&self) -> usize {
         self.rows
@@ -394,6 +399,33 @@ impl Block {
         self.parts
             .iter()
             .find_map(|(at, bytes)| bytes.get(place.at.checked_sub(*at)?..)?.get(..place.len))
+    }
+
+    /// Bytes that were read.
+    pub(crate) fn held_bytes(&self) -> usize {
+        self.parts.iter().map(|(_, bytes)| bytes.len()).sum()
+    }
+
+    /// Whether it is opaque and its values were not read.
+    pub(crate) fn lacks_values(&self) -> bool {
+        self.shape == Shape::Opaque && !self.has(0)
+    }
+
+    /// Where in the block the values begin, and where each lies from there, as far as that can be told from the bytes
+    /// that were read of an opaque block.
+    pub(crate) fn value_ends(&self) -> Option<(usize, Slices<'_>)> {
+        let place = *self.chunks.first().filter(|_| self.shape == Shape::Opaque)?;
+        let (at, bytes) = self.parts.first()?;
+        let bytes = bytes.get(place.at.checked_sub(*at)?..)?;
+        let reader = Reader::new(&self.segment, self.offset + place.at as u64, bytes);
+        let max = string_bytes_max(self.rows);
+        let (values_at, ends) = Chunk::plain_ends(self.rows, place.len, reader, max)?;
+        Some((place.at + values_at, ends))
+    }
+
+    /// As [`value_ends`](Self::value_ends), where they were told when the block was read.
+    pub(crate) fn known_value_ends(&self) -> Result<(usize, Slices<'_>)> {
+        self.value_ends().ok_or_else(|| self.corrupt(0, "values that are not where they were"))
     }
 
     /// The chunk `index`, which was read.

@@ -12,11 +12,11 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use sochdb_encoding::columns::ColumnBuilder;
+use sochdb_encoding::columns::{ColumnBuilder, Values};
 use sochdb_encoding::row::{ColumnType, Value};
 
-use crate::block::{Block, Shape};
-use crate::keys::{Strings, Walk};
+use crate::block::Shape;
+use crate::keys::{Strings, Walk, append, compare};
 use crate::pick::{Picker, Place};
 use crate::spans::{Open, Span, Spans};
 use crate::typed::{Cell, RowWriter, cell};
@@ -46,7 +46,8 @@ pub(crate) struct Window {
 
 impl Window {
     /// Decodes rows of `open` from where `span` begins (in reverse, from where it ends): about `rows_max`, also
-    /// behind the span, because the next one of this block goes on there. Does nothing if it covers them.
+    /// behind the span, because the next one of this block goes on there. False if it covered them already.
+    #[inline(always)]
     pub fn cover<S: SegmentSource>(
         &mut self,
         open: &mut Open<S>,
@@ -54,11 +55,25 @@ impl Window {
         reverse: bool,
         picker: Option<&Picker>,
         rows_max: usize,
-    ) -> Result<()> {
+    ) -> Result<bool> {
         let first = if reverse { span.end - 1 } else { span.start };
         if self.serial == open.serial && self.covers.contains(&first) {
-            return Ok(());
+            return Ok(false);
         }
+        self.decode(open, first, reverse, picker, rows_max)?;
+        Ok(true)
+    }
+
+    /// Decodes rows of `open` from row `first` on.
+    #[inline(never)]
+    fn decode<S: SegmentSource>(
+        &mut self,
+        open: &mut Open<S>,
+        first: usize,
+        reverse: bool,
+        picker: Option<&Picker>,
+        rows_max: usize,
+    ) -> Result<()> {
         self.rows.clear();
         let has_conditions = picker.is_some_and(Picker::has_conditions);
         let mut all = 0..open.block.rows();
@@ -72,6 +87,7 @@ impl Window {
         }
         // The mask is borrowed from where the block is, which is only read from here on.
         let mask = mask.map(<[u64]>::to_vec);
+        let open = &*open;
         let block = &open.block;
         let takes = |row: usize| match &mask {
             Some(mask) => mask[row / 64] >> (row % 64) & 1 == 1,
@@ -95,7 +111,7 @@ impl Window {
         }
         self.serial = open.serial;
         let loaded =
-            self.load(block, |chunk| picker.is_none_or(|p| p.wanted.get(chunk) == Some(&true)));
+            self.load(open, |chunk| picker.is_none_or(|p| p.wanted.get(chunk) == Some(&true)));
         if loaded.is_err() {
             self.serial = 0;
         }
@@ -103,9 +119,13 @@ impl Window {
     }
 
     /// The rows of the window that lie in `span`, and what of the span it does not cover.
+    #[inline(always)]
     pub fn part(&self, span: &Range<usize>, reverse: bool) -> (Range<usize>, Range<usize>) {
-        let start = self.rows.partition_point(|row| (*row as usize) < span.start);
-        let end = self.rows.partition_point(|row| (*row as usize) < span.end);
+        let position = |row: usize| match self.rows.len() == self.covers.len() {
+            true => row.clamp(self.covers.start, self.covers.end) - self.covers.start,
+            false => self.rows.partition_point(|known| (*known as usize) < row),
+        };
+        let (start, end) = (position(span.start), position(span.end));
         let rest = match reverse {
             true => span.start..self.covers.start.clamp(span.start, span.end),
             false => self.covers.end.clamp(span.start, span.end)..span.end,
@@ -114,21 +134,19 @@ impl Window {
     }
 
     /// Decodes the rows that `self.rows` names, and the chunks that are `wanted`.
-    fn load(&mut self, block: &Block, wanted: impl Fn(usize) -> bool) -> Result<()> {
+    fn load<S: SegmentSource>(
+        &mut self,
+        open: &Open<S>,
+        wanted: impl Fn(usize) -> bool,
+    ) -> Result<()> {
+        let block = &open.block;
         let (Some(first), Some(last)) = (self.rows.first(), self.rows.last()) else {
             return Ok(());
         };
         let range = *first as usize..*last as usize + 1;
         let broken = |broken| block.broken_keys(broken);
         self.keys.clear();
-        let (mut walk, keys) = (Walk::default(), block.keys());
-        for row in &self.rows {
-            walk.seek(&keys, *row as usize).map_err(broken)?;
-            if self.keys.last().is_some_and(|last| walk.key[..] <= *last) {
-                return Err(block.broken_keys("keys out of order"));
-            }
-            self.keys.push(&walk.key);
-        }
+        block.keys().collect(&self.rows, &mut self.keys).map_err(broken)?;
         self.dead.clear();
         if block.dead().is_some() {
             self.dead.extend(self.rows.iter().map(|row| block.is_dead(*row as usize)));
@@ -141,6 +159,20 @@ impl Window {
                 continue;
             }
             let mut column = ColumnBuilder::new(place.kind);
+            if block.lacks_values() {
+                // Without a selection: then the rows follow each other.
+                let (at, ends) = block.known_value_ends()?;
+                let (start, mut all) = (ends.start(range.start), vec![0; range.len()]);
+                ends.ends(range.start, start, &mut all);
+                let end = all.last().map_or(start, |end| *end as usize);
+                let data = open.segment.bytes_of(block, at, start..end)?;
+                let offsets = all.iter().map(|end| (end - start as i64) as i32);
+                let offsets = std::iter::once(0).chain(offsets).collect();
+                column.values = Values::Bytes { offsets, data };
+                column.filled(range.len(), None);
+                self.columns.push(Some(column));
+                continue;
+            }
             let chunk = block.chunk(index)?;
             match range.len() == self.rows.len() {
                 true => chunk.decode(range.clone(), &mut column)?,
@@ -151,6 +183,7 @@ impl Window {
         Ok(())
     }
 
+    #[inline(always)]
     pub fn key(&self, index: usize) -> &[u8] {
         self.keys.get(index)
     }
@@ -161,8 +194,11 @@ impl Window {
             return None;
         }
         if self.opaque {
-            return match self.columns[0].as_ref().map(|column| cell(column, index)) {
-                Some(Cell::Bytes(bytes)) => Some(bytes),
+            // A null has no bytes.
+            return match self.columns[0].as_ref().map(|column| &column.values) {
+                Some(Values::Bytes { offsets, data }) => {
+                    Some(&data[offsets[index] as usize..offsets[index + 1] as usize])
+                }
                 _ => Some(&[]),
             };
         }
@@ -196,7 +232,8 @@ pub struct Cursor<S> {
     span: Option<Span>,
     /// One for each run.
     windows: Vec<Window>,
-    window_rows: usize,
+    /// Rows of the next window of each.
+    window_rows: Vec<usize>,
     /// Whose window is given out, and its rows that are left.
     run: usize,
     left: Range<usize>,
@@ -231,8 +268,8 @@ impl<S: SegmentSource> Cursor<S> {
             outputs,
             span: None,
             windows: (0..spans.runs()).map(|_| Window::default()).collect(),
+            window_rows: vec![WINDOW_ROWS_MIN; spans.runs()],
             spans,
-            window_rows: WINDOW_ROWS_MIN,
             run: 0,
             left: 0..0,
             looked_at: 0,
@@ -298,6 +335,39 @@ impl<S: SegmentSource> Cursor<S> {
         Ok(Some((key, Some(writer.row()))))
     }
 
+    /// Gives `each` the next rows as [`next_row`](Self::next_row) would, until it answers false or there are no more.
+    ///
+    /// # Errors
+    /// As [`next_row`](Self::next_row); the rows before were given.
+    pub fn each_row(&mut self, mut each: impl FnMut(&[u8], Option<&[u8]>) -> bool) -> Result<()> {
+        while self.outputs.is_none() && !self.reverse {
+            if self.left.is_empty() {
+                if self.looked_at_max <= self.looked_at {
+                    break;
+                }
+                if !self.fill()? {
+                    return Ok(());
+                }
+                continue;
+            }
+            // Rows of one window, given as they are.
+            self.looked_at = 0;
+            let Cursor { windows, run, left, writer, .. } = self;
+            let window = &windows[*run];
+            for index in left {
+                if !each(window.key(index), window.value(index, writer)) {
+                    return Ok(());
+                }
+            }
+        }
+        while let Some((key, value)) = self.next_row()? {
+            if !each(key, value) {
+                break;
+            }
+        }
+        Ok(())
+    }
+
     /// The key of the last row looked at, which is not wanted.
     fn seek_mark(&mut self) -> Result<&[u8]> {
         if let Some(span) = &self.span {
@@ -326,7 +396,7 @@ impl<S: SegmentSource> Cursor<S> {
         let in_order = goes_on(self.last_key.as_deref(), first, self.reverse);
         let known = self.last_key.get_or_insert_default();
         known.clear();
-        known.extend_from_slice(last);
+        append(known, last);
         match (in_order, &self.span) {
             (false, Some(span)) => {
                 self.left = 0..0;
@@ -345,22 +415,26 @@ impl<S: SegmentSource> Cursor<S> {
         let Some(span) = &mut self.span else { return Ok(false) };
         let (open, window) = (self.spans.open(span), &mut self.windows[span.run]);
         let picker = self.picker.as_deref();
-        window.cover(open, &span.rows, self.reverse, picker, self.window_rows)?;
+        let window_rows = &mut self.window_rows[span.run];
+        if window.cover(open, &span.rows, self.reverse, picker, *window_rows)? {
+            *window_rows = (*window_rows * 2).min(WINDOW_ROWS_MAX);
+        }
         self.run = span.run;
         let before = span.rows.len();
         (self.left, span.rows) = window.part(&span.rows, self.reverse);
         if picker.is_some() {
             self.looked_at += before - span.rows.len();
         }
-        self.window_rows = (self.window_rows * 2).min(WINDOW_ROWS_MAX);
         self.check_order()?;
         Ok(true)
     }
 }
 
 /// Whether `key` lies beyond `last` in the scan's direction.
+#[inline(always)]
 fn goes_on(last: Option<&[u8]>, key: &[u8], reverse: bool) -> bool {
-    last.is_none_or(|last| if reverse { key < last } else { last < key })
+    let order = |last| if reverse { compare(key, last) } else { compare(last, key) };
+    last.is_none_or(|last| order(last).is_lt())
 }
 
 fn cell_of(value: &Value) -> Cell<'_> {

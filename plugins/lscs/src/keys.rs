@@ -59,7 +59,7 @@ impl Strings {
     }
 
     pub fn push(&mut self, string: &[u8]) {
-        self.data.extend_from_slice(string);
+        append(&mut self.data, string);
         self.ends.push(self.data.len() as u32);
     }
 
@@ -135,14 +135,88 @@ fn encode_front_coded(keys: &Strings, rows: Range<usize>) -> Vec<u8> {
     out
 }
 
+/// Appends a key. In WebAssembly a copy of as many bytes as the key has is a call into the host, one of eight or
+/// sixteen is an instruction or two: so there are two of those, which overlap.
+#[inline(always)]
+pub(crate) fn append(out: &mut Vec<u8>, key: &[u8]) {
+    match key.len() {
+        0 => {}
+        4..=8 => append_in_two::<4>(out, key),
+        9..=16 => append_in_two::<8>(out, key),
+        17..=32 => append_in_two::<16>(out, key),
+        _ => out.extend_from_slice(key),
+    }
+}
+
+/// Appends `N` to twice as many bytes.
+#[inline(always)]
+fn append_in_two<const N: usize>(out: &mut Vec<u8>, bytes: &[u8]) {
+    let (Some(first), Some(last)) = (bytes.first_chunk::<N>(), bytes.last_chunk::<N>()) else {
+        return;
+    };
+    let end = out.len() + bytes.len();
+    out.extend_from_slice(first);
+    out.truncate(end - N);
+    out.extend_from_slice(last);
+}
+
+/// Appends the packed key of `number`, whose last `rest` bytes follow `common`.
+#[inline(always)]
+fn append_packed(out: &mut Vec<u8>, common: &[u8], rest: usize, number: u64) {
+    append(out, common);
+    let end = out.len() + rest;
+    let first = number.checked_shl(64 - 8 * rest as u32).unwrap_or(0);
+    out.extend_from_slice(&first.to_be_bytes());
+    out.truncate(end);
+}
+
+/// How two keys lie, as `a.cmp(b)` says; eight bytes at a time, not one.
+#[inline(always)]
+pub(crate) fn compare(a: &[u8], b: &[u8]) -> Ordering {
+    let (mut left, mut right) = (a, b);
+    while let (Some((first, rest)), Some((second, other))) =
+        (left.split_first_chunk::<8>(), right.split_first_chunk::<8>())
+    {
+        if first != second {
+            return u64::from_be_bytes(*first).cmp(&u64::from_be_bytes(*second));
+        }
+        (left, right) = (rest, other);
+    }
+    left.cmp(right)
+}
+
+/// The first eight bytes as a number, zeros behind a shorter key: if two differ, so do their keys, the same way.
+#[inline(always)]
+pub(crate) fn head(key: &[u8]) -> u64 {
+    match key.first_chunk() {
+        Some(eight) => u64::from_be_bytes(*eight),
+        None => big_endian(key).checked_shl(64 - 8 * key.len() as u32).unwrap_or(0),
+    }
+}
+
 /// How many bytes both begin with.
 pub(crate) fn shared(a: &[u8], b: &[u8]) -> usize {
     a.iter().zip(b).take_while(|(a, b)| a == b).count()
 }
 
 /// At most 8 bytes as a number.
+#[inline(always)]
 fn big_endian(bytes: &[u8]) -> u64 {
+    if let Some(eight) = bytes.first_chunk()
+        && bytes.len() == 8
+    {
+        return u64::from_be_bytes(*eight);
+    }
     bytes.iter().fold(0, |number, byte| number << 8 | u64::from(*byte))
+}
+
+/// The last `count` bytes of `key`, 1 to 8, as a number.
+#[inline(always)]
+fn ending(key: &[u8], count: usize) -> u64 {
+    match key.last_chunk() {
+        Some(eight) => u64::from_be_bytes(*eight) & u64::MAX >> (64 - 8 * count),
+        None => big_endian(&key[key.len() - count..]),
+    }
 }
 
 /// Where the parts of a key chunk lie in it.
@@ -198,6 +272,7 @@ pub(crate) struct Keys<'a> {
 
 impl<'a> Keys<'a> {
     /// The number of row `row` among packed keys.
+    #[inline(always)]
     fn number(&self, start: usize, width: u32, base: u64, row: usize) -> u64 {
         if width == 0 {
             return base;
@@ -220,7 +295,7 @@ impl<'a> Keys<'a> {
         match self.layout {
             Layout::Packed { prefix, rest, width, base } => {
                 let common = &self.bytes[PACKED_HEADER_BYTES..][..prefix];
-                match key[..key.len().min(prefix)].cmp(common) {
+                match compare(&key[..key.len().min(prefix)], common) {
                     Ordering::Less => return Ok(rows.start),
                     Ordering::Greater => return Ok(rows.end),
                     Ordering::Equal => {}
@@ -230,7 +305,7 @@ impl<'a> Keys<'a> {
                 let wanted = match rest {
                     0 => 0,
                     _ if kept == 0 => 0,
-                    _ => big_endian(&tail[..kept]) << (8 * (rest - kept)),
+                    _ => ending(&key[..prefix + kept], kept) << (8 * (rest - kept)),
                 };
                 let or_equal = rest < tail.len() || (inclusive && rest == tail.len());
                 let start = PACKED_HEADER_BYTES + prefix;
@@ -295,6 +370,40 @@ impl<'a> Keys<'a> {
         Ok((walk.key == key).then_some(row))
     }
 
+    /// Appends the keys of `rows` to `out`: each must be greater than the one before.
+    pub fn collect(&self, rows: &[u32], out: &mut Strings) -> Result<(), Broken> {
+        const UNORDERED: Broken = "keys out of order";
+        let Layout::Packed { prefix, rest, width, base } = self.layout else {
+            let mut walk = Walk::default();
+            for (index, row) in rows.iter().enumerate() {
+                walk.seek(self, *row as usize)?;
+                if index != 0
+                    && out.last().is_some_and(|last| compare(&walk.key, last) != Ordering::Greater)
+                {
+                    return Err(UNORDERED);
+                }
+                out.push(&walk.key);
+            }
+            return Ok(());
+        };
+        let start = PACKED_HEADER_BYTES + prefix;
+        let common = &self.bytes[PACKED_HEADER_BYTES..start];
+        let kept = u64::MAX.checked_shr(64 - 8 * rest as u32).unwrap_or(0);
+        out.data.reserve((prefix + rest) * rows.len() + 8);
+        out.ends.reserve(rows.len());
+        let mut before = None;
+        for row in rows {
+            let number = self.number(start, width, base, *row as usize) & kept;
+            if before.is_some_and(|before| number <= before) {
+                return Err(UNORDERED);
+            }
+            before = Some(number);
+            append_packed(&mut out.data, common, rest, number);
+            out.ends.push(out.data.len() as u32);
+        }
+        Ok(())
+    }
+
     /// A way to read the last eight bytes of every key as a number, if keys are packed, have `len` bytes, and
     /// `tag` stands before those eight.
     pub fn tail_number(&self, len: usize, tag: u8) -> Option<TailNumber> {
@@ -347,6 +456,8 @@ impl TailNumber {
 pub(crate) struct Walk {
     pub row: usize,
     pub key: Vec<u8>,
+    /// What the key begins with, which mostly tells how it lies to another.
+    head: u64,
     /// Where the next row of front-coded keys begins; 0 before the first.
     next: usize,
 }
@@ -364,14 +475,20 @@ impl Walk {
                 let start = PACKED_HEADER_BYTES + prefix;
                 let number = keys.number(start, width, base, row);
                 self.key.clear();
-                self.key.extend_from_slice(&keys.bytes[PACKED_HEADER_BYTES..start]);
-                self.key.extend_from_slice(&number.to_be_bytes()[8 - rest..]);
+                append_packed(&mut self.key, &keys.bytes[PACKED_HEADER_BYTES..start], rest, number);
                 self.row = row;
                 self.next = 1;
-                Ok(())
             }
-            Layout::FrontCoded { restarts } => self.seek_front_coded(keys, restarts, row),
+            Layout::FrontCoded { restarts } => self.seek_front_coded(keys, restarts, row)?,
         }
+        self.head = head(&self.key);
+        Ok(())
+    }
+
+    /// How the key lies to that of `other`.
+    #[inline(always)]
+    pub fn compare(&self, other: &Walk) -> Ordering {
+        self.head.cmp(&other.head).then_with(|| compare(&self.key, &other.key))
     }
 
     fn seek_front_coded(
@@ -397,7 +514,7 @@ impl Walk {
                 return Err("a key that shares more than there is, or is too long");
             }
             self.key.truncate(shared);
-            self.key.extend_from_slice(suffix);
+            append(&mut self.key, suffix);
             if at == row {
                 break;
             }
@@ -477,6 +594,9 @@ mod tests {
                 }
                 prop_assert_eq!(view.find(key).unwrap(), keys.iter().position(|k| k == key));
             }
+            let (all, mut collected) = ((0..keys.len() as u32).collect::<Vec<_>>(), Strings::default());
+            view.collect(&all, &mut collected).unwrap();
+            prop_assert!(keys.iter().enumerate().all(|(row, key)| collected.get(row) == key));
             let mut walk = Walk::default();
             for row in (0..keys.len()).rev().chain(0..keys.len()) {
                 walk.seek(&view, row).unwrap();
@@ -485,11 +605,29 @@ mod tests {
         }
 
         #[test]
+        fn keys_compare_and_are_copied_as_bytes(
+            a in vec(prop_oneof![Just(0u8), Just(1), Just(255)], 0..40),
+            b in vec(prop_oneof![Just(0u8), Just(1), Just(255)], 0..40), same in 0usize..40,
+        ) {
+            let b = [&a[..same.min(a.len())], &b].concat();
+            prop_assert_eq!(compare(&a, &b), a.cmp(&b));
+            prop_assert!(head(&a) == head(&b) || head(&a).cmp(&head(&b)) == a.cmp(&b));
+            let mut both = a.clone();
+            append(&mut both, &b);
+            prop_assert_eq!(both, [a, b].concat());
+        }
+
+        #[test]
         fn arbitrary_bytes_never_panic(bytes in vec(any::<u8>(), 0..80), encoding in 0u8..4, rows in 1usize..40) {
             if let Ok(layout) = Layout::new(encoding, rows, &bytes) {
                 let view = Keys { layout, rows, bytes: &bytes };
                 let mut walk = Walk::default();
                 let _ = (0..rows).try_for_each(|row| walk.seek(&view, row));
+                let all: Vec<_> = (0..rows as u32).collect();
+                let mut keys = Strings::default();
+                if view.collect(&all, &mut keys).is_ok() {
+                    prop_assert!((1..rows).all(|row| keys.get(row - 1) < keys.get(row)));
+                }
                 let _ = view.find(&bytes);
                 let _ = view.bound(0..rows, b"", true);
             }

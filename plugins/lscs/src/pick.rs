@@ -31,8 +31,10 @@ pub(crate) struct Picker {
     pub kinds: Vec<ColumnType>,
     /// By position in the schema.
     places: Vec<Place>,
-    /// Conditions on columns outside the key, and the same for chunks.
-    stored: Vec<(usize, Condition, Filter)>,
+    /// Conditions on columns outside the key, by chunk.
+    stored: Vec<(usize, Condition)>,
+    /// The same for chunks, as few as they can be.
+    filters: Vec<(usize, Filter)>,
     /// Conditions on key columns that the range does not imply.
     keys: Vec<(usize, Condition)>,
     /// Which chunks the conditions look at.
@@ -56,11 +58,23 @@ impl Picker {
         };
         let places: Vec<_> = (0..schema.columns.len()).map(place).collect();
         let (mut stored, mut keys) = (Vec::new(), Vec::new());
+        let mut filters: Vec<(usize, Filter)> = Vec::new();
         for condition in selection.conditions() {
             match places.get(condition.position()) {
                 Some(Place::Stored(index)) => {
                     let filter = Filter::new(condition.comparison(), condition.values())?;
-                    stored.push((*index, condition.clone(), filter));
+                    let both = |(of, known): &(usize, Filter)| {
+                        if of == index { known.and(&filter) } else { None }
+                    };
+                    match filters
+                        .iter()
+                        .enumerate()
+                        .find_map(|(at, known)| Some((at, both(known)?)))
+                    {
+                        Some((at, both)) => filters[at].1 = both,
+                        None => filters.push((*index, filter)),
+                    }
+                    stored.push((*index, condition.clone()));
                 }
                 Some(Place::Key(order)) => keys.push((*order, condition.clone())),
                 None => {
@@ -84,7 +98,8 @@ impl Picker {
             }
         }
         let kinds = stored_kinds(schema);
-        Ok(Picker { selection: selection.clone(), kinds, places, stored, keys, tested, wanted })
+        let selection = selection.clone();
+        Ok(Picker { selection, kinds, places, stored, filters, keys, tested, wanted })
     }
 
     pub fn schema(&self) -> &Schema {
@@ -113,7 +128,7 @@ impl Picker {
             return true;
         }
         shape == Shape::Typed as u8
-            && self.stored.iter().any(|(index, condition, _)| match zones.get(*index) {
+            && self.stored.iter().any(|(index, condition)| match zones.get(*index) {
                 Some(zone) => !zone.may_hold(condition, live),
                 None => self
                     .absent(condition.position())
@@ -148,11 +163,11 @@ impl Picker {
             Shape::Empty => mask.fill(0),
             Shape::Opaque => self.test_rows(block, &mut mask)?,
             Shape::Typed => {
-                for (index, condition, filter) in &self.stored {
-                    if *index < block.chunks().len() {
-                        block.chunk(*index)?.filter(filter, &mut mask);
-                        continue;
-                    }
+                let chunks = block.chunks().len();
+                for (index, filter) in self.filters.iter().filter(|(index, _)| *index < chunks) {
+                    block.chunk(*index)?.filter(filter, &mut mask);
+                }
+                for (_, condition) in self.stored.iter().filter(|(index, _)| chunks <= *index) {
                     let missing = || block.corrupt(0, "rows without a column that has no default");
                     if !condition.accepts(&self.absent(condition.position()).ok_or_else(missing)?) {
                         mask.fill(0);
@@ -175,7 +190,7 @@ impl Picker {
                 continue;
             }
             let value = chunk.bytes(row, &mut scratch).unwrap_or_default();
-            for (_, condition, _) in &self.stored {
+            for (_, condition) in &self.stored {
                 if !condition.holds(self.schema(), &[], value)? {
                     mask[row / 64] &= !(1 << (row % 64));
                     break;

@@ -168,13 +168,14 @@ impl sochdb_guest::Reader for Reader {
 
 impl sochdb_guest::Cursor for Scan {
     fn next_batch(&mut self, batch: &mut RowBatch) -> sochdb_guest::Result<()> {
-        while !batch.is_full() {
-            let Some((key, value)) = self.0.next_row()? else { break };
-            batch.push(key, value);
-            if value.is_none() && self.1 {
-                break;
-            }
+        if batch.is_full() {
+            return Ok(());
         }
+        let Scan(cursor, selects) = self;
+        cursor.each_row(|key, value| {
+            batch.push(key, value);
+            !batch.is_full() && (value.is_some() || !*selects)
+        })?;
         Ok(())
     }
 }

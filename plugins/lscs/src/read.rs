@@ -1,5 +1,6 @@
 //! Reads from the segments of a table: points, ranges of rows, ranges of columns, statistics.
 
+use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -11,6 +12,7 @@ use sochdb_encoding::stats::{ColumnStats, LevelStats, StorageStats};
 use crate::block::Block;
 use crate::columns::ColumnCursor;
 use crate::cursor::Cursor;
+use crate::keys::compare;
 use crate::pick::Picker;
 use crate::plan::runs;
 use crate::segment::{SegmentReader, Wanted};
@@ -19,8 +21,9 @@ use crate::stats::Tally;
 use crate::typed::RowWriter;
 use crate::{Result, SegmentSource, bloom};
 
-/// Blocks that point reads keep: with theirs, a few megabytes.
-const CACHE_BLOCKS: usize = 64;
+/// Bytes of heads of blocks that point reads keep at most, and bytes of whole blocks.
+const HEADS_BYTES_MAX: usize = 8 << 20;
+const BLOCKS_BYTES_MAX: usize = 2 << 20;
 /// Larger blocks, which are those of one row, are not kept.
 const CACHE_BLOCK_BYTES_MAX: usize = 128 << 10;
 
@@ -42,7 +45,7 @@ pub struct TableReader<S> {
     segments: Vec<Arc<SegmentReader<S>>>,
     /// Neighbours whose keys only grow, oldest first.
     runs: Vec<Range<usize>>,
-    cache: Mutex<Cache>,
+    cache: Mutex<Caches>,
 }
 
 impl<S: SegmentSource> TableReader<S> {
@@ -81,6 +84,11 @@ impl<S: SegmentSource> TableReader<S> {
                 };
                 match block.keys().find(key).map_err(|broken| block.broken_keys(broken))? {
                     None => left.push((i, hash)),
+                    Some(row) if block.lacks_values() && !block.is_dead(row) => {
+                        let (at, ends) = block.known_value_ends()?;
+                        let value = self.segments[place.0].bytes_of(&block, at, ends.place(row))?;
+                        answers[i] = Lookup::Found(value);
+                    }
                     Some(row) => {
                         let value = block.value(row, &mut scratch, &mut writer)?;
                         answers[i] =
@@ -100,23 +108,25 @@ impl<S: SegmentSource> TableReader<S> {
     /// The segment of `run`, and its block, that may have `key`.
     fn locate(&self, run: &Range<usize>, key: &[u8], hash: u64) -> Result<Option<(usize, usize)>> {
         let pieces = &self.segments[run.clone()];
-        let at = pieces.partition_point(|piece| piece.properties().max_key[..] < *key);
-        let Some(piece) = pieces.get(at).filter(|piece| piece.properties().min_key[..] <= *key)
-        else {
-            return Ok(None);
-        };
+        let at = pieces.partition_point(|piece| compare(&piece.properties().max_key, key).is_lt());
+        let may_have =
+            |piece: &&Arc<SegmentReader<S>>| compare(&piece.properties().min_key, key).is_le();
+        let Some(piece) = pieces.get(at).filter(may_have) else { return Ok(None) };
         Ok(piece.locate(key, hash)?.map(|position| (run.start + at, position)))
     }
 
     fn block(&self, place: (usize, usize)) -> Result<Arc<Block>> {
         // A cache that a panic left behind is whole: each change to it is one step.
         let mut cache = self.cache.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(block) = cache.get(place) {
+        let Caches { heads, blocks } = &mut *cache;
+        if let Some(block) = heads.get(place).or_else(|| blocks.get(place)) {
             return Ok(block);
         }
-        let block = Arc::new(self.segments[place.0].block(place.1, Wanted::All)?);
-        if block.first_bytes().len() <= CACHE_BLOCK_BYTES_MAX {
-            cache.put(place, &block);
+        let block = Arc::new(self.segments[place.0].block(place.1, Wanted::Row)?);
+        if block.lacks_values() {
+            heads.put(place, &block);
+        } else if block.held_bytes() <= CACHE_BLOCK_BYTES_MAX {
+            blocks.put(place, &block);
         }
         Ok(block)
     }
@@ -229,26 +239,45 @@ impl<S: SegmentSource> TableReader<S> {
     }
 }
 
-/// Blocks that were read last.
+/// What was read of blocks of which little is needed, and whole ones.
+#[derive(Debug)]
+struct Caches {
+    heads: Cache,
+    blocks: Cache,
+}
+
+impl Default for Caches {
+    fn default() -> Caches {
+        let cache = |bytes_max| Cache { bytes_max, ..Cache::default() };
+        Caches { heads: cache(HEADS_BYTES_MAX), blocks: cache(BLOCKS_BYTES_MAX) }
+    }
+}
+
+/// Blocks that were read last: those asked for since the last half was full, and the half before.
 #[derive(Debug, Default)]
 struct Cache {
-    blocks: Vec<((usize, usize), Arc<Block>, u64)>,
-    clock: u64,
+    bytes_max: usize,
+    young: BTreeMap<(usize, usize), Arc<Block>>,
+    young_bytes: usize,
+    old: BTreeMap<(usize, usize), Arc<Block>>,
 }
 
 impl Cache {
     fn get(&mut self, place: (usize, usize)) -> Option<Arc<Block>> {
-        self.clock += 1;
-        let (_, block, used) = self.blocks.iter_mut().find(|(at, ..)| *at == place)?;
-        *used = self.clock;
-        Some(block.clone())
+        if let Some(block) = self.young.get(&place) {
+            return Some(block.clone());
+        }
+        let block = self.old.remove(&place)?;
+        self.put(place, &block);
+        Some(block)
     }
 
     fn put(&mut self, place: (usize, usize), block: &Arc<Block>) {
-        if self.blocks.len() == CACHE_BLOCKS {
-            let oldest = (0..CACHE_BLOCKS).min_by_key(|index| self.blocks[*index].2);
-            oldest.map(|index| self.blocks.swap_remove(index));
+        if self.bytes_max / 2 <= self.young_bytes + block.held_bytes() {
+            self.old = std::mem::take(&mut self.young);
+            self.young_bytes = 0;
         }
-        self.blocks.push((place, block.clone(), self.clock));
+        self.young_bytes += block.held_bytes();
+        self.young.insert(place, block.clone());
     }
 }

@@ -215,18 +215,23 @@ impl<S: SegmentSource> Spans<S> {
         for run in 0..self.runs.len() {
             self.place(run)?;
         }
-        let Some(best) = self.first(None) else { return Ok(None) };
+        let Some((best, mut second)) = self.first() else { return Ok(None) };
         // The same key in older runs is hidden.
+        let mut hidden = false;
         for older in best + 1..self.runs.len() {
-            let same =
-                self.runs[older].is_placed && self.runs[older].walk.key == self.runs[best].walk.key;
+            let same = self.runs[older].is_placed
+                && self.runs[older].walk.compare(&self.runs[best].walk).is_eq();
             if same {
                 step(&mut self.runs[older].rows, self.reverse);
                 self.runs[older].is_placed = false;
                 self.place(older)?;
+                hidden = true;
             }
         }
-        let limit = self.first(Some(best)).map(|other| &self.runs[other].walk.key);
+        if hidden {
+            second = self.first_but(best);
+        }
+        let limit = second.map(|other| &self.runs[other].walk.key);
         let run = &self.runs[best];
         let open = run.open.as_ref().expect("a placed run has a block");
         let (rows, keys) = (run.rows.clone(), open.block.keys());
@@ -249,19 +254,34 @@ impl<S: SegmentSource> Spans<S> {
         Ok(Some(Span { run: best, rows: span }))
     }
 
-    /// The run with the next key, without `but`; of several with the same, the newest.
-    fn first(&self, but: Option<usize>) -> Option<usize> {
-        let mut best: Option<usize> = None;
-        for (index, run) in self.runs.iter().enumerate() {
-            let wins = best.is_none_or(|best| {
-                let (key, least) = (&run.walk.key, &self.runs[best].walk.key);
-                if self.reverse { least < key } else { key < least }
-            });
-            if run.is_placed && Some(index) != but && wins {
-                best = Some(index);
+    /// Whether the key of run `index` comes before that of run `other`.
+    #[inline(always)]
+    fn is_before(&self, index: usize, other: usize) -> bool {
+        let order = self.runs[index].walk.compare(&self.runs[other].walk);
+        if self.reverse { order.is_gt() } else { order.is_lt() }
+    }
+
+    /// The run with the next key, and the one with the next of the others; of several with the same, the newest.
+    fn first(&self) -> Option<(usize, Option<usize>)> {
+        let (mut best, mut second): (Option<usize>, Option<usize>) = (None, None);
+        for index in 0..self.runs.len() {
+            if !self.runs[index].is_placed {
+                continue;
+            }
+            if best.is_none_or(|best| self.is_before(index, best)) {
+                (best, second) = (Some(index), best);
+            } else if second.is_none_or(|second| self.is_before(index, second)) {
+                second = Some(index);
             }
         }
-        best
+        Some((best?, second))
+    }
+
+    /// The run with the next key, without run `but`.
+    fn first_but(&self, but: usize) -> Option<usize> {
+        let placed =
+            (0..self.runs.len()).filter(|index| *index != but && self.runs[*index].is_placed);
+        placed.reduce(|best, index| if self.is_before(index, best) { index } else { best })
     }
 
     /// Stands run `run` at its next row, if it has one.
@@ -302,7 +322,13 @@ impl<S: SegmentSource> Spans<S> {
                 return Ok(());
             }
         }
+        let range = &self.range;
+        let (cut_before, cut_behind) =
+            (!range.is_behind_start(&entry.first_key), !range.is_before_end(&entry.last_key));
+        let is_cut = cut_before || cut_behind;
         let wanted = match &picker {
+            // Of a block that is cut perhaps only some values.
+            None if is_cut => Wanted::Row,
             None => Wanted::All,
             Some(_) if excluded => Wanted::Head,
             Some(picker) if picker.has_conditions() => Wanted::Columns(&picker.tested),
@@ -312,14 +338,14 @@ impl<S: SegmentSource> Spans<S> {
         if let Some(picker) = &picker {
             picker.check(&block)?;
         }
-        let (keys, range) = (block.keys(), &self.range);
+        let keys = block.keys();
         let mut rows = 0..block.rows();
         let broken = |broken| block.broken_keys(broken);
-        if !range.is_behind_start(&entry.first_key) {
+        if cut_before {
             let (key, inclusive) = end_of(&range.start);
             rows.start = keys.bound(rows.clone(), key, inclusive).map_err(broken)?;
         }
-        if !range.is_before_end(&entry.last_key) {
+        if cut_behind {
             let (key, exclusive) = end_of(&range.end);
             rows.end = keys.bound(rows.clone(), key, !exclusive).map_err(broken)?;
         }

@@ -49,6 +49,25 @@ impl SegmentSource for Memory {
     }
 }
 
+/// Counts the bytes read.
+#[derive(Debug)]
+struct Counted(Memory, AtomicU64);
+
+impl SegmentSource for &Counted {
+    fn name(&self) -> String {
+        self.0.name()
+    }
+
+    fn len(&self) -> u64 {
+        self.0.len()
+    }
+
+    fn read(&self, offset: u64, len: u32) -> Result<Vec<u8>> {
+        self.1.fetch_add(len.into(), Ordering::Relaxed);
+        self.0.read(offset, len)
+    }
+}
+
 /// Segments in memory.
 #[derive(Debug, Default)]
 pub(crate) struct Folder(pub Vec<Memory>);
@@ -118,6 +137,19 @@ fn scan(
         }
     }
     assert!(cursor.next_row()?.is_none());
+    let (mut cursor, mut again, mut given) =
+        (reader.scan(range, reverse, selection)?, Rows::new(), 1);
+    while given != 0 {
+        given = 0;
+        cursor.each_row(|key, value| {
+            if selection.is_none() || value.is_some() {
+                again.push((key.to_vec(), value.map(<[u8]>::to_vec)));
+            }
+            given += 1;
+            given % 7 != 0
+        })?;
+    }
+    assert_eq!(again, rows);
     Ok(rows)
 }
 
@@ -383,21 +415,6 @@ fn every_flipped_bit_outside_the_blocks_is_refused_and_inside_never_panics() {
 
 #[test]
 fn blocks_that_cannot_hold_a_row_are_not_read_unless_their_keys_hide_older_ones() {
-    /// Counts the bytes read.
-    #[derive(Debug)]
-    struct Counted(Memory, AtomicU64);
-    impl SegmentSource for &Counted {
-        fn name(&self) -> String {
-            self.0.name()
-        }
-        fn len(&self) -> u64 {
-            self.0.len()
-        }
-        fn read(&self, offset: u64, len: u32) -> Result<Vec<u8>> {
-            self.1.fetch_add(len.into(), Ordering::Relaxed);
-            self.0.read(offset, len)
-        }
-    }
     let schema = towns();
     let base = Counted(one(&typed(), &town_rows(0..50_000)), Default::default());
     let condition =
@@ -430,6 +447,42 @@ fn blocks_that_cannot_hold_a_row_are_not_read_unless_their_keys_hide_older_ones(
         .unwrap()
         .unwrap();
     assert_eq!(batch.rows(), 9 - 1);
+}
+
+#[test]
+fn of_an_opaque_block_little_more_than_the_wanted_values_is_read() {
+    let value = |id: u32| -> Vec<u8> {
+        (0..id % 90 + 50)
+            .map(|at| ((id * 131 + at).wrapping_mul(0x9e37_79b9) >> 11) as u8)
+            .collect()
+    };
+    let row = |id: u32| (id.wrapping_mul(0x0101_0101).to_be_bytes().to_vec(), value(id));
+    let rows: BTreeMap<_, _> = (0..250).chain(300..2_000).map(row).collect();
+    let model: Model = rows.iter().map(|(key, value)| (key.clone(), Some(value.clone()))).collect();
+    let base = Counted(one(&plain(), &model), Default::default());
+    let reader = TableReader::new(vec![Arc::new(SegmentReader::open(&base).unwrap())]);
+    let keys: Vec<_> = rows.keys().cloned().collect();
+    let read = || base.1.swap(0, Ordering::Relaxed);
+    let found =
+        |key: &Vec<u8>| reader.multi_get(&[key]).unwrap() == [Lookup::Found(rows[key].clone())];
+    assert!(found(&keys[0]));
+    read();
+    assert!(found(&keys[1_000]));
+    assert!(read() < 8_000);
+    assert!(found(&keys[1_001]));
+    assert_eq!(read(), rows[&keys[1_001]].len() as u64);
+    assert!(keys.iter().all(found));
+    for reverse in [false, true] {
+        let range = KeyRange::from(keys[400].clone()..=keys[1_700].clone());
+        read();
+        let mut cursor = reader.scan(&range, reverse, None).unwrap();
+        for at in 0..=1_300 {
+            let key = &keys[if reverse { 1_700 - at } else { 400 + at }];
+            assert_eq!(cursor.next_row().unwrap(), Some((&key[..], Some(&rows[key][..]))));
+            assert!(at != 15 || read() < 8_000);
+        }
+        assert_eq!(cursor.next_row().unwrap(), None);
+    }
 }
 
 #[test]

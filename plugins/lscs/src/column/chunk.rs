@@ -12,6 +12,7 @@ use super::filter::{Filter, Kind};
 use super::floats::Floats;
 use super::ints::Ints;
 use super::nulls::Nulls;
+use super::slices::Slices;
 use super::strings::{self, Strings};
 use super::vectors::Vectors;
 use super::{Encoding, ROWS_MAX};
@@ -79,6 +80,24 @@ impl<'a> Chunk<'a> {
         };
         reader.end()?;
         Ok(Chunk { rows, nulls, values, encoding: encoding.name() })
+    }
+
+    /// Where the strings begin, and where each lies from there, in a chunk of `len` bytes and `rows` rows of which
+    /// `reader` has the first bytes. `None` when more of the chunk must be read to tell: it has nulls, is not plain,
+    /// or is not a chunk at all.
+    pub(crate) fn plain_ends(
+        rows: usize,
+        len: usize,
+        mut reader: Reader<'a>,
+        string_bytes_max: usize,
+    ) -> Option<(usize, Slices<'a>)> {
+        let (start, reader) = (reader.rest().len(), &mut reader);
+        let Nulls::None = Nulls::read(reader, rows).ok()? else { return None };
+        let Encoding::Plain = Encoding::read(reader).ok()? else { return None };
+        let left = len.checked_sub(start - reader.rest().len())?;
+        let ends = Slices::read_ends(reader, rows, left).ok()?;
+        let data = len.checked_sub(ends.bytes()).filter(|_| ends.bytes() <= string_bytes_max)?;
+        Some((data, ends))
     }
 
     /// Rows of the chunk, 1 or more.

@@ -118,6 +118,22 @@ impl Filter {
     }
 }
 
+impl Filter {
+    /// The one test that accepts what both accept, where there is one: of two ranges of integers.
+    pub fn and(&self, other: &Filter) -> Option<Filter> {
+        let (
+            Kind::Int(IntTest::Range(low, high, false)),
+            Kind::Int(IntTest::Range(from, to, false)),
+        ) = (&self.0, &other.0)
+        else {
+            return None;
+        };
+        let (low, high) = (*low.max(from), *high.min(to));
+        let none = high < low;
+        Some(Filter(if none { Kind::Nothing } else { Kind::Int(IntTest::Range(low, high, false)) }))
+    }
+}
+
 fn bytes(value: &Value) -> Option<Vec<u8>> {
     match value {
         Value::Bytes(bytes) => Some(bytes.clone()),

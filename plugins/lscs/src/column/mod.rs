@@ -62,6 +62,7 @@ mod tests;
 pub use self::bounds::{Bounds, bounds};
 pub use self::chunk::Chunk;
 pub use self::filter::Filter;
+pub(crate) use self::slices::Slices;
 
 /// Rows of one chunk: their numbers are written as `u16`.
 pub const ROWS_MAX: usize = u16::MAX as usize;

@@ -9,6 +9,8 @@
 //! down, plus its offset. That takes hardly more bits than lengths would, none for strings of one length, and
 //! one string is found without adding up those before it.
 
+use std::ops::Range;
+
 use sochdb_encoding::EncodingResult;
 use sochdb_encoding::codec::Reader;
 
@@ -19,6 +21,8 @@ use super::packed::{self, Packed};
 pub struct Slices<'a> {
     slope: u64,
     offsets: Packed<'a>,
+    len: usize,
+    /// The strings, unless only their ends were read.
     pub data: &'a [u8],
 }
 
@@ -75,12 +79,34 @@ impl<'a> Slices<'a> {
         if u64::from(u32::MAX) < len as u64 {
             return Err(reader.corrupt("less than 4 GiB", format!("{len} bytes")));
         }
-        Ok(Slices { slope: slope(len, count), offsets, data: reader.bytes(len)? })
+        Ok(Slices { slope: slope(len, count), offsets, len, data: reader.bytes(len)? })
+    }
+
+    /// Reads only where `count` strings end, when `left` bytes of the chunk are left, of which `reader` has the first.
+    pub fn read_ends(
+        reader: &mut Reader<'a>,
+        count: usize,
+        left: usize,
+    ) -> EncodingResult<Slices<'a>> {
+        let before = reader.rest().len();
+        let offsets = Packed::read(reader, count)?;
+        let len = left.saturating_sub(before - reader.rest().len());
+        Ok(Slices { slope: slope(len, count), offsets, len, data: &[] })
+    }
+
+    /// Bytes of all strings.
+    pub fn bytes(&self) -> usize {
+        self.len
+    }
+
+    /// Where string `index` lies in the data; nowhere if it would end before it begins.
+    pub fn place(&self, index: usize) -> Range<usize> {
+        let end = self.end_of(index, self.offsets.get(index));
+        self.start(index).min(end)..end
     }
 
     fn end_of(&self, index: usize, offset: i64) -> usize {
-        let end = line(self.slope, index).wrapping_add(offset);
-        end.clamp(0, self.data.len() as i64) as usize
+        line(self.slope, index).wrapping_add(offset).clamp(0, self.len as i64) as usize
     }
 
     /// Where string `index` begins.
@@ -98,7 +124,7 @@ impl<'a> Slices<'a> {
     /// is past the data.
     pub fn ends(&self, start: usize, before: usize, out: &mut [i64]) {
         self.offsets.unpack(start, out);
-        let (max, mut before) = (self.data.len() as i64, before as i64);
+        let (max, mut before) = (self.len as i64, before as i64);
         let mut line = start as u64 * self.slope;
         for end in out {
             line += self.slope;

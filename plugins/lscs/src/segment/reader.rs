@@ -1,5 +1,7 @@
 //! Finds rows in one segment: its sections are read when they are first needed, blocks each time.
 
+use std::cmp::Ordering;
+use std::ops::Range;
 use std::sync::{Arc, OnceLock};
 
 use sochdb_encoding::codec::Reader;
@@ -7,7 +9,8 @@ use sochdb_encoding::codec::Reader;
 use super::format::{
     BlockEntry, CRC_BYTES, FOOTER_BYTES, Footer, Properties, take_index, take_zones, unseal,
 };
-use crate::block::Block;
+use crate::block::{Block, Shape};
+use crate::keys::{compare, head};
 use crate::stats::Tally;
 use crate::zone::Zone;
 use crate::{Error, Result, SegmentSource, bloom};
@@ -16,6 +19,9 @@ use crate::{Error, Result, SegmentSource, bloom};
 const TAIL_BYTES: usize = 512;
 /// A gap between two wanted chunks that is read with them, because a second read costs as much.
 const GAP_BYTES: usize = 4 << 10;
+/// So many bytes behind an opaque block's head, and so many for each row, nearly always tell where its values end.
+const ENDS_BYTES: usize = 64;
+const ROW_END_BYTES: usize = 2;
 
 /// An open segment.
 #[derive(Debug)]
@@ -32,6 +38,8 @@ pub struct SegmentReader<S> {
 #[derive(Debug)]
 struct LookUp {
     index: Vec<BlockEntry>,
+    /// What the last key of each entry begins with, so that a search looks at few of the keys themselves.
+    heads: Vec<u64>,
     bloom: Vec<u8>,
 }
 
@@ -44,6 +52,8 @@ pub(crate) enum Wanted<'a> {
     Columns(&'a [bool]),
     /// The head.
     Head,
+    /// What tells where the value of one row lies, or everything.
+    Row,
 }
 
 impl<S: SegmentSource> SegmentReader<S> {
@@ -115,7 +125,8 @@ impl<S: SegmentSource> SegmentReader<S> {
         }
         bytes.truncate(bytes.len() - CRC_BYTES);
         let bloom = bytes.split_off(footer.index_len as usize);
-        Ok(self.lookup.get_or_init(|| LookUp { index, bloom }))
+        let heads = index.iter().map(|entry| head(&entry.last_key)).collect();
+        Ok(self.lookup.get_or_init(|| LookUp { index, heads, bloom }))
     }
 
     /// The zone maps, one entry a block.
@@ -143,12 +154,17 @@ impl<S: SegmentSource> SegmentReader<S> {
     /// The position of the only block that may hold `key`, whose hash is `hash`; `None` when the key surely is
     /// not here.
     pub(crate) fn locate(&self, key: &[u8], hash: u64) -> Result<Option<usize>> {
-        let LookUp { index, bloom } = self.lookup()?;
+        let LookUp { index, heads, bloom } = self.lookup()?;
         if !bloom::may_contain(bloom, hash) {
             return Ok(None);
         }
-        let position = index.partition_point(|entry| entry.last_key[..] < *key);
-        Ok(index.get(position).filter(|entry| entry.first_key[..] <= *key).map(|_| position))
+        let wanted = head(key);
+        let mut position = heads.partition_point(|head| *head < wanted);
+        let same = heads[position..].partition_point(|head| *head == wanted);
+        let is_before = |entry: &BlockEntry| compare(&entry.last_key, key) == Ordering::Less;
+        position += index[position..][..same].partition_point(is_before);
+        let may_have = |entry: &&BlockEntry| compare(&entry.first_key, key) != Ordering::Greater;
+        Ok(index.get(position).filter(may_have).map(|_| position))
     }
 
     /// Reads the block at `position` of the index, or what is `wanted` of it.
@@ -159,6 +175,11 @@ impl<S: SegmentSource> SegmentReader<S> {
         let len = entry.len as usize;
         let first = match wanted {
             Wanted::Columns(_) | Wanted::Head if GAP_BYTES < len => entry.head_len as usize,
+            Wanted::Row if entry.shape == Shape::Opaque as u8 => {
+                let ends = ENDS_BYTES + ROW_END_BYTES * entry.rows as usize;
+                let first = (entry.head_len as usize).saturating_add(ends);
+                if len / 2 < first { len } else { first }
+            }
             _ => len,
         };
         let bytes = read(&self.source, &self.name, entry.offset, first)?;
@@ -171,16 +192,34 @@ impl<S: SegmentSource> SegmentReader<S> {
                 format!("rows, deleted rows and shape {found:?}, the index says {wanted_of_it:?}");
             return Err(Error::corrupt(&self.name, entry.offset, what));
         }
-        if let Wanted::Columns(columns) = wanted {
-            self.fill(&mut block, position, columns)?;
+        match wanted {
+            Wanted::Columns(columns) => self.fill(&mut block, position, columns)?,
+            Wanted::Row if block.lacks_values() && block.value_ends().is_none() => {
+                self.fill(&mut block, position, &[])?;
+            }
+            _ => {}
         }
         Ok(block)
+    }
+
+    /// Reads the bytes at `place` from `at` of `block` on.
+    pub(crate) fn bytes_of(
+        &self,
+        block: &Block,
+        at: usize,
+        place: Range<usize>,
+    ) -> Result<Vec<u8>> {
+        if place.is_empty() {
+            return Ok(Vec::new());
+        }
+        let offset = block.offset() + (at + place.start) as u64;
+        read(&self.source, &self.name, offset, place.len())
     }
 
     /// Reads the chunks of `columns` that `block`, at `position` of the index, does not have yet.
     pub(crate) fn fill(&self, block: &mut Block, position: usize, columns: &[bool]) -> Result<()> {
         let entry = &self.index()?[position];
-        let typed = block.shape() == crate::block::Shape::Typed;
+        let typed = block.shape() == Shape::Typed;
         let wanted = |index: usize| !typed || columns.get(index).copied().unwrap_or(false);
         let missing: Vec<_> = (0..block.chunks().len())
             .filter(|index| wanted(*index) && !block.has(*index))
