@@ -1,0 +1,3 @@
+//! Proximity graphs over numbered entries: HNSW and Vamana.
+
+#![forbid(unsafe_code)]
