@@ -77,6 +77,11 @@ pub fn parse_index_table_name(name: &str) -> Option<(&str, &str)> {
     name.strip_prefix(PREFIX).or_else(|| name.strip_prefix(BUILDING))?.split_once('.')
 }
 
+/// For the table of an index: the name of the empty table from which it is made anew.
+pub fn remade_table_name(name: &str) -> Option<String> {
+    parse_index_table_name(name).map(|(index, table)| building_table_name(table, index))
+}
+
 impl IndexDefinition {
     /// Checks what a user asks for: index `name` of `column` of `table`, whose columns are `schema`.
     ///

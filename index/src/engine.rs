@@ -108,6 +108,11 @@ impl IndexEngine {
         Some((found.number, found.plugin))
     }
 
+    /// The plugin called `name`.
+    pub fn extension(&self, name: &str) -> Option<Arc<dyn IndexExtension>> {
+        self.plugin(name).map(|(_, plugin)| plugin)
+    }
+
     /// Checks that the plugins of `index` are there and take its settings.
     ///
     /// # Errors

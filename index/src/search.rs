@@ -22,7 +22,7 @@ use crate::engine::IndexEngine;
 use crate::entries::Query;
 use crate::extension::IndexSearcher;
 use crate::segment::OpenSegment;
-use crate::vectors::{Element, Metric};
+use crate::vectors::{CodeKind, Element, ExactQuery, Metric};
 use crate::waiting::Bits;
 use sochdb_encoding::row::Value;
 use sochdb_encoding::select::{Condition, Projection, Selection};
@@ -141,7 +141,7 @@ pub fn search(
     if search.k == 0 {
         return Ok(Vec::new());
     }
-    let exact = Exact { metric, element, vector: &search.vector };
+    let exact = ExactQuery::new(metric, element, &search.vector);
     let mut nearest = Nearest::new(search.k);
     if !complete {
         scan_table(tx, index, search, metric, &mut nearest)?;
@@ -230,13 +230,6 @@ fn scan_table(
     Ok(())
 }
 
-/// A query, to be compared with vectors as the index keeps them.
-struct Exact<'a> {
-    metric: Metric,
-    element: Element,
-    vector: &'a [f32],
-}
-
 /// A candidate: where it is, and how far.
 #[derive(Clone)]
 struct Candidate {
@@ -318,7 +311,7 @@ struct Work<'a> {
     number: usize,
     allowed: &'a Bits,
     search: &'a VectorSearch,
-    exact: &'a Exact<'a>,
+    exact: &'a ExactQuery,
 }
 
 impl Work<'_> {
@@ -329,15 +322,27 @@ impl Work<'_> {
             return self.score(self.allowed.numbers(self.segment.entry_count()), nearest);
         }
         let entries = self.segment.entries()?;
-        let query = entries.query(self.exact.vector)?;
+        let query = entries.query(&self.search.vector)?;
         if !self.is_few(allowed, effort)
             && let Some(searcher) = self.engine.searcher(self.index, self.segment)?
             && let Some(found) = self.walk(&*searcher, &query)
         {
-            return self.score(found.into_iter(), nearest);
+            return self.score(found.into_iter().take(self.scored()), nearest);
         }
-        let found = self.look_at_all(&query, effort)?;
+        let found = self.look_at_all(&query, effort.min(self.scored()))?;
         self.score(found.into_iter(), nearest)
+    }
+
+    /// How many of those that are nearest by their codes get exact distances: the shorter the codes, the more of
+    /// them are out of place.
+    fn scored(&self) -> usize {
+        let k = self.search.k;
+        match self.segment.kind() {
+            IndexKind::Vector { codes: CodeKind::Sq8, .. } => 4 * k + 16,
+            IndexKind::Vector { codes: CodeKind::Rabitq4, .. } => 8 * k + 32,
+            IndexKind::Vector { codes: CodeKind::Rabitq2, .. } => 16 * k + 64,
+            _ => usize::MAX,
+        }
     }
 
     fn is_few(&self, allowed: usize, effort: usize) -> bool {
@@ -397,11 +402,8 @@ impl Work<'_> {
 
     /// Offers the entries `numbers` with their exact distances.
     fn score(&self, numbers: impl Iterator<Item = u32>, nearest: &mut Nearest) -> KernelResult<()> {
-        let Exact { metric, element, vector } = *self.exact;
-        let mut decoded = vec![0.0; vector.len()];
         for number in numbers {
-            element.decode(&self.segment.stored_vector(number)?, &mut decoded);
-            let distance = metric.distance(vector, &decoded);
+            let distance = self.exact.distance(&self.segment.stored_vector(number)?);
             nearest.offer(Candidate { distance, place: Place::Entry(self.number, number) });
         }
         Ok(())

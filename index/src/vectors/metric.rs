@@ -1,8 +1,16 @@
 //! How near two vectors are: one number, the smaller the nearer.
+//!
+//! Sums are made of `f32`s. Where a vector is so long or so short that they would not do, once more of `f64`s:
+//! a distance is always finite, and exact to about seven digits of the sum it is made of.
 
+use super::lanes;
 use sochdb_kernel::KernelError;
 use std::fmt;
+use std::ops::RangeInclusive;
 use std::str::FromStr;
+
+/// Squares of lengths whose terms neither overflow nor vanish in an `f32`.
+const SQUARES: RangeInclusive<f32> = 1e-25..=1e30;
 
 /// How near two vectors are.
 ///
@@ -11,6 +19,8 @@ use std::str::FromStr;
 /// | `cosine`      | 1 less the cosine of the angle between them, 0 to 2; 1 if one of them is zero   |
 /// | `inner-product` | the inner product with the other sign, so that the greatest product is nearest |
 /// | `euclidean`   | the sum of the squared differences: the square of the Euclidean distance      |
+///
+/// What an `f32` cannot hold is as far as one can be: [`f32::MAX`], or its opposite.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Metric {
     /// 1 less the cosine of the angle.
@@ -19,6 +29,26 @@ pub enum Metric {
     InnerProduct,
     /// The sum of the squared differences.
     SquaredEuclidean,
+}
+
+/// The inner product of `a` and `b`, which have as many values.
+pub fn dot(a: &[f32], b: &[f32]) -> f32 {
+    let sum = lanes::dot(a, b);
+    if sum.is_finite() { sum } else { bounded(wide_dot(a, b)) }
+}
+
+/// The length of `vector`: 0 only if all its values are.
+pub fn norm(vector: &[f32]) -> f32 {
+    let squares = lanes::dot(vector, vector);
+    if SQUARES.contains(&squares) { squares.sqrt() } else { bounded(wide_norm(vector)) }
+}
+
+/// `vector` with length 1, or zeros if it is zero.
+pub(super) fn normalised(vector: &[f32]) -> Vec<f32> {
+    match wide_norm(vector) {
+        0.0 => vec![0.0; vector.len()],
+        norm => vector.iter().map(|&x| (f64::from(x) / norm) as f32).collect(),
+    }
 }
 
 impl Metric {
@@ -33,16 +63,58 @@ impl Metric {
 
     /// How far `b` is from `a`; they have as many values.
     pub fn distance(self, a: &[f32], b: &[f32]) -> f32 {
-        let dot = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(a, b)| a * b).sum::<f32>();
+        let made = self.of_sums(self.squares(a), lanes::compare(self, a, b));
+        made.unwrap_or_else(|| self.wide_distance(a, b))
+    }
+
+    /// The square of `a`'s length, if that is needed.
+    pub(super) fn squares(self, a: &[f32]) -> f32 {
+        if self == Metric::Cosine { lanes::dot(a, a) } else { 0.0 }
+    }
+
+    /// The distance that is made of `a`'s [`squares`](Self::squares) and of what [`lanes::compare`] sums, unless
+    /// `f32`s do not do.
+    pub(super) fn of_sums(self, squares: f32, sums: [f32; 2]) -> Option<f32> {
+        let [sum, other_squares] = sums;
         match self {
             Metric::Cosine => {
-                let norms = dot(a, a).sqrt() * dot(b, b).sqrt();
-                if norms == 0.0 { 1.0 } else { 1.0 - dot(a, b) / norms }
+                let good = SQUARES.contains(&squares) && SQUARES.contains(&other_squares);
+                let cosine = sum / (squares.sqrt() * other_squares.sqrt());
+                good.then(|| (1.0 - cosine).clamp(0.0, 2.0))
             }
-            Metric::InnerProduct => -dot(a, b),
-            Metric::SquaredEuclidean => a.iter().zip(b).map(|(a, b)| (a - b) * (a - b)).sum(),
+            Metric::InnerProduct => sum.is_finite().then_some(-sum),
+            Metric::SquaredEuclidean => sum.is_finite().then_some(sum),
         }
     }
+
+    /// [`distance`](Self::distance) by `f64`s.
+    pub(super) fn wide_distance(self, a: &[f32], b: &[f32]) -> f32 {
+        match self {
+            Metric::Cosine => {
+                let norms = wide_norm(a) * wide_norm(b);
+                let cosine = if norms == 0.0 { 0.0 } else { wide_dot(a, b) / norms };
+                bounded((1.0 - cosine).clamp(0.0, 2.0))
+            }
+            Metric::InnerProduct => bounded(-wide_dot(a, b)),
+            Metric::SquaredEuclidean => {
+                let square = |(&a, &b): (&f32, &f32)| (f64::from(a) - f64::from(b)).powi(2);
+                bounded(a.iter().zip(b).map(square).sum())
+            }
+        }
+    }
+}
+
+/// `value` as far as an `f32` reaches.
+fn bounded(value: f64) -> f32 {
+    value.clamp(f64::from(f32::MIN), f64::from(f32::MAX)) as f32
+}
+
+fn wide_dot(a: &[f32], b: &[f32]) -> f64 {
+    a.iter().zip(b).map(|(&a, &b)| f64::from(a) * f64::from(b)).sum()
+}
+
+fn wide_norm(vector: &[f32]) -> f64 {
+    wide_dot(vector, vector).sqrt()
 }
 
 impl fmt::Display for Metric {

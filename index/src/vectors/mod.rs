@@ -1,9 +1,18 @@
 //! Vectors: how near two are, how exactly they are kept, and the codes they are compared by on the way.
+//!
+//! ```text
+//!   metric    the distance of two vectors                 element   a vector as a row of bytes
+//!   lanes     loops that become SIMD                      exact     a query against such rows
+//!   codes/    short forms: sq8, rabitq, pq                          query against codes, code against codes
+//! ```
 
 mod codes;
 mod element;
+mod exact;
+mod lanes;
 mod metric;
 
 pub use codes::{CodeKind, CodeQuery, Codebook};
 pub use element::Element;
-pub use metric::Metric;
+pub use exact::ExactQuery;
+pub use metric::{Metric, dot, norm};

@@ -61,13 +61,16 @@ pub struct RepairOptions<'a> {
     /// Registers the plugins that the old database used, twice: for reading the old and writing the new.
     /// A table whose storage plugin is missing loses its segments; its other rows go to a table without.
     pub register: Register<'a>,
+    /// For a table that whoever opens the database makes anew from the rows of others, such as an index: the
+    /// name of the empty table that takes its place.
+    pub remade: &'a dyn Fn(&str) -> Option<String>,
     /// How the new database is opened.
     pub options: Options,
 }
 
 impl Default for RepairOptions<'_> {
     fn default() -> Self {
-        RepairOptions { register: &|_| Ok(()), options: Options::default() }
+        RepairOptions { register: &|_| Ok(()), remade: &|_| None, options: Options::default() }
     }
 }
 
@@ -158,7 +161,7 @@ fn make(
         },
     )?;
     (options.register)(kernel.plugins())?;
-    let mut report = salvage(from, &kernel, plugins, progress)?;
+    let mut report = salvage(from, &kernel, plugins, options.remade, progress)?;
     let failed = kernel.checkpoint()?.failed;
     let is_all = failed.is_empty();
     for (table, why) in failed {
@@ -174,6 +177,7 @@ fn salvage(
     from: &dyn Vfs,
     kernel: &Kernel,
     plugins: Arc<PluginManager>,
+    remade: &dyn Fn(&str) -> Option<String>,
     progress: OnProgress<'_>,
 ) -> KernelResult<RepairReport> {
     let source = Source::open(from)?;
@@ -189,6 +193,10 @@ fn salvage(
     let leaves = find_leaves(&source, &catalog, &mut others, &mut meter);
     let mut made = BTreeMap::new();
     for (info, notes) in catalog.tables_to_make(&others) {
+        if let Some(name) = remade(&info.name) {
+            kernel.create_table(&name, info.options.clone())?;
+            continue;
+        }
         meter.begin(format!("table '{}'", info.name));
         let of_table = leaves.get(&info.id).map(Vec::as_slice).unwrap_or_default();
         let salvage = Salvage { source: &source, access: &access, catalog: &catalog, info: &info };

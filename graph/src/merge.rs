@@ -1,0 +1,118 @@
+//! Taking over an older graph whose entries have other numbers now, or are gone.
+//!
+//! Rows are translated. A row that lost links chooses again among those it kept and the nearest links of each
+//! that it lost: whoever was near to what is gone is probably near to its neighbours. A row that lost nothing is
+//! taken as it is. Entries that the old graph does not have are inserted afterwards, one by one, as into any graph.
+//!
+//! Source: the deletion of FreshDiskANN (Singh et al. 2021), with only the nearest links of each lost one.
+
+use crate::growing::{Graph, Growing, Layer};
+use crate::options::Kind;
+use crate::{Error, GONE, Result, Space};
+
+/// How many links of a lost entry stand in for it.
+const HEIRS: usize = 8;
+
+impl<S: Space> Growing<'_, S> {
+    /// Takes over `old`, whose entry `i` is number `numbers[i]` now; returns whether each entry is in the graph.
+    /// The graph must be empty.
+    ///
+    /// # Errors
+    /// `Invalid` when the numbers are not those of `old` or of this graph's entries, and what the space says.
+    pub fn take_over(&mut self, old: &Graph, numbers: &[u32]) -> Result<Vec<bool>> {
+        assert!(self.start.is_none(), "a graph is taken over into an empty one");
+        let present = self.present(old, numbers)?;
+        let mut below = numbers.to_vec();
+        self.take_rows(0, &old.layers[0], &below)?;
+        for (layer, upper) in old.layers.iter().enumerate().skip(1) {
+            let mut places = Vec::with_capacity(upper.names.len());
+            let mut new = self.upper_layer();
+            for (&name, &under) in upper.names.iter().zip(&upper.below) {
+                if numbers[name as usize] == GONE {
+                    places.push(GONE);
+                    continue;
+                }
+                places.push(new.names.len() as u32);
+                new.names.push(numbers[name as usize]);
+                new.below.push(below[under as usize]);
+                new.links.push();
+            }
+            if new.names.is_empty() {
+                break;
+            }
+            self.layers.push(new);
+            self.take_rows(layer, upper, &places)?;
+            below = places;
+        }
+        self.start = self.begin(old, &below, &present);
+        Ok(present)
+    }
+
+    /// Where walks begin now; `places` are those of the old members of the layer that is the last one now.
+    fn begin(&self, old: &Graph, places: &[u32], present: &[bool]) -> Option<u32> {
+        let kept = places.get(old.start as usize).filter(|&&place| place != GONE);
+        match (self.layers.len() == old.layers.len(), kept) {
+            (true, Some(&place)) => Some(place),
+            _ if self.layers.len() > 1 => Some(0),
+            _ => present.iter().position(|&present| present).map(|number| number as u32),
+        }
+    }
+
+    /// Checks the numbers, and says which entries have one.
+    fn present(&self, old: &Graph, numbers: &[u32]) -> Result<Vec<bool>> {
+        if numbers.len() != old.len() as usize {
+            let (given, len) = (numbers.len(), old.len());
+            return Err(Error::Invalid(format!("{given} numbers for the {len} entries of a part")));
+        }
+        let mut present = vec![false; self.space.len() as usize];
+        for &number in numbers.iter().filter(|&&number| number != GONE) {
+            let Some(taken) = present.get_mut(number as usize) else {
+                let len = self.space.len();
+                return Err(Error::Invalid(format!("number {number} for one of {len} entries")));
+            };
+            if std::mem::replace(taken, true) {
+                return Err(Error::Invalid(format!("two entries of a part have number {number}")));
+            }
+        }
+        Ok(present)
+    }
+
+    /// Takes over the rows of one layer; `places` says where each old member is now.
+    fn take_rows(&mut self, layer: usize, old: &Layer, places: &[u32]) -> Result<()> {
+        let mut kept = Vec::new();
+        for (from, &place) in places.iter().enumerate().filter(|&(_, &place)| place != GONE) {
+            let links = old.links.links(from as u32);
+            kept.clear();
+            kept.extend(links.iter().map(|&link| places[link as usize]));
+            kept.retain(|&link| link != GONE);
+            if kept.len() < links.len() {
+                for &lost in links.iter().filter(|&&link| places[link as usize] == GONE) {
+                    let heirs = old.links.links(lost).iter().map(|&heir| places[heir as usize]);
+                    kept.extend(heirs.filter(|&heir| heir != GONE && heir != place).take(HEIRS));
+                }
+                kept.sort_unstable();
+                kept.dedup();
+                self.choose_of(layer, place, &kept)?;
+            } else {
+                self.layers[layer].links.set(place, &kept);
+            }
+        }
+        Ok(())
+    }
+
+    /// Lets the member at `position` choose its links among `candidates`.
+    fn choose_of(&mut self, layer: usize, position: u32, candidates: &[u32]) -> Result<()> {
+        let slots = self.slots(layer);
+        let home = &mut self.layers[layer];
+        self.pruner.candidates.clear();
+        self.pruner.compare(self.space, home.name(position), &home.names, candidates)?;
+        self.pruner.choose(self.space, &home.names, slots, self.shape.alpha)?;
+        home.links.set(position, &self.pruner.chosen);
+        Ok(())
+    }
+
+    /// Whether a graph of this kind can be taken over.
+    pub fn takes(&self, kind: Kind) -> bool {
+        self.shape.kind == kind
+    }
+}
