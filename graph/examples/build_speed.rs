@@ -7,12 +7,32 @@
 #[allow(dead_code, reason = "the tests use more of it")]
 mod support;
 
-use sochdb_graph::{Hnsw, Kind, Memory, Options, Searcher, Vamana, build};
+use sochdb_graph::{Hnsw, Kind, Memory, Options, Result, Searcher, Space, Vamana, build};
 use std::path::PathBuf;
 use std::time::Instant;
 use support::{Bytes, Vectors, distance};
 
 const K: usize = 10;
+
+/// Vectors that count what they are asked while a graph is built.
+struct Counted<'a> {
+    vectors: &'a Vectors,
+    asked: usize,
+    calls: usize,
+}
+
+impl Space for Counted<'_> {
+    fn len(&self) -> u32 {
+        self.vectors.count() as u32
+    }
+
+    fn between(&mut self, number: u32, others: &[u32], out: &mut Vec<f32>) -> Result<()> {
+        self.calls += 1;
+        self.asked += others.len();
+        let mut vectors = self.vectors;
+        vectors.between(number, others, out)
+    }
+}
 
 fn main() {
     let data = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../data");
@@ -30,13 +50,16 @@ fn main() {
     }
     for options in kinds {
         let begun = Instant::now();
-        let graph = build(&mut &base, &options, &[]).expect("vectors in memory do not fail");
+        let mut space = Counted { vectors: &base, asked: 0, calls: 0 };
+        let graph = build(&mut space, &options, &[]).expect("vectors in memory do not fail");
         let seconds = begun.elapsed().as_secs_f64();
         let mut bytes = Bytes::default();
         graph.write(&mut bytes).expect("memory does not fail");
         let per_entry = bytes.0.len() / count;
         println!("\n{options:?}");
+        let (asked, calls) = (space.asked / count, space.calls / count);
         println!("  built in {seconds:.2} s, {:.0} vectors/s", count as f64 / seconds);
+        println!("  {asked} distances in {calls} questions a vector");
         let memory = match options.kind() {
             Kind::Hnsw => Memory::Whole,
             Kind::Vamana => Memory::Bytes(64 << 20),

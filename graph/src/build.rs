@@ -5,7 +5,8 @@
 //! do with what they are.
 //!
 //! Of the parts that there are already the largest is taken over if at least half of it is still there; the entries of
-//! the others are inserted like new ones. A part that cannot be read costs time and nothing else.
+//! the others are inserted like new ones. It may be of the other kind. A part that cannot be read is as if it were
+//! not there.
 
 use crate::growing::{Graph, Growing};
 use crate::options::{Kind, Options, Shape};
@@ -39,17 +40,27 @@ pub fn build<S: Space>(space: &mut S, options: &Options, parts: &[Part]) -> Resu
     let present = take_largest(&mut growing, parts)?;
     let medoid = match options.kind() {
         Kind::Hnsw => None,
-        Kind::Vamana => medoid(growing.space, growing.shape.seed)?,
+        Kind::Vamana => medoid(growing.space, options.shape().seed)?,
     };
-    for number in order(&growing.shape, &present, medoid) {
-        growing.insert(number, level(&growing.shape, number))?;
+    let shape = growing.shape;
+    if growing.layers.len() == 1 {
+        // The ground of a graph without upper layers; its entries get theirs now.
+        for number in order(&shape, &present, true, None) {
+            match level(&shape, number) {
+                0 => break,
+                level => growing.insert(number, 1, level)?,
+            }
+        }
+    }
+    for number in order(&shape, &present, false, medoid) {
+        growing.insert(number, 0, level(&shape, number))?;
     }
     if medoid.is_some() {
         growing.start = medoid;
     }
     growing.shrink()?;
     growing.connect()?;
-    let Growing { shape, layers, start, .. } = growing;
+    let Growing { layers, start, .. } = growing;
     let Shape { kind, slots, upper_slots, .. } = shape;
     Ok(Graph { kind, slots, upper_slots, layers, start: start.unwrap_or(0) })
 }
@@ -63,16 +74,16 @@ fn take_largest<S: Space>(growing: &mut Growing<S>, parts: &[Part]) -> Result<Ve
         return Ok(none);
     }
     match format::read(part.graph) {
-        Ok(old) if growing.takes(old.kind()) => growing.take_over(&old, part.numbers),
-        Ok(_) | Err(Error::Corrupt { .. }) => Ok(none),
+        Ok(old) => growing.take_over(&old, part.numbers),
+        Err(Error::Corrupt { .. }) => Ok(none),
         Err(other) => Err(other),
     }
 }
 
-/// The entries that are not there, in the order in which they are inserted.
-fn order(shape: &Shape, present: &[bool], first: Option<u32>) -> Vec<u32> {
-    let missing = |&number: &u32| !present[number as usize];
-    let mut order: Vec<u32> = (0..present.len() as u32).filter(missing).collect();
+/// The entries that are in the graph, or those that are not, in the order in which they are inserted.
+fn order(shape: &Shape, present: &[bool], there: bool, first: Option<u32>) -> Vec<u32> {
+    let wanted = |&number: &u32| present[number as usize] == there;
+    let mut order: Vec<u32> = (0..present.len() as u32).filter(wanted).collect();
     order.sort_by_cached_key(|&number| (Some(number) != first, hash(shape.seed, number)));
     order
 }

@@ -9,6 +9,8 @@
 //! An entry is inserted from the top down. Above its own highest layer the walk only looks for the nearest entry,
 //! from which it goes on below. From there on a wide walk finds candidates, the best become the new entry's
 //! links, and each of them links back. A row without room chooses again among its links and the new one.
+//!
+//! Equal entries, of which there may be many, are at most half of the candidates: the others lead out of the crowd.
 
 use crate::links::Links;
 use crate::options::{Kind, Shape};
@@ -47,7 +49,7 @@ impl Layer {
 
     pub fn scope(&self, room: usize) -> Scope<'_> {
         let len = self.links.len();
-        Scope { len, names: &self.names, room, width: 1, allowed: &[] }
+        Scope { len, names: &self.names, room, equals: room.div_ceil(2), allowed: &[] }
     }
 }
 
@@ -115,18 +117,19 @@ impl<'a, S: Space> Growing<'a, S> {
         Layer { links, ..Layer::default() }
     }
 
-    /// Inserts entry `number`, which is not in it, into the ground and `level` layers above it.
+    /// Inserts entry `number` into the layers from `lowest` to `level`, on none of which it is. The ground is
+    /// layer 0; where it is not on the layers below `lowest` already, that is 0.
     ///
     /// # Errors
     /// What the space says.
-    pub fn insert(&mut self, number: u32, level: usize) -> Result<()> {
+    pub fn insert(&mut self, number: u32, lowest: usize, level: usize) -> Result<()> {
         let top = self.layers.len() - 1;
         let positions = self.settle(number, level);
         let Some(mut at) = self.start else {
             self.start = Some(positions[level]);
             return Ok(());
         };
-        for layer in (0..=top).rev() {
+        for layer in (lowest..=top).rev() {
             at = match positions.get(layer) {
                 Some(&position) => self.link(layer, position, at)?,
                 None => self.nearest(layer, number, at)?,
@@ -183,11 +186,6 @@ impl<'a, S: Space> Growing<'a, S> {
         let candidates = &mut self.pruner.candidates;
         candidates.clear();
         candidates.extend(self.walk.pool.iter());
-        if self.shape.kind == Kind::Vamana {
-            candidates.extend(&self.walk.trail);
-            candidates.sort_unstable();
-            candidates.dedup_by_key(|near| near.position);
-        }
         candidates.retain(|near| near.position != position);
         let wanted = self.shape.chosen.min(self.slots(layer));
         let names = &self.layers[layer].names;
@@ -246,5 +244,5 @@ impl<'a, S: Space> Growing<'a, S> {
 
 /// Slots of a row while the graph grows, if there are `slots` in the end.
 fn roomy(slots: usize) -> usize {
-    slots + slots / 4
+    slots + slots / 2
 }

@@ -16,7 +16,7 @@
 //! |---|---|---|
 //! | upper layers | one for about every `m`-th entry, and so on | none |
 //! | the walk begins | at an entry of the top layer | at the medoid |
-//! | candidates for links | what a walk for the entry finds | and what it passed on its way |
+//! | candidates for links | the `ef_construction` nearest that a walk finds | the `l` nearest |
 //! | a link is too much when | a nearer neighbour is nearer to it | by the factor `alpha` |
 //! | links of an entry | up to `m0`, of which `m` are its own choice | up to `r` |
 //!

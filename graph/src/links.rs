@@ -40,6 +40,11 @@ impl Links {
         Links { stride, slots }
     }
 
+    /// Slots of a row.
+    pub fn stride(&self) -> usize {
+        self.stride
+    }
+
     /// How many rows there are.
     pub fn len(&self) -> usize {
         self.slots.len() / self.stride.max(1)

@@ -4,14 +4,19 @@
 //! that it lost: whoever was near to what is gone is probably near to its neighbours. A row that lost nothing is
 //! taken as it is. Entries that the old graph does not have are inserted afterwards, one by one, as into any graph.
 //!
+//! A graph of the other kind is taken over too, but only its ground: one with upper layers gets its own, and one
+//! with shorter rows chooses again in those that are too long.
+//!
 //! Source: the deletion of FreshDiskANN (Singh et al. 2021), with only the nearest links of each lost one.
 
 use crate::growing::{Graph, Growing, Layer};
-use crate::options::Kind;
 use crate::{Error, GONE, Result, Space};
 
-/// How many links of a lost entry stand in for it.
-const HEIRS: usize = 8;
+/// How many links of a lost entry stand in for it: its first ones, which are its nearest.
+const HEIRS: usize = 16;
+/// A row that lost links keeps somewhat longer ones than a new entry would choose. With less, each merge leaves
+/// rows with fewer links than the one before.
+const ALPHA_MIN: f32 = 1.1;
 
 impl<S: Space> Growing<'_, S> {
     /// Takes over `old`, whose entry `i` is number `numbers[i]` now; returns whether each entry is in the graph.
@@ -24,7 +29,8 @@ impl<S: Space> Growing<'_, S> {
         let present = self.present(old, numbers)?;
         let mut below = numbers.to_vec();
         self.take_rows(0, &old.layers[0], &below)?;
-        for (layer, upper) in old.layers.iter().enumerate().skip(1) {
+        let uppers = if old.kind == self.shape.kind { &old.layers[1..] } else { &[] };
+        for (layer, upper) in (1..).zip(uppers) {
             let mut places = Vec::with_capacity(upper.names.len());
             let mut new = self.upper_layer();
             for (&name, &under) in upper.names.iter().zip(&upper.below) {
@@ -79,13 +85,14 @@ impl<S: Space> Growing<'_, S> {
 
     /// Takes over the rows of one layer; `places` says where each old member is now.
     fn take_rows(&mut self, layer: usize, old: &Layer, places: &[u32]) -> Result<()> {
+        let room = self.layers[layer].links.stride();
         let mut kept = Vec::new();
         for (from, &place) in places.iter().enumerate().filter(|&(_, &place)| place != GONE) {
             let links = old.links.links(from as u32);
             kept.clear();
             kept.extend(links.iter().map(|&link| places[link as usize]));
             kept.retain(|&link| link != GONE);
-            if kept.len() < links.len() {
+            if kept.len() < links.len() || room < kept.len() {
                 for &lost in links.iter().filter(|&&link| places[link as usize] == GONE) {
                     let heirs = old.links.links(lost).iter().map(|&heir| places[heir as usize]);
                     kept.extend(heirs.filter(|&heir| heir != GONE && heir != place).take(HEIRS));
@@ -106,13 +113,8 @@ impl<S: Space> Growing<'_, S> {
         let home = &mut self.layers[layer];
         self.pruner.candidates.clear();
         self.pruner.compare(self.space, home.name(position), &home.names, candidates)?;
-        self.pruner.choose(self.space, &home.names, slots, self.shape.alpha)?;
+        self.pruner.choose(self.space, &home.names, slots, self.shape.alpha.max(ALPHA_MIN))?;
         home.links.set(position, &self.pruner.chosen);
         Ok(())
-    }
-
-    /// Whether a graph of this kind can be taken over.
-    pub fn takes(&self, kind: Kind) -> bool {
-        self.shape.kind == kind
     }
 }

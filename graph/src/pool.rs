@@ -29,15 +29,18 @@ impl PartialOrd for Near {
 pub(crate) struct Pool {
     near: Vec<Near>,
     room: usize,
+    /// Of entries at exactly one distance, at most so many.
+    equals: usize,
     /// Nothing before it is open.
     open: usize,
 }
 
 impl Pool {
-    /// Empties the pool, and gives it room for `room` entries.
-    pub fn reset(&mut self, room: usize) {
+    /// Empties the pool, and gives it room for `room` entries, of which at most `equals` may be equally far.
+    pub fn reset(&mut self, room: usize, equals: usize) {
         self.near.clear();
         self.room = room.max(1);
+        self.equals = equals.max(1);
         self.open = 0;
     }
 
@@ -49,12 +52,17 @@ impl Pool {
         }
     }
 
-    /// Adds an entry that is not in it; the farthest makes room. Ask [`wants`](Self::wants) before.
+    /// Adds an entry that is not in it, unless there are enough equals; the farthest makes room. Ask
+    /// [`wants`](Self::wants) before.
     pub fn insert(&mut self, near: Near) {
+        let at = self.near.partition_point(|other| other.distance <= near.distance);
+        let equal = at.checked_sub(self.equals).map(|first| self.near[first].distance);
+        if equal == Some(near.distance) {
+            return;
+        }
         if self.room <= self.near.len() {
             self.near.pop();
         }
-        let at = self.near.partition_point(|other| other.distance <= near.distance);
         self.near.insert(at, near);
         self.open = self.open.min(at);
     }
@@ -124,7 +132,7 @@ mod tests {
     #[test]
     fn the_pool_keeps_the_nearest_in_order_and_follows_each_once() {
         let mut pool = Pool::default();
-        pool.reset(3);
+        pool.reset(3, 3);
         for (distance, position) in [(5.0, 1), (3.0, 2), (4.0, 3), (9.0, 4), (1.0, 5)] {
             if pool.wants(distance) {
                 pool.insert(near(distance, position));
@@ -138,6 +146,18 @@ mod tests {
             std::iter::from_fn(|| pool.follow()).map(|near| near.position).collect();
         assert_eq!(followed, [6, 2]);
         assert_eq!(pool.iter().map(|near| near.position).collect::<Vec<_>>(), [6, 5, 2]);
+    }
+
+    #[test]
+    fn a_crowd_of_equals_leaves_room_for_others() {
+        let mut pool = Pool::default();
+        pool.reset(4, 2);
+        for (distance, position) in [(1.0, 1), (1.0, 2), (1.0, 3), (2.0, 4), (1.0, 5), (0.5, 6)] {
+            if pool.wants(distance) {
+                pool.insert(near(distance, position));
+            }
+        }
+        assert_eq!(pool.iter().map(|near| near.position).collect::<Vec<_>>(), [6, 1, 2, 4]);
     }
 
     #[test]

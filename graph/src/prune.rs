@@ -5,6 +5,9 @@
 //! point in different directions. With `alpha` above 1 a candidate falls out only if the way round is shorter by
 //! that factor.
 //!
+//! Of equal entries one becomes a link, whatever `alpha` is: rounding, and inner products, put them at a distance
+//! that is not quite zero, but at the same.
+//!
 //! One question per chosen link is asked: how far it is from all the candidates that are left.
 //!
 //! Source: algorithm 4 of the HNSW paper is this with `alpha` 1, and "RobustPrune" of the DiskANN paper is this.
@@ -71,7 +74,8 @@ impl Pruner {
             for (index, &distance) in self.distances.iter().enumerate() {
                 let near = self.candidates[index + 1];
                 self.candidates[kept] = near;
-                kept += usize::from(near.distance < stretched(distance, alpha));
+                let twin = near.distance == nearest.distance && distance <= near.distance;
+                kept += usize::from(!twin && near.distance < stretched(distance, alpha));
             }
             self.candidates.truncate(kept);
         }
@@ -155,5 +159,6 @@ mod tests {
     #[test]
     fn of_equal_entries_one_is_chosen() {
         assert_eq!(chosen(&[(0.0, 0.0); 9], 8, 1.0), [1]);
+        assert_eq!(chosen(&[(0.0, 0.0); 9], 8, 2.0), [1]);
     }
 }

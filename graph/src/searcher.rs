@@ -11,8 +11,6 @@ use crate::{BATCH_MAX, Blob, Error, Kind, Result, Target};
 /// A walk looks at about so many entries for each it keeps. Where there are not so many, all are looked at, which
 /// is exact and not slower.
 const SEEN_PER_KEPT: usize = 16;
-/// How many entries a walk follows before it asks for distances, where rows may have to be read.
-const WIDTH: usize = 4;
 
 /// How much of the ground is in memory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -87,12 +85,7 @@ impl<B: Blob> Searcher<B> {
     }
 
     /// Looks at every allowed entry.
-    fn scan(
-        &mut self,
-        target: &mut impl Target,
-        room: usize,
-        allowed: &[u64],
-    ) -> Result<Vec<u32>> {
+    fn scan(&mut self, target: &mut impl Target, room: usize, allowed: &[u64]) -> Result<Vec<u32>> {
         let mut numbers = (0..self.footer.count)
             .filter(|&number| allowed.is_empty() || is_allowed(allowed, number));
         let (mut found, mut batch) = (Vec::new(), Vec::with_capacity(BATCH_MAX));
@@ -125,9 +118,8 @@ impl<B: Blob> Searcher<B> {
             at = layer.below[at as usize];
             start = layer.below[start as usize];
         }
-        let width = if matches!(self.ground, Ground::Whole(_)) { 1 } else { WIDTH };
         let len = self.footer.count as usize;
-        let scope = Scope { len, names: &[], room, width, allowed };
+        let scope = Scope { len, names: &[], room, equals: room, allowed };
         // Everything can be reached from the start, and perhaps not from where the layers lead.
         let starts = [at, start];
         match &mut self.ground {

@@ -35,9 +35,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-/// Vectors that a codebook learns from.
-const SAMPLE_MAX: usize = 32 << 10;
-/// What codebooks and graphs begin their choices with, unless `seed` says otherwise.
+/// What codebooks begin their choices with.
 const SEED: u64 = 0x50c4;
 
 /// The engine, and the plugins that it asks.
@@ -541,12 +539,8 @@ impl Merging {
         };
         let dim = dim as usize;
         let count = self.origins.len();
-        let sample = count.min(SAMPLE_MAX);
-        let mut pick = |number: usize, vector: &mut [f32]| {
-            // Evenly from all of them.
-            self.vector(number * count / sample.max(1), vector)
-        };
-        let book = Codebook::train(codes, metric, dim, sample, &mut pick, SEED)?;
+        let mut all = |number: usize, vector: &mut [f32]| self.vector(number, vector);
+        let book = Codebook::train(codes, metric, dim, count, &mut all, SEED)?;
         let mut bytes = Vec::with_capacity(count * book.row_bytes());
         let mut vector = vec![0.0; dim];
         for number in 0..count {

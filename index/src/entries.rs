@@ -1,6 +1,7 @@
 //! Entries: the rows of one segment of an index that have a value, by number, and the arithmetic on them.
 
 use crate::vectors::{CodeQuery, Codebook, Metric};
+use parking_lot::Mutex;
 use sochdb_kernel::{KernelError, KernelResult, Slice};
 use std::sync::Arc;
 
@@ -30,6 +31,8 @@ pub struct Entries {
     count: u32,
     vectors: Option<Shape>,
     source: Box<dyn EntrySource>,
+    /// The entry that was compared last, ready: whoever builds asks for one many times.
+    last: Mutex<Option<(u32, Arc<CodeQuery>)>>,
 }
 
 /// What vectors look like.
@@ -54,12 +57,17 @@ impl Entries {
         codebook: Codebook,
         source: Box<dyn EntrySource>,
     ) -> Entries {
-        Entries { count, vectors: Some(Shape { metric, dim, codebook }), source }
+        Entries {
+            count,
+            vectors: Some(Shape { metric, dim, codebook }),
+            source,
+            last: Mutex::default(),
+        }
     }
 
     /// `count` entries with values that have an order.
     pub fn ordered(count: u32, source: Box<dyn EntrySource>) -> Entries {
-        Entries { count, vectors: None, source }
+        Entries { count, vectors: None, source, last: Mutex::default() }
     }
 
     /// How many there are.
@@ -123,7 +131,16 @@ impl Entries {
     pub fn between(&self, number: u32, others: &[u32], out: &mut Vec<f32>) -> KernelResult<()> {
         let shape = self.shape()?;
         self.check(number)?;
-        let prepared = shape.codebook.row_query(self.source.code(number)?);
+        let mut last = self.last.lock();
+        let prepared = match &*last {
+            Some((same, prepared)) if *same == number => prepared.clone(),
+            _ => {
+                let prepared = Arc::new(shape.codebook.row_query(self.source.code(number)?));
+                *last = Some((number, prepared.clone()));
+                prepared
+            }
+        };
+        drop(last);
         self.compare(&prepared, others, out)
     }
 

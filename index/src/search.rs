@@ -36,6 +36,8 @@ pub const K_MAX: usize = 16_384;
 pub const EFFORT_MAX: usize = 1 << 20;
 /// Entries compared with a query at once where all are looked at.
 const BATCH: usize = 1024;
+/// Vectors that are scored at once.
+const SCORED: usize = 64;
 /// Entries that a walk visits, for each place in its list.
 const VISITED_PER_EFFORT: f64 = 20.0;
 /// The effort that is assumed where the plugin chooses.
@@ -402,11 +404,22 @@ impl Work<'_> {
 
     /// Offers the entries `numbers` with their exact distances.
     fn score(&self, numbers: impl Iterator<Item = u32>, nearest: &mut Nearest) -> KernelResult<()> {
-        for number in numbers {
-            let distance = self.exact.distance(&self.segment.stored_vector(number)?);
-            nearest.offer(Candidate { distance, place: Place::Entry(self.number, number) });
+        let (mut rows, mut distances) = (Vec::with_capacity(SCORED), Vec::with_capacity(SCORED));
+        loop {
+            rows.clear();
+            for number in numbers.by_ref().take(SCORED) {
+                rows.push((number, self.segment.stored_vector(number)?));
+            }
+            if rows.is_empty() {
+                return Ok(());
+            }
+            distances.clear();
+            self.exact.distances(rows.iter().map(|(_, row)| &row[..]), &mut distances);
+            for ((number, _), distance) in rows.iter().zip(&distances) {
+                let place = Place::Entry(self.number, *number);
+                nearest.offer(Candidate { distance: *distance, place });
+            }
         }
-        Ok(())
     }
 }
 

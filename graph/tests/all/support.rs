@@ -62,7 +62,7 @@ impl Vectors {
             .map(|number| distance(vector, self.row(number)))
             .collect();
         all.sort_unstable_by(f32::total_cmp);
-        all.get(k - 1).copied().unwrap_or(f32::INFINITY)
+        k.checked_sub(1).and_then(|last| all.get(last)).copied().unwrap_or(f32::INFINITY)
     }
 }
 

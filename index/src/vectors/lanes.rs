@@ -2,7 +2,8 @@
 //!
 //! Each function is a plain loop over blocks of a fixed size, which the compiler turns into SIMD. It is
 //! compiled for x86-64 with AVX-512, with AVX2, and for whatever the program was built for; the first call
-//! chooses. NEON is always there on AArch64.
+//! chooses. NEON is always there on AArch64. Whatever such a function calls must be inlined into it, or it is
+//! compiled without SIMD: so the bodies are loops, and do not hand closures to functions of `Vec`.
 //!
 //! Sums of floats are kept in [`LANES`] parts, whose number does not depend on the CPU, and no multiplication
 //! is fused with an addition. So a result is the same on every machine, whatever its registers hold.
@@ -50,6 +51,29 @@ for_each_cpu! {
         }
     }
 
+    /// The greatest absolute value.
+    pub fn greatest(values: &[f32]) -> f32 {
+        let mut greatest = [0f32; LANES];
+        for values in values.chunks(LANES) {
+            for (greatest, x) in greatest.iter_mut().zip(values) {
+                *greatest = if *greatest < x.abs() { x.abs() } else { *greatest };
+            }
+        }
+        greatest.into_iter().fold(0.0, f32::max)
+    }
+
+    /// Each value over `scale`, rounded, at most `limit` either way; zeros if `scale` is zero.
+    pub fn rounded(values: &[f32], scale: f32, limit: i16) -> Vec<i16> {
+        let mut codes = vec![0; values.len()];
+        if scale != 0.0 {
+            let limit = f32::from(limit);
+            for (code, x) in codes.iter_mut().zip(values) {
+                *code = (x / scale).round_ties_even().clamp(-limit, limit) as i32 as i16;
+            }
+        }
+        codes
+    }
+
     /// The inner product of signed numbers with signed bytes.
     pub fn dot_bytes(a: &[i16], codes: &[u8]) -> i32 {
         a.iter().zip(codes).map(|(&a, &b)| i32::from(a) * i32::from(b.cast_signed())).sum()
@@ -75,9 +99,9 @@ fn compared<T: Copy>(
     }
 }
 
-/// `S` sums of `terms` of each pair.
+/// `S` sums of `terms` of each pair, for functions that are compiled [`for_each_cpu`].
 #[inline(always)]
-fn sums<T: Copy, const S: usize>(
+pub fn sums<T: Copy, const S: usize>(
     a: &[f32],
     b: &[T],
     terms: impl Fn(f32, T) -> [f32; S],
@@ -130,4 +154,84 @@ pub fn half_value(bytes: [u8; 2]) -> f32 {
 #[inline(always)]
 pub fn byte_value(code: u8) -> f32 {
     f32::from(code.cast_signed())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const METRICS: [Metric; 3] = [Metric::Cosine, Metric::InnerProduct, Metric::SquaredEuclidean];
+
+    fn random(seed: u64, dim: usize) -> Vec<f32> {
+        let mut random = fastrand::Rng::with_seed(seed);
+        (0..dim).map(|_| random.f32() - 0.5).collect()
+    }
+
+    /// A sum in as many parts, one term after the other: what the fast loops must equal, bit for bit.
+    fn plain(terms: impl Iterator<Item = f32>) -> f32 {
+        let mut sums = [0f32; LANES];
+        terms.enumerate().for_each(|(index, term)| sums[index % LANES] += term);
+        total(sums)
+    }
+
+    #[test]
+    fn sums_equal_their_plain_twins_on_every_cpu() {
+        for dim in [0, 1, 3, 31, 32, 33, 100, 384, 4096] {
+            let (a, b) = (random(1, dim), random(2, dim));
+            let pairs = || a.iter().zip(&b);
+            let product = plain(pairs().map(|(a, b)| a * b));
+            let squares = plain(b.iter().map(|b| b * b));
+            let differences = plain(pairs().map(|(a, b)| (a - b) * (a - b)));
+            assert_eq!(dot(&a, &b), product);
+            let [cosine, inner, euclidean] = METRICS.map(|metric| compare(metric, &a, &b));
+            assert_eq!(cosine, [product, squares]);
+            assert_eq!(inner, [product, 0.0]);
+            assert_eq!(euclidean, [differences, 0.0]);
+        }
+    }
+
+    #[test]
+    fn the_sum_of_a_known_vector_is_this_on_every_cpu() {
+        let vector = |factor: u16, modulus: u16| -> Vec<f32> {
+            let value = |index| f32::from(index * factor % modulus) / f32::from(modulus) - 0.5;
+            (0..384).map(value).collect()
+        };
+        let product = dot(&vector(37, 101), &vector(53, 97));
+        assert_eq!(product.to_bits(), 0x3f90_92be, "{product}");
+    }
+
+    #[test]
+    fn products_of_bytes_equal_those_of_whole_numbers() {
+        let mut random = fastrand::Rng::with_seed(3);
+        for dim in [0, 1, 7, 384, 4096] {
+            let limit = 4000;
+            let a: Vec<i16> = (0..dim).map(|_| random.i16(-limit..=limit)).collect();
+            let b: Vec<u8> = (0..dim).map(|_| random.u8(..)).collect();
+            let terms = a.iter().zip(&b).map(|(&a, &b)| i32::from(a) * i32::from(b as i8));
+            assert_eq!(dot_bytes(&a, &b), terms.sum::<i32>());
+        }
+        // What neighbouring products of bytes would overflow in sixteen bits.
+        assert_eq!(dot_bytes(&[-127; 64], &[0x81; 64]), 64 * 127 * 127);
+        assert_eq!(dot_bytes(&[i16::MAX; 384], &[0x81; 384]), -384 * 127 * 32767);
+    }
+
+    #[test]
+    fn every_half_precision_number_has_its_value() {
+        for bits in 0..=u16::MAX {
+            let value = half::f16::from_bits(bits);
+            if value.is_finite() {
+                let found = half_value(bits.to_le_bytes());
+                assert_eq!(found.to_bits(), value.to_f32().to_bits(), "{bits:04x}");
+            }
+        }
+    }
+
+    #[test]
+    fn rounding_keeps_to_its_limit() {
+        assert_eq!(rounded(&[-9.0, -1.1, 0.4, 0.6, 1e30, f32::MAX], 1.0, 7), [-7, -1, 0, 1, 7, 7]);
+        assert_eq!(rounded(&[1.0, -0.0], 0.0, 7), [0, 0]);
+        assert_eq!(rounded(&[1e-45, f32::MAX], 1e-45, 127), [1, 127]);
+        assert_eq!(greatest(&random(1, 0)), 0.0);
+        assert_eq!(greatest(&[[0.5; 40].as_slice(), &[-3.0]].concat()), 3.0);
+    }
 }

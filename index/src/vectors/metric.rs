@@ -45,6 +45,11 @@ pub fn norm(vector: &[f32]) -> f32 {
 
 /// `vector` with length 1, or zeros if it is zero.
 pub(super) fn normalised(vector: &[f32]) -> Vec<f32> {
+    let squares = lanes::dot(vector, vector);
+    if SQUARES.contains(&squares) {
+        let norm = squares.sqrt();
+        return vector.iter().map(|x| x / norm).collect();
+    }
     match wide_norm(vector) {
         0.0 => vec![0.0; vector.len()],
         norm => vector.iter().map(|&x| (f64::from(x) / norm) as f32).collect(),
@@ -138,6 +143,70 @@ impl FromStr for Metric {
             _ => Err(KernelError::Invalid(format!(
                 "'metric' is cosine, inner-product or euclidean, but {text:?} was given"
             ))),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const METRICS: [Metric; 3] = [Metric::Cosine, Metric::InnerProduct, Metric::SquaredEuclidean];
+
+    #[test]
+    fn small_vectors_have_these_distances() {
+        let distances = |a: &[f32], b: &[f32]| METRICS.map(|metric| metric.distance(a, b));
+        assert_eq!(distances(&[1.0, 0.0], &[0.0, 2.0]), [1.0, 0.0, 5.0]);
+        assert_eq!(distances(&[3.0, 4.0], &[3.0, 4.0]), [0.0, -25.0, 0.0]);
+        assert_eq!(distances(&[3.0, 4.0], &[-6.0, -8.0]), [2.0, 50.0, 225.0]);
+        assert_eq!(distances(&[0.0, 0.0], &[3.0, 4.0]), [1.0, 0.0, 25.0]);
+        assert_eq!(distances(&[0.0, 0.0], &[0.0, 0.0]), [1.0, 0.0, 0.0]);
+    }
+
+    #[test]
+    fn the_longest_and_the_shortest_vectors_have_distances() {
+        let distance = |metric: Metric, a: f32, b: f32| metric.distance(&[a; 50], &[b; 50]);
+        for size in [f32::MAX, 1e25, 1e-20, 1e-45] {
+            assert!(distance(Metric::Cosine, size, size) < 1e-6, "{size}");
+            assert!(1.999_999 < distance(Metric::Cosine, size, -size), "{size}");
+            assert!(distance(Metric::Cosine, size, 1.0) < 1e-6, "{size}");
+            assert_eq!(distance(Metric::SquaredEuclidean, size, size), 0.0, "{size}");
+        }
+        assert_eq!(distance(Metric::InnerProduct, f32::MAX, f32::MAX), f32::MIN);
+        assert_eq!(distance(Metric::InnerProduct, f32::MAX, f32::MIN), f32::MAX);
+        assert_eq!(distance(Metric::SquaredEuclidean, f32::MAX, f32::MIN), f32::MAX);
+        let turns = [f32::MAX, f32::MAX, -f32::MAX, -f32::MAX];
+        assert_eq!(Metric::InnerProduct.distance(&turns, &[1.0; 4]), 0.0);
+        assert_eq!(norm(&[0.0; 3]), 0.0);
+        assert_eq!(norm(&[3e-30, 4e-30]), 5e-30);
+        assert_eq!(norm(&[3e30, 4e30]), 5e30);
+        assert_eq!(normalised(&[0.0, 0.0]), [0.0, 0.0]);
+        assert_eq!(normalised(&[3e-40, -3e-40]), [0.5f32.sqrt(), -0.5f32.sqrt()]);
+    }
+
+    #[test]
+    fn names_come_back() {
+        for metric in METRICS {
+            assert_eq!(metric.to_string().parse::<Metric>().unwrap(), metric);
+        }
+        assert!("angular".parse::<Metric>().is_err());
+    }
+
+    proptest! {
+        #[test]
+        fn distances_are_those_of_wide_arithmetic(
+            pairs in proptest::collection::vec((-10f32..10.0, -10f32..10.0), 1..300),
+        ) {
+            let (a, b): (Vec<f32>, Vec<f32>) = pairs.into_iter().unzip();
+            let size = wide_norm(&a) + wide_norm(&b);
+            for metric in METRICS {
+                let found = metric.distance(&a, &b);
+                let wide = metric.wide_distance(&a, &b);
+                let scale = if metric == Metric::Cosine { 1.0 } else { (size * size) as f32 };
+                prop_assert!((found - wide).abs() <= 2e-6 * scale, "{} {}", found, wide);
+                prop_assert_eq!(found, metric.distance(&b, &a));
+            }
         }
     }
 }

@@ -3,12 +3,13 @@
 //! ```text
 //!   metric    the distance of two vectors                 element   a vector as a row of bytes
 //!   lanes     loops that become SIMD                      exact     a query against such rows
-//!   codes/    short forms: sq8, rabitq, pq                          query against codes, code against codes
+//!   groups    many rows, from memory side by side         codes/    short forms: sq8, rabitq, pq
 //! ```
 
 mod codes;
 mod element;
 mod exact;
+mod groups;
 mod lanes;
 mod metric;
 

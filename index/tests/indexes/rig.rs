@@ -192,14 +192,18 @@ impl Rig {
     }
 
     pub fn open(disk: MemoryVfs) -> Rig {
-        let environment = Environment::with_vfs(Arc::new(disk.clone()));
+        Rig { disk: disk.clone(), ..Rig::on(Environment::with_vfs(Arc::new(disk))) }
+    }
+
+    /// On any disk.
+    pub fn on(environment: Environment) -> Rig {
         let kernel = Kernel::open(environment, Options::default()).unwrap();
         let engine = IndexEngine::new();
         let plugin = Arc::new(Nearest::default());
         engine.attach(&kernel);
         engine.register(Arc::new(Shared(plugin.clone())));
         kernel.plugins().register_storage(engine.clone());
-        Rig { disk, kernel, engine, plugin }
+        Rig { disk: MemoryVfs::new(), kernel, engine, plugin }
     }
 
     /// As after a crash: what was synced is there.

@@ -7,7 +7,7 @@ use sochdb_kernel::KeyRange;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 /// The nearest rows, by looking at each.
-fn look(
+pub fn look(
     tx: &sochdb_kernel::Transaction,
     wanted: &VectorSearch,
 ) -> sochdb_kernel::KernelResult<Vec<Hit>> {

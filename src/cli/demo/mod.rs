@@ -1,15 +1,16 @@
 //! `sochdb demo`: the whole path, alive, on real data.
 //!
 //! ```text
-//!   create ─▶ load plugins ─▶ import ─▶ checkpoint ─▶ query ─▶ metrics ─▶ close
-//!                                                                           │
-//!   check ◀─ judge every row ◀─ recover ◀─ SIGKILL ◀─ a child process opens ◀─┘
+//!   create ─▶ load plugins ─▶ import ─▶ checkpoint ─▶ query ─▶ index ─▶ search ─▶ metrics ─▶ close
+//!                                                                                            │
+//!   check ◀─ judge every row ◀─ recover ◀─ SIGKILL ◀─ a child process opens ◀──────────────────┘
 //!                                                     the same directory and imports
 //! ```
 //!
 //! Everything that is claimed is measured in this run, and everything that can be wrong is verified:
 //! the demo ends with exit code 1 when a verification fails. `--json` prints the same facts.
 
+mod meaning;
 mod report;
 
 use super::args::{Common, Demo};
@@ -43,9 +44,6 @@ const BATCH_ROWS: usize = 250;
 const CRASH_BATCH_ROWS: u32 = 50;
 /// Lookups to take the median of.
 const LOOKUPS: usize = 1000;
-/// The query sentences, by their number among the embedded ones, and how many neighbours each.
-const SENTENCES: [usize; 3] = [84, 73, 92];
-const NEIGHBOURS: usize = 3;
 /// The child is killed after at least so many acknowledgements, and at most so many.
 const ACKS_BEFORE_KILL: std::ops::Range<u32> = 10..60;
 /// ... plus a moment in microseconds, so that any instruction may be its last.
@@ -153,6 +151,7 @@ impl Run {
         facts.insert("import".into(), self.import(&db, common, report)?);
         facts.insert("documents".into(), self.documents(&db, report)?);
         facts.insert("queries".into(), self.queries(&db, report)?);
+        facts.insert("meaning".into(), self.meaning(&db, report)?);
         facts.insert("metrics".into(), metrics(&db, report)?);
         db.close()?;
         facts.insert("crash".into(), self.crash(common, report)?);
@@ -359,13 +358,11 @@ impl Run {
         let lookup = self.lookups(&tx, report)?;
         let prefix = self.prefix_scan(&tx, report)?;
         let columns = self.column_scan(&tx, report)?;
-        let nearest = self.nearest(&tx, report)?;
         let storage = storage(db, report)?;
         Ok(json!({
             "lookup": lookup,
             "prefix_scan": prefix,
             "column_scan": columns,
-            "nearest": nearest,
             "storage": storage,
         }))
     }
@@ -464,58 +461,6 @@ impl Run {
         )?;
         texts.iter().try_for_each(|text| report.detail(text))?;
         Ok(json!({ "prefix": lex, "rows": rows.len(), "micros": micros }))
-    }
-
-    /// Nearest neighbours by looking at every vector: exact, and without an index.
-    fn nearest(&self, tx: &Transaction, report: &mut Report) -> Outcome<Json> {
-        let queries = dataset::queries();
-        let mut facts = Vec::new();
-        let mut all_right = true;
-        let mut shown = Vec::new();
-        let started = Instant::now();
-        for query in SENTENCES.map(|number| &queries[number]) {
-            let mut scores = Vec::new();
-            for row in tx.scan(TABLE, ..)? {
-                let (key, value) = row?;
-                let mut row = self.schema.decode(&key, &value)?;
-                if let (Value::Vector(vector), Value::String(text)) =
-                    (&row[dataset::VECTOR_COLUMN], &row[dataset::TEXT_COLUMN])
-                {
-                    let score = dot(vector, &query.vector);
-                    scores.push((score, text.clone()));
-                }
-                row.clear();
-            }
-            let found = best(scores);
-            let direct = self
-                .entries
-                .iter()
-                .map(|e| (dot(&e.vector, &query.vector), e.text.clone()))
-                .collect();
-            all_right &= found == best(direct);
-            shown.push((query.text.clone(), found));
-        }
-        let micros = micros(started) / SENTENCES.len() as u64;
-        report.verify(
-            "the exact scan finds the nearest neighbours",
-            all_right,
-            format!(
-                "nearest neighbours by exact scan of {} vectors of {} values, no index: {} a query",
-                thousands(self.entries.len() as u64),
-                dataset::DIM,
-                micros_text(micros),
-            ),
-        )?;
-        for (sentence, found) in shown {
-            report.detail(format!("“{sentence}”"))?;
-            for (score, text) in &found {
-                report.detail(format!("  {score:.3}  {}", shorten(text, 70)))?;
-            }
-            let found: Vec<_> =
-                found.iter().map(|(score, text)| json!({ "score": score, "text": text })).collect();
-            facts.push(json!({ "query": sentence, "neighbours": found }));
-        }
-        Ok(json!({ "method": "exact scan", "micros_per_query": micros, "results": facts }))
     }
 
     fn crash(&self, common: &Common, report: &mut Report) -> Outcome<Json> {
@@ -716,15 +661,4 @@ fn kill_after(
     let status = child.wait()?;
     let _ = reader.join();
     Ok((acks.iter().last().unwrap_or(last), status))
-}
-
-fn dot(a: &[f32], b: &[f32]) -> f32 {
-    a.iter().zip(b).map(|(x, y)| x * y).sum()
-}
-
-/// The highest scores, ties by text.
-fn best(mut scores: Vec<(f32, String)>) -> Vec<(f32, String)> {
-    scores.sort_by(|a, b| b.0.total_cmp(&a.0).then_with(|| a.1.cmp(&b.1)));
-    scores.truncate(NEIGHBOURS);
-    scores
 }

@@ -33,7 +33,7 @@ mod sq8;
 #[cfg(test)]
 mod tests;
 
-use super::{Metric, metric};
+use super::{Metric, groups, metric};
 use pq::Pq;
 use rabitq::Rabitq;
 use sochdb_encoding::codec::{Reader, crc, put_u32};
@@ -218,9 +218,9 @@ impl CodeQuery {
     /// for a row that has not as many bytes as a code.
     pub fn distances<'a>(&self, rows: impl Iterator<Item = &'a [u8]>, out: &mut Vec<f32>) {
         match &self.0 {
-            Prepared::Sq8(query) => out.extend(rows.map(|row| bounded(query.distance(row)))),
-            Prepared::Rabitq(query) => out.extend(rows.map(|row| bounded(query.distance(row)))),
-            Prepared::Pq(query) => out.extend(rows.map(|row| bounded(query.distance(row)))),
+            Prepared::Sq8(query) => groups::distances(rows, out, |row| query.distance(row)),
+            Prepared::Rabitq(query) => groups::distances(rows, out, |row| query.distance(row)),
+            Prepared::Pq(query) => groups::distances(rows, out, |row| query.distance(row)),
         }
     }
 }
@@ -276,11 +276,6 @@ fn as_coded(metric: Metric, vector: &[f32]) -> Cow<'_, [f32]> {
         Metric::Cosine => Cow::Owned(metric::normalised(vector)),
         Metric::InnerProduct | Metric::SquaredEuclidean => Cow::Borrowed(vector),
     }
-}
-
-/// `distance`, but neither NaN nor infinite.
-fn bounded(distance: f32) -> f32 {
-    distance.min(f32::MAX).max(f32::MIN)
 }
 
 /// The next `count` floats.

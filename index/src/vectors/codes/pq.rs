@@ -45,7 +45,6 @@ struct Part {
     dimensions: Range<usize>,
     /// For each dimension that value of each centroid.
     columns: Vec<PerCentroid>,
-    squares: PerCentroid,
 }
 
 /// A vector, ready to be compared with codes.
@@ -90,9 +89,9 @@ impl Pq {
     pub fn take(metric: Metric, dim: usize, reader: &mut Reader<'_>) -> KernelResult<Pq> {
         let floats = take_floats(reader, CENTROIDS * dim)?;
         let columns = floats.as_chunks::<CENTROIDS>().0;
-        let part = |dimensions: Range<usize>| {
-            let columns = columns[dimensions.clone()].to_vec();
-            Part::new(dimensions, columns)
+        let part = |dimensions: Range<usize>| Part {
+            columns: columns[dimensions.clone()].to_vec(),
+            dimensions,
         };
         let parts = part_dimensions(dim).map(part).collect();
         Ok(Pq { metric, dim, parts, between: OnceLock::new() })
@@ -140,28 +139,21 @@ impl Pq {
 }
 
 impl Part {
-    fn new(dimensions: Range<usize>, columns: Vec<PerCentroid>) -> Part {
-        let mut squares = [0.0; CENTROIDS];
-        for column in &columns {
-            squares.iter_mut().zip(column).for_each(|(sum, x)| *sum += x * x);
-        }
-        Part { dimensions, columns, squares }
-    }
-
     /// K-means of `values`, the vectors' values of these dimensions, one vector behind the other.
     fn train(dimensions: Range<usize>, values: &[f32], state: &mut u64) -> Part {
-        let count = values.len() / dimensions.len();
+        let width = dimensions.len();
+        let count = values.len() / width;
         let mut vectors: Vec<usize> = (0..count).collect();
-        let vector = |number: usize| &values[number * dimensions.len()..][..dimensions.len()];
+        let vector = |number: usize| &values[number * width..][..width];
         // The first ones become centroids, shuffled if they are not all.
         for first in 0..if CENTROIDS < count { CENTROIDS } else { 0 } {
             vectors.swap(first, first + (splitmix(state) % (count - first) as u64) as usize);
         }
-        let mut columns = vec![[0.0; CENTROIDS]; dimensions.len()];
+        let mut columns = vec![[0.0; CENTROIDS]; width];
         for (centroid, &number) in vectors.iter().take(CENTROIDS).enumerate() {
             set(&mut columns, centroid, vector(number));
         }
-        let mut part = Part::new(dimensions.clone(), columns);
+        let mut part = Part { dimensions, columns };
         let mut chosen = vec![CENTROIDS; count];
         for _ in 0..if CENTROIDS < count { ITERATIONS_MAX } else { 0 } {
             let nearest: Vec<_> = (0..count).map(|number| part.nearest(vector(number))).collect();
@@ -169,28 +161,54 @@ impl Part {
                 break;
             }
             chosen = nearest.iter().map(|(centroid, _)| *centroid).collect();
-            let mut errors = nearest.into_iter().map(|(_, error)| error).collect();
-            part =
-                Part::new(dimensions.clone(), means(&chosen, &mut errors, &vector, part.columns));
+            let mut errors: Vec<f32> = nearest.into_iter().map(|(_, error)| error).collect();
+            part.move_centroids(&chosen, &mut errors, &vector);
         }
         part
     }
 
-    /// The centroid nearest to `values`, and how far it is, less the square of `values`' length.
+    /// Makes each centroid the mean of the vectors that chose it. One that was not chosen moves to the vector
+    /// whose error is the greatest.
+    fn move_centroids<'a>(
+        &mut self,
+        chosen: &[usize],
+        errors: &mut [f32],
+        vector: &impl Fn(usize) -> &'a [f32],
+    ) {
+        let mut counts = [0u32; CENTROIDS];
+        let mut sums = vec![[0f64; CENTROIDS]; self.columns.len()];
+        for (number, &centroid) in chosen.iter().enumerate() {
+            counts[centroid] += 1;
+            let values = vector(number).iter();
+            sums.iter_mut().zip(values).for_each(|(sum, x)| sum[centroid] += f64::from(*x));
+        }
+        for (centroid, count) in counts.into_iter().enumerate() {
+            if count == 0 {
+                let greatest = (0..errors.len()).max_by(|a, b| errors[*a].total_cmp(&errors[*b]));
+                let Some(number) = greatest else { continue };
+                set(&mut self.columns, centroid, vector(number));
+                errors[number] = 0.0;
+                continue;
+            }
+            for (column, sum) in self.columns.iter_mut().zip(&sums) {
+                column[centroid] = (sum[centroid] / f64::from(count)) as f32;
+            }
+        }
+    }
+
+    /// The centroid nearest to `values`, and the square of its distance.
     fn nearest(&self, values: &[f32]) -> (usize, f32) {
-        let distances = distances(values, &self.columns, &self.squares);
-        let least = distances.iter().fold(f32::INFINITY, |least, x| least.min(*x));
+        let distances = distances(values, &self.columns);
+        let least = least(&distances);
         (distances.iter().position(|x| *x == least).unwrap_or(0), least)
     }
 
     /// What each centroid adds to the distance from a vector whose values here are `values`.
     fn table(&self, metric: Metric, values: &[f32]) -> PerCentroid {
-        if metric != Metric::SquaredEuclidean {
-            return distances(values, &self.columns, &[0.0; CENTROIDS]).map(|x| x / 2.0);
+        match metric {
+            Metric::SquaredEuclidean => distances(values, &self.columns),
+            Metric::Cosine | Metric::InnerProduct => products(values, &self.columns).map(|x| -x),
         }
-        let squares: f32 = values.iter().map(|x| x * x).sum();
-        let far = |distance: f32| if distance + squares < 0.0 { 0.0 } else { distance + squares };
-        distances(values, &self.columns, &self.squares).map(far)
     }
 }
 
@@ -228,55 +246,118 @@ fn set(columns: &mut [PerCentroid], centroid: usize, values: &[f32]) {
     columns.iter_mut().zip(values).for_each(|(column, x)| column[centroid] = *x);
 }
 
-/// The means of the vectors that chose the same centroid. One that was not chosen moves to the vector whose
-/// error is the greatest.
-fn means<'a>(
-    chosen: &[usize],
-    errors: &mut Vec<f32>,
-    vector: &impl Fn(usize) -> &'a [f32],
-    mut columns: Vec<PerCentroid>,
-) -> Vec<PerCentroid> {
-    let mut counts = [0u32; CENTROIDS];
-    let mut sums = vec![[0f64; CENTROIDS]; columns.len()];
-    for (number, &centroid) in chosen.iter().enumerate() {
-        counts[centroid] += 1;
-        let values = vector(number).iter();
-        sums.iter_mut().zip(values).for_each(|(sum, x)| sum[centroid] += f64::from(*x));
-        // From here on the whole distance.
-        errors[number] += vector(number).iter().map(|x| x * x).sum::<f32>();
-    }
-    for (centroid, count) in counts.into_iter().enumerate() {
-        if count == 0 {
-            let greatest = (0..errors.len()).max_by(|a, b| errors[*a].total_cmp(&errors[*b]));
-            let Some(number) = greatest else { continue };
-            set(&mut columns, centroid, vector(number));
-            errors[number] = 0.0;
-            continue;
+for_each_cpu! {
+    /// The least of `distances`.
+    fn least(distances: &PerCentroid) -> f32 {
+        const BLOCK: usize = 32;
+        let mut least = [f32::INFINITY; BLOCK];
+        for distances in distances.as_chunks::<BLOCK>().0 {
+            for (least, x) in least.iter_mut().zip(distances) {
+                *least = if *x < *least { *x } else { *least };
+            }
         }
-        for (column, sum) in columns.iter_mut().zip(&sums) {
-            column[centroid] = (sum[centroid] / f64::from(count)) as f32;
-        }
+        least.into_iter().fold(f32::INFINITY, f32::min)
     }
-    columns
+
+    /// The square of each centroid's distance from `values`.
+    fn distances(values: &[f32], columns: &[PerCentroid]) -> PerCentroid {
+        sums(values, columns, |x, y| (x - y) * (x - y))
+    }
+
+    /// The inner product of each centroid and `values`.
+    fn products(values: &[f32], columns: &[PerCentroid]) -> PerCentroid {
+        sums(values, columns, |x, y| x * y)
+    }
 }
 
-for_each_cpu! {
-    /// For each centroid its square less twice its inner product with `values`.
-    fn distances(values: &[f32], columns: &[PerCentroid], squares: &PerCentroid) -> PerCentroid {
-        const BLOCK: usize = 64;
-        let mut distances = *squares;
-        for (block, distances) in distances.as_chunks_mut::<BLOCK>().0.iter_mut().enumerate() {
-            let mut products = [0f32; BLOCK];
-            for (x, column) in values.iter().zip(columns) {
-                let column = &column.as_chunks::<BLOCK>().0[block];
-                for (product, y) in products.iter_mut().zip(column) {
-                    *product += x * y;
-                }
-            }
-            for (distance, product) in distances.iter_mut().zip(products) {
-                *distance -= 2.0 * product;
+/// For each centroid the sum of what `term` makes of each dimension.
+#[inline(always)]
+fn sums(values: &[f32], columns: &[PerCentroid], term: impl Fn(f32, f32) -> f32) -> PerCentroid {
+    /// Sums that are kept in registers.
+    const BLOCK: usize = 64;
+    let mut all = [0.0; CENTROIDS];
+    for (block, all) in all.as_chunks_mut::<BLOCK>().0.iter_mut().enumerate() {
+        let mut sums = [0f32; BLOCK];
+        for (x, column) in values.iter().zip(columns) {
+            for (sum, y) in sums.iter_mut().zip(&column.as_chunks::<BLOCK>().0[block]) {
+                *sum += term(*x, *y);
             }
         }
-        distances
+        *all = sums;
+    }
+    all
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn trained(metric: Metric, dim: usize, vectors: &[Vec<f32>]) -> Arc<Pq> {
+        let vector = &mut |number: usize, out: &mut [f32]| {
+            out.copy_from_slice(&vectors[number]);
+            Ok(())
+        };
+        let sample = Sample { metric, dim, count: vectors.len(), vector };
+        Arc::new(Pq::train(sample, 5).unwrap())
+    }
+
+    fn random(count: usize, dim: usize) -> Vec<Vec<f32>> {
+        let mut random = fastrand::Rng::with_seed(11);
+        (0..count).map(|_| (0..dim).map(|_| random.f32() - 0.3).collect()).collect()
+    }
+
+    fn code(pq: &Pq, vector: &[f32]) -> Vec<u8> {
+        let mut row = Vec::new();
+        pq.encode(vector, &mut row);
+        row
+    }
+
+    #[test]
+    fn a_vector_of_few_is_its_own_code_and_has_its_exact_distance() {
+        let vectors = random(256, 19);
+        for metric in [Metric::InnerProduct, Metric::SquaredEuclidean] {
+            let pq = trained(metric, 19, &vectors);
+            for number in [0, 100, 255] {
+                let row = code(&pq, &vectors[number]);
+                let exact = metric.distance(&vectors[3], &vectors[number]);
+                let by_vector = pq.query(&vectors[3]).distance(&row);
+                let by_code = pq.row_query(&code(&pq, &vectors[3])).distance(&row);
+                assert!((by_vector - exact).abs() < 1e-5, "{by_vector} {exact}");
+                assert!((by_code - exact).abs() < 1e-5, "{by_code} {exact}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_most_dimensions_are_coded_and_compared() {
+        let vectors = random(3, 4096);
+        let pq = trained(Metric::SquaredEuclidean, 4096, &vectors);
+        let row = code(&pq, &vectors[2]);
+        assert_eq!(pq.query(&vectors[2]).distance(&row), 0.0);
+        let exact = Metric::SquaredEuclidean.distance(&vectors[0], &vectors[2]);
+        assert!((pq.query(&vectors[0]).distance(&row) / exact - 1.0).abs() < 1e-5);
+    }
+
+    #[test]
+    fn k_means_finds_groups_that_are_far_apart() {
+        // So few groups that each begins with a centroid.
+        let mut random = fastrand::Rng::with_seed(2);
+        let vectors: Vec<Vec<f32>> =
+            (0..1000).map(|number| vec![100.0 * (number % 40) as f32 + random.f32(); 8]).collect();
+        let pq = trained(Metric::SquaredEuclidean, 8, &vectors);
+        for vector in &vectors {
+            let row = code(&pq, vector);
+            assert!(pq.query(vector).distance(&row) < 8.0);
+        }
+    }
+
+    #[test]
+    fn parts_hold_each_dimension_once() {
+        for dim in [1, 3, 7, 8, 9, 384, 4095, 4096] {
+            let parts: Vec<_> = part_dimensions(dim).collect();
+            assert_eq!(parts.len(), dim.min(8));
+            assert!(parts.iter().all(|part| !part.is_empty()));
+            assert!(parts.iter().flat_map(|part| part.clone()).eq(0..dim));
+        }
     }
 }

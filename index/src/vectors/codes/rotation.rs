@@ -11,7 +11,7 @@
 use crate::vectors::lanes::for_each_cpu;
 
 /// Dimensions are padded to a multiple of this.
-pub const PADDING: usize = 64;
+const PADDING: usize = 64;
 const ROUNDS: usize = 4;
 
 /// A rotation of vectors of one length.
@@ -48,10 +48,11 @@ impl Rotation {
     pub fn apply(&self, vector: &[f32]) -> Vec<f32> {
         let mut rotated = vector.to_vec();
         rotated.resize(self.padded, 0.0);
+        let mut scratch = vec![0.0; self.block];
         for (round, factors) in self.factors.chunks_exact(self.padded).enumerate() {
             rotated.iter_mut().zip(factors).for_each(|(x, factor)| *x *= factor);
             let start = start(round, self.padded, self.block);
-            hadamard(&mut rotated[start..start + self.block]);
+            hadamard(&mut rotated[start..start + self.block], &mut scratch);
         }
         rotated
     }
@@ -76,27 +77,18 @@ pub fn splitmix(state: &mut u64) -> u64 {
 }
 
 for_each_cpu! {
-    /// The Walsh-Hadamard transform, unscaled; the length is a power of two, at least eight.
-    fn hadamard(values: &mut [f32]) {
-        for eight in values.as_chunks_mut::<8>().0 {
-            for half in [1, 2, 4] {
-                for index in 0..8 {
-                    if index & half == 0 {
-                        let (a, b) = (eight[index], eight[index + half]);
-                        (eight[index], eight[index + half]) = (a + b, a - b);
-                    }
-                }
+    /// The Walsh-Hadamard transform, unscaled, in stages that are all alike; the length is a power of two,
+    /// and `scratch` is as long.
+    ///
+    /// Source: Pease 1968, who did the same for the Fourier transform.
+    fn hadamard(values: &mut [f32], scratch: &mut [f32]) {
+        for _ in 0..values.len().ilog2() {
+            let (front, back) = values.split_at(values.len() / 2);
+            let pairs = scratch.as_chunks_mut::<2>().0;
+            for ((pair, a), b) in pairs.iter_mut().zip(front).zip(back) {
+                *pair = [a + b, a - b];
             }
-        }
-        let mut half = 8;
-        while half < values.len() {
-            for pair in values.chunks_exact_mut(2 * half) {
-                let (front, back) = pair.split_at_mut(half);
-                for (a, b) in front.iter_mut().zip(back) {
-                    (*a, *b) = (*a + *b, *a - *b);
-                }
-            }
-            half *= 2;
+            values.copy_from_slice(scratch);
         }
     }
 }
@@ -145,7 +137,7 @@ mod tests {
         for length in [8, 64, 256] {
             let before = random(length, &mut state);
             let mut after = before.clone();
-            hadamard(&mut after);
+            hadamard(&mut after, &mut vec![0.0; length]);
             for (row, after) in after.into_iter().enumerate() {
                 let sign = |column: usize| 1.0 - 2.0 * ((row & column).count_ones() % 2) as f32;
                 let sum: f32 = before.iter().enumerate().map(|(column, x)| sign(column) * x).sum();

@@ -40,28 +40,23 @@ impl Sq8 {
 
     pub fn encode(&self, vector: &[f32], out: &mut Vec<u8>) {
         let end = out.len() + self.row_bytes();
-        let scale = element::byte_scale(vector);
+        let (scale, codes) = element::bytes_of(vector);
         out.extend_from_slice(&scale.to_le_bytes());
-        let codes = vector.iter().map(|&x| element::byte_code(x, scale));
         if self.metric == Metric::SquaredEuclidean {
-            let squares = squares(scale, codes.clone().map(i16::from));
+            let squares = squares(scale, &codes);
             out.extend_from_slice(&squares.to_le_bytes());
         }
-        out.extend(codes.map(i8::cast_unsigned));
+        out.extend(codes.into_iter().map(|code| code as u8));
         out.resize(end, 0);
     }
 
     pub fn query(&self, vector: &[f32]) -> Query {
         // So that the sum of all products with codes of a row fits into an i32.
-        let greatest_code = (i32::MAX / 127 / self.dim.max(1) as i32).min(i32::from(i16::MAX));
-        let greatest = vector.iter().fold(0f32, |max, x| max.max(x.abs()));
-        let scale = greatest / greatest_code as f32;
-        let code = |x: &f32| {
-            let limit = greatest_code as f32;
-            if scale == 0.0 { 0 } else { (x / scale).round().clamp(-limit, limit) as i16 }
-        };
-        let codes: Vec<i16> = vector.iter().map(code).collect();
-        self.prepared(scale, squares(scale, codes.iter().copied()), codes)
+        let limit = i32::MAX as usize / 127 / self.dim.max(1);
+        let limit = i16::try_from(limit).unwrap_or(i16::MAX);
+        let scale = lanes::greatest(vector) / f32::from(limit);
+        let codes = lanes::rounded(vector, scale, limit);
+        self.prepared(scale, squares(scale, &codes), codes)
     }
 
     pub fn row_query(&self, row: &[u8]) -> Query {
@@ -109,7 +104,7 @@ fn factor(row: &[u8], offset: usize) -> f32 {
 }
 
 /// The sum of the squares of `codes` times `scale`.
-fn squares(scale: f32, codes: impl Iterator<Item = i16>) -> f32 {
-    let sum: i64 = codes.map(|code| i64::from(code) * i64::from(code)).sum();
+fn squares(scale: f32, codes: &[i16]) -> f32 {
+    let sum: i64 = codes.iter().map(|&code| i64::from(i32::from(code).pow(2))).sum();
     scale * scale * sum as f32
 }

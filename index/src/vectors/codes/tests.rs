@@ -97,27 +97,27 @@ fn recall_is(kind: CodeKind, metric: Metric, rescored: usize, [raw, exact]: [f64
 
 #[test]
 fn sq8_finds_nearly_all_neighbours() {
-    recall_is(CodeKind::Sq8, Metric::Cosine, 50, [0.9, 0.9]);
+    recall_is(CodeKind::Sq8, Metric::Cosine, 50, [0.985, 0.999]);
 }
 
 #[test]
 fn four_bits_find_most_neighbours() {
-    recall_is(CodeKind::Rabitq4, Metric::Cosine, 50, [0.9, 0.9]);
+    recall_is(CodeKind::Rabitq4, Metric::Cosine, 50, [0.94, 0.999]);
 }
 
 #[test]
 fn two_bits_find_most_neighbours() {
-    recall_is(CodeKind::Rabitq2, Metric::Cosine, 50, [0.8, 0.9]);
+    recall_is(CodeKind::Rabitq2, Metric::Cosine, 50, [0.83, 0.995]);
 }
 
 #[test]
 fn one_bit_leads_to_most_neighbours() {
-    recall_is(CodeKind::Rabitq1, Metric::Cosine, 100, [0.6, 0.9]);
+    recall_is(CodeKind::Rabitq1, Metric::Cosine, 100, [0.66, 0.985]);
 }
 
 #[test]
 fn product_quantisation_leads_to_most_neighbours() {
-    recall_is(CodeKind::Pq, Metric::Cosine, 200, [0.2, 0.8]);
+    recall_is(CodeKind::Pq, Metric::Cosine, 200, [0.4, 0.94]);
 }
 
 #[test]
@@ -147,7 +147,7 @@ fn every_kind_orders_like_the_exact_distance_under_every_metric() {
             println!("{kind}, {metric}: {all:.3?}");
             let floor = match kind {
                 CodeKind::Sq8 | CodeKind::Rabitq4 => 0.98,
-                CodeKind::Rabitq2 => 0.9,
+                CodeKind::Rabitq2 => 0.88,
                 CodeKind::Rabitq1 | CodeKind::Pq => 0.6,
             };
             assert!(floor < all[0], "{kind}, {metric}: {}", all[0]);
@@ -335,12 +335,44 @@ fn check(kind: CodeKind, metric: Metric, expect: Expect) {
 
 #[test]
 fn the_bytes_of_codebooks_and_codes_are_these() {
-    check(CodeKind::Sq8, Metric::Cosine, expect![[""]]);
-    check(CodeKind::Sq8, Metric::SquaredEuclidean, expect![[""]]);
-    check(CodeKind::Rabitq4, Metric::InnerProduct, expect![[""]]);
-    check(CodeKind::Rabitq2, Metric::InnerProduct, expect![[""]]);
-    check(CodeKind::Rabitq1, Metric::SquaredEuclidean, expect![[""]]);
-    check(CodeKind::Pq, Metric::SquaredEuclidean, expect![[""]]);
+    check(
+        CodeKind::Sq8,
+        Metric::Cosine,
+        expect!["5343424b0101010002000000d8769565 16 48674bc7 a069ce3b5f810000"],
+    );
+    check(
+        CodeKind::Sq8,
+        Metric::SquaredEuclidean,
+        expect!["5343424b01010300020000001bd619be 16 48674bc7 0402013d5f9fc7415f810000"],
+    );
+    check(
+        CodeKind::Rabitq4,
+        Metric::InnerProduct,
+        expect![
+            "5343424b01020200020000002a0000000000000000000040000080bf43168674 32 48674bc7 75b2743d0000a04087a5a8ca6b5ebb6a4b6a3986808493d57a6268596af969cb998d76f248d74b26"
+        ],
+    );
+    check(
+        CodeKind::Rabitq2,
+        Metric::InnerProduct,
+        expect![
+            "5343424b01030200020000002a0000000000000000000040000080bf7be65501 32 48674bc7 89f3633e0000a04069616a7a5adb7ade8a9e46e128e46c35"
+        ],
+    );
+    check(
+        CodeKind::Rabitq1,
+        Metric::SquaredEuclidean,
+        expect![
+            "5343424b01040300020000002a0000000000000000000040000080bf96ae9711 32 48674bc7 39fff83e000020419e9a17b52de53d65"
+        ],
+    );
+    check(
+        CodeKind::Pq,
+        Metric::SquaredEuclidean,
+        expect![
+            "5343424b01050300020000000000803f0000404000000000000000000000000000000000000000000000000000000000000000000000000000000000 2064 48674bc7 01010000"
+        ],
+    );
 }
 
 #[test]
@@ -392,6 +424,9 @@ fn exact_distances_of_rows_equal_those_of_decoded_vectors() {
                     let exact = metric.distance(&vectors[0], &decoded(element, &row, dim));
                     assert_eq!(query.distance(&row).to_bits(), exact.to_bits());
                     assert_eq!(query.distance(&row[1..]), f32::MAX);
+                    let mut all = Vec::new();
+                    query.distances([&*row; 10].into_iter(), &mut all);
+                    assert_eq!(all, [exact; 10]);
                 }
             }
         }
