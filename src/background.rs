@@ -1,17 +1,19 @@
 //! The database's one thread: what the kernel, which has none, asks its embedder to do now and then.
 //!
 //! Every [`TICK`] it syncs commits whose delayed sync is due, runs a checkpoint when enough rows wait
-//! for one, and looks for rows that have expired; every telemetry interval it hands the newest metrics to
-//! the observers. Trouble is logged and counted, and never ends the thread: what failed is tried again.
+//! for one or an index would be faster after one, goes on with indexes that a crash left half-built, and looks for
+//! rows that have expired; every telemetry interval it hands the newest metrics to the observers. Trouble is logged and counted, and never ends the thread: what failed is tried again.
 //!
 //! A checkpoint merges a bounded slice of each table's segments. While it says that more is to be merged, another
 //! follows without waiting for rows, as soon as the bound on bytes merged in a second lets it: so a large merge
 //! leaves time for readers, and a checkpoint that rows make due never waits for one.
 
 use crate::expiry::Expiry;
+use crate::indexes::Unfinished;
 use crate::telemetry::Telemetry;
 use parking_lot::{Condvar, Mutex};
 use sochdb_host_abi::in_background;
+use sochdb_index::IndexEngine;
 use sochdb_kernel::Kernel;
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -40,18 +42,16 @@ struct Stop {
 
 impl Background {
     /// Starts the thread.
-    pub(crate) fn start(
-        kernel: Kernel,
-        telemetry: Arc<Telemetry>,
-        expiry: Arc<Expiry>,
-        pace: Pace,
-    ) -> std::io::Result<Background> {
+    pub(crate) fn start(jobs: Jobs, pace: Pace) -> std::io::Result<Background> {
         let stop = Arc::new(Stop::default());
         let (stop_it, now) = (stop.clone(), Instant::now());
+        let Jobs { kernel, telemetry, expiry, unfinished, indexes } = jobs;
         let mut work = Work {
             kernel,
             telemetry,
             expiry,
+            unfinished,
+            indexes,
             pace,
             merge_at: None,
             segments: 0,
@@ -78,6 +78,15 @@ impl Drop for Background {
     }
 }
 
+/// What the thread does its work for.
+pub(crate) struct Jobs {
+    pub kernel: Kernel,
+    pub telemetry: Arc<Telemetry>,
+    pub expiry: Arc<Expiry>,
+    pub unfinished: Arc<Unfinished>,
+    pub indexes: Arc<IndexEngine>,
+}
+
 /// How often the thread does what.
 pub(crate) struct Pace {
     /// Whether there is anything to do but telemetry.
@@ -92,6 +101,8 @@ struct Work {
     kernel: Kernel,
     telemetry: Arc<Telemetry>,
     expiry: Arc<Expiry>,
+    unfinished: Arc<Unfinished>,
+    indexes: Arc<IndexEngine>,
     pace: Pace,
     /// When the next slice of a merge may be done, if there is one.
     merge_at: Option<Instant>,
@@ -110,7 +121,10 @@ impl Work {
             wait = TICK;
             if self.pace.writes {
                 match self.serve_kernel() {
-                    true => self.expiry.step(),
+                    true => {
+                        self.expiry.step();
+                        in_background(|| self.unfinished.step());
+                    }
                     false => wait = PATIENCE,
                 }
             }
@@ -138,7 +152,8 @@ impl Work {
         }
         let began = Instant::now();
         self.look(began);
-        if !self.kernel.checkpoint_due() && self.merge_at.is_none_or(|at| began < at) {
+        let is_due = self.kernel.checkpoint_due() || self.indexes.checkpoint_wanted();
+        if !is_due && self.merge_at.is_none_or(|at| began < at) {
             return true;
         }
         // Nobody waits for what plugins do in it.

@@ -14,8 +14,9 @@
 //! Hooks are called for what is written through [`Database`] and [`TenantDatabase`]. Whoever takes the
 //! kernel itself, as claims, repair and restore do, is the operator, and no plugin is asked.
 
-use crate::background::{Background, Pace};
+use crate::background::{Background, Jobs, Pace};
 use crate::expiry::Expiry;
+use crate::indexes::Unfinished;
 use crate::on_demand::{Bundled, Plugins};
 use crate::tables::Conversions;
 use crate::telemetry::Telemetry;
@@ -52,6 +53,7 @@ pub struct Database {
     pub(crate) tenants: Tenants,
     pub(crate) conversions: Conversions,
     pub(crate) expiry: Arc<Expiry>,
+    pub(crate) unfinished: Arc<Unfinished>,
     audit: Arc<AuditLog>,
     telemetry: Arc<Telemetry>,
     background: Option<Background>,
@@ -225,8 +227,10 @@ impl Database {
     pub fn remove_plugin(&self, name: &str) -> KernelResult<()> {
         let tables = self.kernel.begin_read()?.tables()?;
         let needs = |table: &&TableInfo| {
-            let TableOptions { storage, codec, .. } = &table.options;
-            [storage, codec].into_iter().flatten().any(|needed| needed == name)
+            let TableOptions { storage, codec, settings, .. } = &table.options;
+            let is_index = storage.as_deref() == Some(sochdb_index::definition::STORAGE);
+            let builder = is_index.then(|| settings.get("using")).flatten();
+            [storage.as_ref(), codec.as_ref(), builder].into_iter().flatten().any(|of| of == name)
         };
         let needing: Vec<_> = tables.iter().filter(needs).map(|table| &*table.name).collect();
         if !needing.is_empty() && sochdb_host_abi::bundled::find(name).is_none() {
@@ -272,6 +276,7 @@ impl Database {
         self.background = None;
         // Both are done; how the rows fared is the more important word.
         let closed = in_background(|| self.kernel.close());
+        self.programs.indexes().detach();
         closed.and(self.audit.flush())
     }
 }
@@ -321,6 +326,7 @@ impl Drop for Database {
             Ok(()) | Err(KernelError::Closed(_)) => {}
             Err(error) => tracing::error!(%error, "the database did not close well"),
         }
+        self.programs.indexes().detach();
     }
 }
 
@@ -352,6 +358,11 @@ impl TenantDatabase<'_> {
     /// The tenant's name, which is its namespace.
     pub fn name(&self) -> &str {
         self.tenant.name()
+    }
+
+    /// The database it is a tenant of, and what is known of it there.
+    pub(crate) fn parts(&self) -> (&Database, &Arc<Tenant>) {
+        (self.database, &self.tenant)
     }
 
     /// What it has used so far.
@@ -567,6 +578,10 @@ impl DatabaseBuilder {
             }
         }
         hand_over(&registered, kernel.plugins())?;
+        let indexes = programs.indexes();
+        kernel.plugins().register_storage(indexes.clone());
+        indexes.attach(&kernel);
+        let detach = Detach(Some(programs.clone()));
         let telemetry = Arc::new(Telemetry::new(kernel.clone(), plugins.clone()));
         if let Some(path) = &self.audit_file {
             audit.write_to(path)?;
@@ -578,6 +593,7 @@ impl DatabaseBuilder {
             tracing::warn!(%error, "what an unfinished conversion left stays");
         }
         let expiry = Expiry::new(kernel.clone(), programs.clone(), tenants.clone(), clock);
+        let unfinished = Arc::new(Unfinished::new(kernel.clone(), programs.clone())?);
         let mut database = Database {
             kernel,
             plugins,
@@ -585,19 +601,23 @@ impl DatabaseBuilder {
             tenants,
             conversions: Conversions::default(),
             expiry: Arc::new(expiry),
+            unfinished,
             audit,
             telemetry,
             background: None,
         };
+        detach.not_needed();
         if self.background {
             let (kernel, telemetry) = (database.kernel.clone(), database.telemetry.clone());
-            let expiry = database.expiry.clone();
+            let (expiry, unfinished) = (database.expiry.clone(), database.unfinished.clone());
+            let indexes = database.programs.indexes().clone();
             let pace = Pace {
                 writes,
                 telemetry_interval: self.telemetry_interval,
                 merge_bytes_per_second: self.compaction_bytes_per_second,
             };
-            let started = Background::start(kernel, telemetry, expiry, pace);
+            let jobs = Jobs { kernel, telemetry, expiry, unfinished, indexes };
+            let started = Background::start(jobs, pace);
             let started =
                 started.map_err(|error| KernelError::io("start the background thread", error))?;
             database.background = Some(started);
@@ -621,10 +641,16 @@ impl DatabaseBuilder {
         let register = |to: &PluginManager| {
             let registered = PluginManager::default();
             let options = self.host_options();
+            to.register_storage(options.programs.indexes().clone());
             running.borrow_mut().push(self.plugins(&registered, options)?);
             hand_over(&registered, to)
         };
-        let options = RepairOptions { register: &register, options: self.options.clone() };
+        let options = RepairOptions {
+            register: &register,
+            // Indexes are made anew of the rows that were saved, once the new database is opened.
+            remade: &sochdb_index::definition::remade_table_name,
+            options: self.options.clone(),
+        };
         let broken = Environment::disk(broken).vfs;
         sochdb_operations::repair(&*broken, &Environment::disk(target), &options, progress)
     }
@@ -672,6 +698,23 @@ impl DatabaseBuilder {
         }
         self.plugin_dirs.iter().try_for_each(|dir| host.load_dir(dir, registered).map(drop))?;
         Ok(Plugins::Loaded(Box::new(host)))
+    }
+}
+
+/// Lets the indexes' engine go of a database that cannot be opened after all.
+struct Detach(Option<Arc<Programs>>);
+
+impl Detach {
+    fn not_needed(mut self) {
+        self.0 = None;
+    }
+}
+
+impl Drop for Detach {
+    fn drop(&mut self) {
+        if let Some(programs) = &self.0 {
+            programs.indexes().detach();
+        }
     }
 }
 

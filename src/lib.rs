@@ -1,5 +1,5 @@
 //! SochDB: an embedded database. A small ACID kernel that one person can audit, and everything else
-//! (column stores, codecs, metrics, hooks, procedures, and later indexes) as WebAssembly plugins that run under fuel,
+//! (column stores, indexes, codecs, metrics, hooks, procedures) as WebAssembly plugins that run under fuel,
 //! memory and time limits and see only what they were granted.
 //!
 //! ```
@@ -34,6 +34,8 @@
 //! | some columns of the rows that matter    | [`Transaction::scan_columns`], [`Condition`]       |
 //! | batches of columns in Apache Arrow      | `arrow`, feature `arrow`                           |
 //! | levels, columns, encodings of a table   | [`Database::table_stats`]                          |
+//! | the rows nearest to a vector            | [`Database::create_index`], [`Database::search`]   |
+//! | rows by the value of a column           | [`Transaction::lookup`]                            |
 //! | another storage for a table             | [`Database::convert_table`]                        |
 //! | ranges of rows, rows that expire        | [`Database::delete_range`], [`Database::expire`]   |
 //! | what happened since                     | [`Database::changes`]                              |
@@ -52,11 +54,13 @@ pub mod arrow;
 mod background;
 mod database;
 mod expiry;
+mod indexes;
 mod on_demand;
 mod tables;
 mod telemetry;
 
 pub use database::{Database, DatabaseBuilder, TenantDatabase};
+pub use indexes::IndexOptions;
 /// Durable claims on things to do: queues of jobs and named leases, with fencing numbers.
 pub use sochdb_claims as claims;
 pub use sochdb_encoding::columns::{ColumnBatch, ColumnView};
@@ -66,8 +70,13 @@ pub use sochdb_encoding::{EncodingError, EncodingResult};
 /// The host of WebAssembly plugins in full: manifests, capabilities, limits.
 pub use sochdb_host_abi as host;
 pub use sochdb_host_abi::{
-    ColumnScan, PluginHost, PluginInfo, Policy, ProcedureInfo, SelectedScan, TenantInfo,
-    TenantOptions, TenantUsage, Transaction,
+    ColumnScan, Neighbour, PluginHost, PluginInfo, Policy, ProcedureInfo, Search, SelectedScan,
+    TenantInfo, TenantOptions, TenantUsage, Transaction,
+};
+/// Indexes in full: their definitions, and what builds and searches them.
+pub use sochdb_index as index;
+pub use sochdb_index::{
+    Hit, IndexDefinition, IndexKind, IndexState, IndexStats, Lookup, VectorSearch,
 };
 pub use sochdb_kernel::{
     CheckpointReport, Clock, Column, ColumnType, Durability, Environment, ErrorKind,

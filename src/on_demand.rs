@@ -10,6 +10,8 @@
 
 use parking_lot::Mutex;
 use sochdb_host_abi::{HostOptions, PluginHost, PluginKind, PluginManifest, bundled};
+use sochdb_index::extension::Part;
+use sochdb_index::{Entries, IndexDefinition, IndexExtension, IndexSearcher};
 use sochdb_kernel::plugin::{
     Compaction, CompressionExtension, Extension, ExtensionCapability, ExtensionInfo,
     ObservabilityExtension, PluginManager, RunCursor, SegmentRead, SegmentSink, StorageExtension,
@@ -108,6 +110,7 @@ impl Bundled {
                 PluginKind::Codec => to.register_compression(stand_in),
                 PluginKind::Observer => to.register_observability(stand_in),
                 PluginKind::Storage => to.register_storage(stand_in),
+                PluginKind::Index => self.options.programs.indexes().register(stand_in),
                 // Nobody would ask for these, so nobody would load them.
                 PluginKind::Hooks | PluginKind::Procedure => self.load().map(drop)?,
             }
@@ -121,7 +124,7 @@ fn info(manifest: PluginManifest) -> ExtensionInfo {
         PluginKind::Codec => vec![ExtensionCapability::Compression],
         PluginKind::Observer => vec![ExtensionCapability::Observability],
         PluginKind::Storage => vec![ExtensionCapability::Storage],
-        PluginKind::Hooks | PluginKind::Procedure => Vec::new(),
+        PluginKind::Index | PluginKind::Hooks | PluginKind::Procedure => Vec::new(),
     };
     ExtensionInfo {
         name: manifest.name,
@@ -152,6 +155,38 @@ impl StandIn {
     fn storage(&self) -> KernelResult<Arc<dyn StorageExtension>> {
         self.bundled.load_one(&self.info.name)?.storage(&self.info.name)
     }
+
+    /// Loaded, the plugin has taken the place of its stand-in; only who asked before still has that.
+    fn index(&self) -> KernelResult<Arc<dyn IndexExtension>> {
+        self.bundled.load_one(&self.info.name)?;
+        let found = self.bundled.options.programs.indexes().extension(&self.info.name);
+        Ok(found.expect("registered under the name in its manifest"))
+    }
+}
+
+impl IndexExtension for StandIn {
+    fn check(&self, index: &IndexDefinition) -> KernelResult<()> {
+        self.index()?.check(index)
+    }
+
+    fn build(
+        &self,
+        index: &IndexDefinition,
+        entries: &Arc<Entries>,
+        parts: Vec<Part>,
+        sink: Arc<dyn SegmentSink>,
+    ) -> KernelResult<SegmentId> {
+        self.index()?.build(index, entries, parts, sink)
+    }
+
+    fn open(
+        &self,
+        index: &IndexDefinition,
+        entries: &Arc<Entries>,
+        segment: Arc<dyn SegmentRead>,
+    ) -> KernelResult<Arc<dyn IndexSearcher>> {
+        self.index()?.open(index, entries, segment)
+    }
 }
 
 impl Extension for StandIn {
@@ -163,10 +198,11 @@ impl Extension for StandIn {
         if !self.bundled.loaded.lock().contains(&*self.info.name) {
             return Ok(());
         }
-        match self.info.capabilities[0] {
-            ExtensionCapability::Compression => self.codec()?.shutdown(),
-            ExtensionCapability::Observability => self.observer()?.shutdown(),
-            _ => self.storage()?.shutdown(),
+        match self.info.capabilities.first() {
+            Some(ExtensionCapability::Compression) => self.codec()?.shutdown(),
+            Some(ExtensionCapability::Observability) => self.observer()?.shutdown(),
+            Some(_) => self.storage()?.shutdown(),
+            None => self.index()?.shutdown(),
         }
     }
 }

@@ -4,6 +4,7 @@
 //!   bench boundary      what crossing into a guest and back costs
 //!   bench tenants       what one tenant at its limits does to another
 //!   bench lscs          the column store beside row stores, Parquet, and itself without a sandbox
+//!   bench vector        nearest neighbours, beside hnswlib, usearch and faiss
 //!   bench kv            parent: rounds; in each the engines take turns, so that a slow minute hits everybody
 //!     └─ child          one engine, one round, a fresh directory: every workload once, figures as JSON lines
 //!          └─ victim    opens the engine, writes, tells what was acknowledged, and is killed
@@ -23,6 +24,7 @@
 //! | `boundary` | `bench boundary`                                              |
 //! | `tenants`  | `bench tenants`                                               |
 //! | `lscs/`    | `bench lscs`                                                  |
+//! | `vector/`  | `bench vector`                                                |
 //!
 //! Each engine runs in a process of its own, so processor time and bytes written are its own. The table
 //! shows the median of the rounds, and the median of the ratios round by round. Figures of one run compare;
@@ -39,6 +41,7 @@ mod report;
 mod settings;
 mod tenants;
 mod turns;
+mod vector;
 mod workload;
 
 use clap::{Parser, Subcommand};
@@ -64,6 +67,8 @@ enum What {
     Tenants(tenants::Settings),
     /// The column store beside row stores, Parquet, and itself without a sandbox
     Lscs(lscs::Settings),
+    /// Nearest neighbours: recall, queries a second, memory, beside hnswlib, usearch and faiss
+    Vector(vector::Settings),
     /// The table of earlier runs with the same settings, from what `kv --json` printed
     Table {
         /// Files of JSON; their rounds count as rounds of one run
@@ -79,6 +84,12 @@ enum What {
     /// One contender, one round of one part of `lscs`
     #[command(hide = true)]
     LscsChild {
+        /// What to do, as the parent wrote it
+        job: String,
+    },
+    /// One index of ours, one folder; answers steps of `vector`
+    #[command(hide = true)]
+    VectorChild {
         /// What to do, as the parent wrote it
         job: String,
     },
@@ -105,6 +116,8 @@ fn main() -> Result<()> {
         What::Boundary(settings) => boundary::run(&settings),
         What::Tenants(settings) => tenants::run(&settings),
         What::Lscs(settings) => lscs::run(&settings),
+        What::Vector(settings) => vector::run(&settings),
+        What::VectorChild { job } => vector::child(&serde_json::from_str(&job)?),
         What::LscsChild { job } => lscs::child(&serde_json::from_str(&job)?),
         What::Table { files } => {
             report::print(&parent::merged(&files)?);

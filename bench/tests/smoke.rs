@@ -91,3 +91,32 @@ fn the_column_store_and_its_peers_do_every_step_and_find_what_they_wrote() {
         }
     }
 }
+
+#[test]
+fn indexes_of_ours_do_every_part_of_the_comparison_of_vectors() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let picture = dir.path().join("vector.svg");
+    let mut command = Command::new(env!("CARGO_BIN_EXE_bench"));
+    command.args(["vector", "--quick", "--json", "--peers", "none", "--synthetic", "600"]);
+    command.args(["--dim", "16", "--queries", "20", "--svg"]).arg(&picture);
+    let output = command.output().expect("the benchmark starts");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{said}");
+    let run: Value = serde_json::from_slice(&output.stdout).expect("it prints JSON");
+    let curves = run["curves"].as_array().expect("a list of contenders");
+    assert_eq!(curves.len(), 2, "auto and vamana");
+    for curve in curves {
+        let points = curve["rounds"][0]["points"].as_array().expect("a list of efforts");
+        let recall = points.last().expect("a point")["recall"]["all"].as_f64();
+        assert!(recall.is_some_and(|recall| 0.99 <= recall), "{curve}");
+    }
+    for scenario in run["scenarios"].as_array().expect("a list of indexes") {
+        let filters = scenario["filters"].as_array().expect("a list of filters");
+        assert_eq!(filters.len(), 12);
+        assert!(filters.iter().all(|filtered| filtered["short"] == 0), "{filters:?}");
+        assert_eq!(scenario["inserts"]["rows"], 300);
+        assert_eq!(scenario["churn"].as_array().map(Vec::len), Some(3), "fresh and two cycles");
+    }
+    let svg = std::fs::read_to_string(picture).expect("a picture");
+    assert!(svg.contains("sochdb vamana"), "{svg}");
+}

@@ -4,7 +4,7 @@
 //! entries are inserted in its order: those on the highest layers first, and otherwise in no order that has to
 //! do with what they are.
 //!
-//! Of the parts that there are already the largest is taken over if at least half of it is still there; the entries of
+//! Of the parts that there are already the largest of which at least half is still there is taken over; the entries of
 //! the others are inserted like new ones. It may be of the other kind. A part that cannot be read is as if it were
 //! not there.
 
@@ -65,19 +65,20 @@ pub fn build<S: Space>(space: &mut S, options: &Options, parts: &[Part]) -> Resu
     Ok(Graph { kind, slots, upper_slots, layers, start: start.unwrap_or(0) })
 }
 
-/// Takes over the largest part if that is worth it; says which entries are in the graph then.
+/// Takes over the first part for which that is worth it; says which entries are in the graph then.
 fn take_largest<S: Space>(growing: &mut Growing<S>, parts: &[Part]) -> Result<Vec<bool>> {
-    let none = vec![false; growing.space.len() as usize];
-    let Some(part) = parts.first() else { return Ok(none) };
-    let there = part.numbers.iter().filter(|&&number| number != GONE).count();
-    if there < part.numbers.len().div_ceil(2) {
-        return Ok(none);
+    for part in parts {
+        let there = part.numbers.iter().filter(|&&number| number != GONE).count();
+        if there < part.numbers.len().div_ceil(2) {
+            continue;
+        }
+        match format::read(part.graph) {
+            Ok(old) => return growing.take_over(&old, part.numbers),
+            Err(Error::Corrupt { .. }) => {}
+            Err(other) => return Err(other),
+        }
     }
-    match format::read(part.graph) {
-        Ok(old) => growing.take_over(&old, part.numbers),
-        Err(Error::Corrupt { .. }) => Ok(none),
-        Err(other) => Err(other),
-    }
+    Ok(vec![false; growing.space.len() as usize])
 }
 
 /// The entries that are in the graph, or those that are not, in the order in which they are inserted.

@@ -85,6 +85,10 @@ fn watch(root: &Path, folder: &str, names: &[String]) {
         "sdk-guest/src",
         "sdk-guest/Cargo.toml",
         "encoding/src",
+        "graph/src",
+        "graph/Cargo.toml",
+        "graph/plugin/src",
+        "graph/plugin/Cargo.toml",
     ]
     .map(|path| root.join(path))
     .into();

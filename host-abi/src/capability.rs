@@ -6,11 +6,12 @@
 //! | import                                  | answer                                              |
 //! |-----------------------------------------|-----------------------------------------------------|
 //! | `sochdb:plugin/types, telemetry, config`| always granted; bounded and checked call by call    |
-//! | `sochdb:plugin/segments`                | granted to storage engines; handles of what a call  |
-//! |                                         | is about, and nothing else                          |
+//! | `sochdb:plugin/segments`                | granted to storage engines and indexes; handles of  |
+//! |                                         | what a call is about, and nothing else              |
+//! | `sochdb:plugin/entries`                 | granted to indexes, in the same way                 |
 //! | `sochdb:plugin/rows, plugins, codecs`   | granted to kinds that can use them; each call asks  |
 //! |                                         | the plugin's [`Grant`](crate::policy::Grant)        |
-//! | `sochdb:plugin/search`                  | refused until there are index plugins               |
+//! | `sochdb:plugin/search`                  | refused: plugins do not search indexes yet          |
 //! | WASI 0.2 without sockets and HTTP       | linked with nothing in it but granted directories:  |
 //! |                                         | no environment, no arguments, no network            |
 //! | anything else                           | refused, by name                                    |
@@ -37,13 +38,14 @@ const OFFERED_TO: &[(&str, &[PluginKind])] = &[
     ("rows", &[PluginKind::Hooks, PluginKind::Procedure]),
     ("plugins", &[PluginKind::Hooks, PluginKind::Procedure]),
     ("codecs", &[PluginKind::Storage, PluginKind::Hooks, PluginKind::Procedure]),
-    ("segments", &[PluginKind::Storage]),
+    ("segments", &[PluginKind::Storage, PluginKind::Index]),
+    ("entries", &[PluginKind::Index]),
 ];
 /// What the contract lets plugins export.
 const EXPORTABLE: &[&str] =
     &["codec", "hooks", "index", "lifecycle", "observer", "procedure", "storage-engine"];
 /// Why searching an index cannot be granted.
-pub(crate) const NO_INDEX_PLUGINS: &str = "no index plugin kind exists in this host yet";
+pub(crate) const NO_SEARCH: &str = "this host does not let plugins search indexes yet";
 
 /// One import of a component, and what the host says to it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -80,7 +82,7 @@ pub(crate) fn offered(ours: &str, kind: Option<PluginKind>) -> Result<(), String
             let kinds: Vec<_> = kinds.iter().map(|kind| format!("'{kind}'")).collect();
             Err(format!("only plugins of kind {} may", kinds.join(" or ")))
         }
-        None if ours == "search" => Err(NO_INDEX_PLUGINS.to_owned()),
+        None if ours == "search" => Err(NO_SEARCH.to_owned()),
         None => Err("the contract has no such interface for plugins to import".to_owned()),
     }
 }
@@ -176,6 +178,29 @@ mod tests {
     }
 
     #[test]
+    fn an_index_may_import_its_entries_and_segments_and_no_rows() {
+        let is_granted = |interface: &&str| {
+            let name = format!("{CONTRACT}{interface}@{CONTRACT_VERSION}");
+            answer(&name, Some(PluginKind::Index)) == Answer::Granted
+        };
+        let all = [
+            "types",
+            "telemetry",
+            "config",
+            "segments",
+            "entries",
+            "rows",
+            "codecs",
+            "plugins",
+            "search",
+            "index",
+            "lifecycle",
+        ];
+        let granted: Vec<_> = all.into_iter().filter(is_granted).collect();
+        assert_eq!(granted, ["types", "telemetry", "config", "segments", "entries"]);
+    }
+
+    #[test]
     fn only_what_is_listed_is_linked() {
         let answer = |name| answer(name, Some(PluginKind::Codec));
         assert_eq!(answer("sochdb:plugin/config@0.1.0"), Answer::Granted);
@@ -217,7 +242,7 @@ mod tests {
     fn searching_an_index_cannot_be_granted_yet() {
         for kind in PluginKind::ALL {
             let answer = answer("sochdb:plugin/search@0.1.0", Some(kind));
-            assert_eq!(answer, Answer::Refused(NO_INDEX_PLUGINS.to_owned()));
+            assert_eq!(answer, Answer::Refused(NO_SEARCH.to_owned()));
         }
     }
 

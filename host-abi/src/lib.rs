@@ -26,6 +26,8 @@
 //! | `pools`, `pool`    | the instances of a plugin for each tenant; every call into a guest     |
 //! | `transaction`      | a transaction, seen through hooks, procedures and tenants              |
 //! | `programs`         | the hooks and procedures there are                                     |
+//! | `indexes`          | the indexes of tables, as transactions mark rows in them               |
+//! | `search`           | what is looked for in an index, put together                           |
 //! | `chain`            | calls of guests that lead to calls of guests                           |
 //! | `audit`            | what guests did, and what came of it                                   |
 //! | `tenant`           | what each tenant may use, and has used                                 |
@@ -69,6 +71,7 @@ pub mod policy;
 mod chain;
 mod column_scan;
 mod component;
+mod indexes;
 mod plugin;
 mod plugin_host;
 mod plugin_telemetry;
@@ -76,6 +79,7 @@ mod pool;
 mod pools;
 mod programs;
 mod quarantine;
+mod search;
 mod strict_toml;
 mod tenant;
 mod transaction;
@@ -91,9 +95,10 @@ pub use plugin_manifest::{ManifestError, PluginKind, PluginManifest};
 pub use policy::{Grant, Policy};
 pub use programs::{Alone, Programs};
 pub use quarantine::{Health, TenantHealth};
+pub use search::{Neighbour, Search};
 pub use tenant::{Tenant, TenantInfo, TenantOptions, TenantUsage, Tenants};
 pub use transaction::{RowWrite, Transaction};
 pub use wasm_host_abi::{
-    ProcedureInfo, WasmCodec, WasmColumnCursor, WasmHooks, WasmObserver, WasmProcedures,
+    ProcedureInfo, WasmCodec, WasmColumnCursor, WasmHooks, WasmIndex, WasmObserver, WasmProcedures,
     WasmReader, WasmStorage, columns_of,
 };

@@ -5,7 +5,7 @@
 //! | WebAssembly operators per call    | `fuel_limit`            | the engine, at loops and calls        |
 //! | host work per call                | `fuel_limit`            | imports charge fuel, see [`fuel`]     |
 //! | time per call, waiting included   | `timeout_ms`            | the pool and the engine's epochs      |
-//! | the same of flushes and merges    | `background_...`        | the same                              |
+//! | the same of flushes, merges, builds | `background_...`      | the same                              |
 //! | memories and tables of a store    | `memory_limit_mb`       | a limiter of ours, over their sum     |
 //! | instances at the same time        | `max_instances`         | the pool, for each tenant             |
 //! | what one tenant uses              | its own                 | `tenant.rs`, the pool                 |
@@ -16,6 +16,8 @@
 //! | records of what guests did        | [`audit`]               | the audit trail                       |
 //! | handles of an instance            | 8192                    | the engine                            |
 //! | segments its readers have open    | 4096                    | the storage adapter                   |
+//! | segments of indexes it has open   | 64                      | the index adapter                     |
+//! | entries one call compares         | [`COMPARED_MAX`]        | the entries import                    |
 //! | bytes of a segment read or append | [`SEGMENT_CHUNK_BYTES_MAX`] | the segments import, the engine   |
 //! | what one import call carries in   | the result's bound      | the engine, while it copies           |
 //! | log lines and metrics per call    | [`volume`]              | the telemetry import                  |
@@ -54,7 +56,7 @@ pub const BACKGROUND_FUEL_LIMIT: RangeInclusive<u64> = 1_000_000..=1_000_000_000
 pub const BACKGROUND_TIMEOUT_MS: RangeInclusive<u64> = 1..=86_400_000;
 /// What `max_instances` may say. More than cores is of no use, and each has a memory of its own.
 pub const MAX_INSTANCES: RangeInclusive<u64> = 1..=256;
-/// The least `max_instances` of a storage engine: one merges what another one reads.
+/// The least `max_instances` of a storage engine or an index: one merges what another one reads.
 pub const STORAGE_INSTANCES_MIN: u64 = 2;
 
 /// Core instances, memories and tables a store may have. A Rust guest has three instances (itself and
@@ -74,6 +76,11 @@ pub const SEGMENT_CHUNK_BYTES_MAX: usize = 1 << 20;
 /// Rows of one batch, and bytes after which it ends; whoever asks for more gets that.
 pub(crate) const BATCH_ROWS_MAX: u32 = 8192;
 pub(crate) const BATCH_BYTES_MAX: u32 = 1 << 20;
+/// Entries of an index that one call compares; a bound of the contract.
+pub const COMPARED_MAX: usize = 4096;
+/// What an index plugin tells of one segment: names and numbers, and bytes of each name.
+pub(crate) const INDEX_STATS_MAX: usize = 64;
+pub(crate) const INDEX_STAT_NAME_BYTES_MAX: usize = 64;
 /// Conditions of one scan.
 pub(crate) const CONDITIONS_MAX: usize = 64;
 /// 4 MiB. Arguments and the result of a procedure.
@@ -145,6 +152,10 @@ pub mod fuel {
     pub const CALL: u64 = 200;
     /// Each byte that a call carries.
     pub const BYTE: u64 = 1;
+    /// How many values of vectors are compared, many at a time, while one byte is carried.
+    pub const VALUES_COMPARED: u64 = 4;
+    /// Each value of a vector that is made ready to be compared with others, in bytes.
+    pub const VALUE_READY: u64 = 4;
 }
 
 /// How much one call may say through the telemetry import, and one plugin may keep there.
@@ -182,7 +193,7 @@ pub struct Limits {
     pub background: Option<Background>,
 }
 
-/// What one call in the background, a flush or a merge, may use.
+/// What one call in the background, such as a flush, a merge or the build of an index, may use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
 pub struct Background {
     /// WebAssembly operators of one call, host work included.

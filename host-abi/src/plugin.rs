@@ -49,8 +49,8 @@ impl Plugin {
                 PluginKind::Codec => vec![ExtensionCapability::Compression],
                 PluginKind::Observer => vec![ExtensionCapability::Observability],
                 PluginKind::Storage => vec![ExtensionCapability::Storage],
-                // The kernel has never heard of these; the host calls them.
-                PluginKind::Hooks | PluginKind::Procedure => Vec::new(),
+                // The kernel has never heard of these; others call them.
+                PluginKind::Hooks | PluginKind::Procedure | PluginKind::Index => Vec::new(),
             },
         }
     }

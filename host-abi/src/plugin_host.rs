@@ -28,7 +28,8 @@ use crate::quarantine::TenantHealth;
 use crate::strict_toml;
 use crate::tenant::Tenants;
 use crate::wasm_host_abi::{
-    Directories, Exports, WasmCodec, WasmHooks, WasmObserver, WasmProcedures, WasmStorage,
+    Directories, Exports, WasmCodec, WasmHooks, WasmIndex, WasmObserver, WasmProcedures,
+    WasmStorage,
 };
 use crate::wasm_runtime::Runtime;
 use parking_lot::Mutex;
@@ -86,6 +87,7 @@ enum Adapter {
     Storage(Arc<WasmStorage>),
     Hooks(Arc<WasmHooks>),
     Procedures(Arc<WasmProcedures>),
+    Index(Arc<WasmIndex>),
 }
 
 /// A plugin as `sochdb plugin list` shows it.
@@ -493,6 +495,7 @@ impl PluginHost {
             PluginKind::Procedure => {
                 Adapter::Procedures(Arc::new(WasmProcedures::new(tested(&plugin)?)?))
             }
+            PluginKind::Index => Adapter::Index(Arc::new(WasmIndex::new(tested(&plugin)?))),
         };
         Ok(Loaded { plugin, adapter, source: None })
     }
@@ -539,6 +542,7 @@ impl PluginHost {
                 Adapter::Storage(storage) => manager.register_storage(storage),
                 Adapter::Hooks(hooks) => self.programs.add_hooks(hooks),
                 Adapter::Procedures(program) => self.programs.add_procedures(program),
+                Adapter::Index(index) => self.programs.indexes().register(index),
             }
             let name = plugin.plugin.manifest.name.clone();
             tracing::info!(target: "sochdb::plugin", plugin = name, source = plugin.plugin.source, "loaded");
@@ -561,13 +565,16 @@ impl Loaded {
     }
 
     /// Ends the instances of a plugin that was replaced. Calls in flight end on it, and so do reads of
-    /// segments that the kernel opened with it: a storage engine ends when the last of those does.
+    /// segments that were opened with it: a storage engine, or an index, ends when the last of those does.
     fn retire(self) {
         let ended = match self.adapter {
             Adapter::Codec(codec) => codec.shutdown(),
             Adapter::Observer(observer) => observer.shutdown(),
             // Transactions that began with these end with them.
-            Adapter::Hooks(_) | Adapter::Procedures(_) | Adapter::Storage(_) => Ok(()),
+            Adapter::Hooks(_)
+            | Adapter::Procedures(_)
+            | Adapter::Storage(_)
+            | Adapter::Index(_) => Ok(()),
         };
         if let Err(error) = ended {
             let plugin = &self.plugin.manifest.name;

@@ -99,16 +99,19 @@ pub enum PluginKind {
     Hooks,
     /// Does a piece of work by name, in a transaction.
     Procedure,
+    /// Finds rows by what is in them.
+    Index,
 }
 
 impl PluginKind {
     /// Every kind there is.
-    pub const ALL: [PluginKind; 5] = [
+    pub const ALL: [PluginKind; 6] = [
         PluginKind::Codec,
         PluginKind::Observer,
         PluginKind::Storage,
         PluginKind::Hooks,
         PluginKind::Procedure,
+        PluginKind::Index,
     ];
 
     /// The kind that exports exactly `interfaces`, sorted and short.
@@ -124,6 +127,7 @@ impl PluginKind {
             PluginKind::Storage => &["lifecycle", "storage-engine"],
             PluginKind::Hooks => &["hooks", "lifecycle"],
             PluginKind::Procedure => &["lifecycle", "procedure"],
+            PluginKind::Index => &["index", "lifecycle"],
         }
     }
 
@@ -132,9 +136,16 @@ impl PluginKind {
         match self {
             // What an observer was told, it must remember; two instances would each know half.
             PluginKind::Observer => 1..=1,
-            PluginKind::Storage => limits::STORAGE_INSTANCES_MIN..=*limits::MAX_INSTANCES.end(),
+            PluginKind::Storage | PluginKind::Index => {
+                limits::STORAGE_INSTANCES_MIN..=*limits::MAX_INSTANCES.end()
+            }
             PluginKind::Codec | PluginKind::Hooks | PluginKind::Procedure => limits::MAX_INSTANCES,
         }
+    }
+
+    /// Whether some of its work is done while nobody waits for it.
+    pub(crate) fn has_background(self) -> bool {
+        matches!(self, PluginKind::Storage | PluginKind::Index)
     }
 }
 
@@ -146,6 +157,7 @@ impl fmt::Display for PluginKind {
             PluginKind::Storage => "storage",
             PluginKind::Hooks => "hooks",
             PluginKind::Procedure => "procedure",
+            PluginKind::Index => "index",
         })
     }
 }

@@ -3,21 +3,23 @@
 //! A set never changes; whoever adds or replaces a plugin installs a new set. A transaction keeps the set
 //! it began with, so it works with one version of each plugin from its first write to its last.
 
+use crate::indexes::Indexes;
 use crate::tenant::Tenant;
 use crate::wasm_host_abi::{ProcedureInfo, WasmCodec, WasmHooks, WasmProcedures};
 use parking_lot::{RwLock, RwLockWriteGuard};
+use sochdb_index::IndexEngine;
 use sochdb_kernel::{KernelError, KernelResult, PluginFault};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-/// Hooks, procedures and codecs that plugins may be called by. Shared by a database and its host.
+/// Hooks, procedures and codecs that plugins may be called by, and the indexes of tables. Shared by a database
+/// and its host.
 #[derive(Default)]
 pub struct Programs {
     now: RwLock<Arc<ProgramSet>>,
     codecs: RwLock<BTreeMap<String, Weak<WasmCodec>>>,
-    /// Commits pass it together; whoever must be alone for a moment takes it alone.
-    gate: Arc<RwLock<()>>,
+    indexes: Arc<Indexes>,
 }
 
 /// While this lives, transactions of this database wait with their commits.
@@ -49,11 +51,27 @@ impl Programs {
     /// For those few who would otherwise run after writers that never rest. Nothing may depend on it for
     /// being right.
     pub fn alone(&self, patience: Duration) -> Option<Alone<'_>> {
-        self.gate.try_write_for(patience).map(Alone)
+        self.indexes.gate.try_write_for(patience).map(Alone)
     }
 
-    pub(crate) fn gate(&self) -> &Arc<RwLock<()>> {
-        &self.gate
+    /// What keeps the indexes of the database and searches them. Plugins that build indexes are registered with
+    /// it.
+    pub fn indexes(&self) -> &Arc<IndexEngine> {
+        &self.indexes.engine
+    }
+
+    /// Runs `change`, which makes, finishes or drops an index, when no [`Transaction`](crate::Transaction) is
+    /// committing. Those that began before and have written to its table run again.
+    ///
+    /// # Errors
+    /// What `change` returns.
+    pub fn change_indexes<T>(&self, change: impl FnOnce() -> KernelResult<T>) -> KernelResult<T> {
+        let _alone = self.indexes.pass(true);
+        change()
+    }
+
+    pub(crate) fn index_catalog(&self) -> &Arc<Indexes> {
+        &self.indexes
     }
 
     pub(crate) fn now(&self) -> Arc<ProgramSet> {

@@ -16,16 +16,25 @@
 //! - A hook does not see what it writes itself: of the plugins that are at work in a chain of calls, no
 //!   hook is called.
 //! - A tenant's transaction sees the tables of its namespace, without the prefix.
+//! - Each row that is written to a table with indexes is marked in them, in the same transaction ([`Marks`]).
 
 use crate::chain;
 use crate::column_scan::{ColumnScan, SelectedScan, selection};
+use crate::indexes::{
+    Definitions, Indexes, Marks, Passage, if_gone, indexed_table, is_index_table, mark, refuse_own,
+};
 use crate::programs::{ProgramSet, Programs};
+use crate::search::{Search, Source};
 use crate::tenant::Tenant;
 use crate::wasm_host_abi::{Change, ChangeKind, Decision, WasmHooks, columns_of};
-use parking_lot::{Mutex, RwLock};
+use parking_lot::Mutex;
 use sochdb_encoding::row::Schema;
 use sochdb_encoding::select::Condition;
 use sochdb_encoding::stats::StorageStats;
+use sochdb_index::{
+    Hit, IndexDefinition, IndexKind, IndexState, IndexStats, Lookup, TableIndexes, VectorSearch,
+    Verified,
+};
 use sochdb_kernel::{
     Kernel, KernelError, KernelResult, KeyRange, PluginFault, Savepoint, Scan, Slice, TableInfo,
     TableOptions, Timestamp, TransactionId, TransactionOptions,
@@ -57,8 +66,9 @@ struct Live {
     rows: Rows,
     kernel: Kernel,
     programs: Arc<ProgramSet>,
-    /// What commits pass, unless somebody must be alone for a moment.
-    gate: Arc<RwLock<()>>,
+    indexes: Arc<Indexes>,
+    /// The indexes that rows were marked in.
+    marks: Marks,
     tenant: Option<Arc<Tenant>>,
     options: TransactionOptions,
     /// What after-hooks will be told, by table, in the order it was done.
@@ -138,9 +148,10 @@ impl Transaction {
         tenant: Option<&Arc<Tenant>>,
         options: TransactionOptions,
     ) -> KernelResult<Transaction> {
+        let (indexes, before) = (programs.index_catalog(), programs.index_catalog().epoch());
         let rows = kernel.begin_with(options)?;
-        let gate = programs.gate().clone();
-        Ok(Transaction::new(rows, kernel, programs.now(), gate, tenant.cloned()))
+        let marks = Marks::new(indexes, Some(before));
+        Ok(Transaction::new(rows, kernel, programs.now(), indexes, marks, tenant.cloned()))
     }
 
     /// Runs `f` in a transaction and commits it; after a conflict, both again.
@@ -154,18 +165,27 @@ impl Transaction {
         options: TransactionOptions,
         mut f: impl FnMut(&mut Transaction) -> KernelResult<T>,
     ) -> KernelResult<T> {
-        let (mut rest, mut passage) = (None::<Committed>, None);
+        let (mut rest, mut passage) = (None::<Committed>, None::<Passage<'_>>);
+        let indexes = programs.index_catalog();
+        // What the epoch was before the next attempt begins.
+        let mut before = indexes.epoch();
         let result = kernel.run_owned(options, |rows| {
             // What the attempt before has taken, it has not used.
             drop((rest.take(), passage.take()));
-            let (gate, tenant) = (programs.gate().clone(), tenant.cloned());
-            let mut tx = Transaction::new(rows, kernel, programs.now(), gate, tenant);
+            let marks = Marks::new(indexes, Some(before));
+            let (programs, tenant) = (programs.now(), tenant.cloned());
+            let mut tx = Transaction::new(rows, kernel, programs, indexes, marks, tenant);
             let result = f(&mut tx);
             let live = tx.live.take().expect("a lent transaction comes back, however a guest ends");
-            let (rows, mut committed) = live.split();
-            let result = result.and_then(|value| committed.take_storage().map(|()| value));
+            let (rows, mut marks, mut committed) = live.split();
+            let mut result = result.and_then(|value| committed.take_storage().map(|()| value));
             rest = Some(committed);
-            passage = (!options.read_only && result.is_ok()).then(|| programs.gate().read());
+            if !options.read_only && result.is_ok() {
+                passage = Some(indexes.pass(marks.changes));
+                result =
+                    result.and_then(|value| marks.check(indexes, kernel, &rows).map(|()| value));
+            }
+            before = indexes.epoch();
             (result, rows)
         })?;
         drop(passage);
@@ -177,7 +197,8 @@ impl Transaction {
         rows: sochdb_kernel::Transaction,
         kernel: &Kernel,
         programs: Arc<ProgramSet>,
-        gate: Arc<RwLock<()>>,
+        indexes: &Arc<Indexes>,
+        marks: Marks,
         tenant: Option<Arc<Tenant>>,
     ) -> Transaction {
         let options = rows.options();
@@ -189,7 +210,8 @@ impl Transaction {
             rows,
             kernel: kernel.clone(),
             programs,
-            gate,
+            indexes: indexes.clone(),
+            marks,
             tenant,
             options,
             changes: Vec::new(),
@@ -242,12 +264,14 @@ impl Transaction {
         self.live()?.rows.table(name)
     }
 
-    /// Every table, sorted by name.
+    /// Every table, sorted by name, without those that keep indexes.
     ///
     /// # Errors
     /// `Closed`.
     pub fn tables(&self) -> KernelResult<Vec<TableInfo>> {
-        self.live()?.rows.tables()
+        let mut tables = self.live()?.rows.tables()?;
+        tables.retain(|table| !is_index_table(&table.name));
+        Ok(tables)
     }
 
     /// The value of `key` in `table`, or `None`.
@@ -327,6 +351,93 @@ impl Transaction {
         let (_memory, reader) = self.live()?.rows.scan_layers(table, KeyRange::all())?;
         let columns = reader.as_deref().and_then(columns_of);
         columns.map(|columns| columns.stats()).transpose()
+    }
+
+    /// The indexes of `table`, sorted by name, and whether each is ready or still being built.
+    ///
+    /// # Errors
+    /// `NotFound` for the table.
+    pub fn indexes(&self, table: &str) -> KernelResult<Vec<(IndexDefinition, IndexState)>> {
+        let live = self.live()?;
+        live.rows.table(table)?;
+        let mut all = live.definitions(table)?.to_vec();
+        for (index, _) in &mut all {
+            index.table = table.to_owned();
+        }
+        all.sort_by(|(a, _), (b, _)| a.name.cmp(&b.name));
+        Ok(all)
+    }
+
+    /// A search for the rows of `table` that are nearest to a vector, among all that this transaction sees, its
+    /// own writes so far included.
+    pub fn search<'a>(&'a self, table: &'a str) -> Search<'a> {
+        Search::new(Source::In(self), table)
+    }
+
+    /// The rows that `search` asks for in the index `index` of `table`, which may be left out where only one has
+    /// vectors: nearest first, and by growing keys where they are equally near.
+    ///
+    /// # Errors
+    /// `NotFound` for table and index; `Invalid` when the index has no vectors or other dimensions than the
+    /// query, and when the query has a value that is no finite number, or no direction.
+    pub fn vector_search(
+        &self,
+        table: &str,
+        index: Option<&str>,
+        search: &VectorSearch,
+    ) -> KernelResult<Vec<Hit>> {
+        let live = self.live()?;
+        let index = live.vector_index(table, index)?;
+        let (engine, rows) = (&live.indexes.engine, live.rows.inner());
+        sochdb_index::search(engine, rows, &index, search).map_err(|error| if_gone(table, error))
+    }
+
+    /// The keys of the rows of `table` that `lookup` asks for, in the order of the values in the index `index`,
+    /// and of keys where these are equal.
+    ///
+    /// # Errors
+    /// `NotFound` for table and index; `Invalid` when the index has vectors, and for values of another type than
+    /// its column's.
+    pub fn lookup(&self, table: &str, index: &str, lookup: &Lookup) -> KernelResult<Vec<Vec<u8>>> {
+        let live = self.live()?;
+        let index = live.index(table, index)?;
+        let (engine, rows) = (&live.indexes.engine, live.rows.inner());
+        sochdb_index::lookup(engine, rows, &index, lookup).map_err(|error| if_gone(table, error))
+    }
+
+    /// What there is to know of the index `index` of `table`.
+    ///
+    /// # Errors
+    /// `NotFound` for table and index.
+    pub fn index_stats(&self, table: &str, index: &str) -> KernelResult<IndexStats> {
+        let live = self.live()?;
+        let index = live.index(table, index)?;
+        sochdb_index::stats(&live.indexes.engine, live.rows.inner(), &index)
+    }
+
+    /// Compares the index `index` of `table` with the rows.
+    ///
+    /// # Errors
+    /// As [`index_stats`](Self::index_stats), and as [`scan`](Self::scan).
+    pub fn verify_index(&self, table: &str, index: &str) -> KernelResult<Verified> {
+        let live = self.live()?;
+        let is_building = |(one, state): &(IndexDefinition, IndexState)| {
+            one.name == index && *state == IndexState::Building
+        };
+        if live.definitions(table)?.iter().any(is_building) {
+            let text = format!("index '{index}' of table '{table}' is still being built");
+            return Err(KernelError::Invalid(text));
+        }
+        sochdb_index::verify(live.rows.inner(), &live.index(table, index)?)
+    }
+
+    /// The index that a search for vectors in `table` means.
+    pub(crate) fn vector_index(
+        &self,
+        table: &str,
+        index: Option<&str>,
+    ) -> KernelResult<IndexDefinition> {
+        self.live()?.vector_index(table, index)
     }
 
     /// Sets the value of `key` in `table`, if the hooks of the table let it.
@@ -419,6 +530,7 @@ impl Transaction {
     /// nobody looks.
     fn write_rows(&mut self, table: &str, rows: &[RowWrite<'_>]) -> KernelResult<u64> {
         let live = self.live_mut()?;
+        let indexes = live.indexes_of(table)?;
         let is_counted = live.counts_storage();
         let watched = match is_counted || !live.programs.hooks.is_empty() {
             true => Some(live.watched(table)?),
@@ -426,19 +538,24 @@ impl Transaction {
         };
         let Some(watched) = watched.filter(|watched| is_counted || !watched.hooks.is_empty())
         else {
-            rows.iter().try_for_each(|row| live.write(table, *row))?;
+            rows.iter().try_for_each(|row| live.write(table, *row, indexes.as_deref()))?;
             return Ok(rows.len() as u64);
         };
         let (mut rest, mut count) = (rows, 0);
         while !rest.is_empty() {
             let (now, later) = rest.split_at(together(rest));
-            count += self.write_watched(&watched, now)?;
+            count += self.write_watched(&watched, now, indexes.as_deref())?;
             rest = later;
         }
         Ok(count)
     }
 
-    fn write_watched(&mut self, watched: &Watched, rows: &[RowWrite<'_>]) -> KernelResult<u64> {
+    fn write_watched(
+        &mut self,
+        watched: &Watched,
+        rows: &[RowWrite<'_>],
+        indexes: Option<&TableIndexes>,
+    ) -> KernelResult<u64> {
         let live = self.live()?;
         let mut changes = Vec::with_capacity(rows.len());
         for (key, new) in rows {
@@ -471,7 +588,7 @@ impl Transaction {
                 };
                 live.grown_bytes += bytes(change.new.as_deref()) - bytes(old.as_deref());
             }
-            live.write(&watched.name, (&change.key, change.new.as_deref()))?;
+            live.write(&watched.name, (&change.key, change.new.as_deref()), indexes)?;
             if tells(&change) {
                 live.changes_bytes += change_bytes(&change);
                 let (got, most) = (live.changes_bytes, live.kernel.options().write_set_bytes_max);
@@ -574,36 +691,59 @@ impl Transaction {
     ///
     /// # Errors
     /// As [`sochdb_kernel::Transaction::create_table`], and as [`Ttl::of`] when the settings say how long rows
-    /// live.
+    /// live; `Invalid` when the name is one of the database's own.
     pub fn create_table(&mut self, name: &str, options: TableOptions) -> KernelResult<()> {
         Ttl::of(&options)?;
+        refuse_own(&self.live()?.rows.full(name)?)?;
         self.catalog()?.create_table(name, options)
     }
 
-    /// Removes a table with all its rows. No hook is called.
+    /// Removes a table with all its rows and indexes. No hook is called.
     ///
     /// # Errors
-    /// As [`sochdb_kernel::Transaction::drop_table`].
+    /// As [`sochdb_kernel::Transaction::drop_table`]; `Invalid` for a table that keeps an index.
     pub fn drop_table(&mut self, name: &str) -> KernelResult<()> {
         let live = self.live_mut()?;
-        if live.counts_storage() {
-            live.grown_bytes -= rows_bytes(&live.rows, name)?;
-        }
-        self.catalog()?.drop_table(name)
+        let indexes = live.index_tables(name)?;
+        let bytes = if live.counts_storage() { rows_bytes(&live.rows, name)? } else { 0 };
+        self.all_or_none(|tx| {
+            let rows = tx.catalog()?;
+            rows.drop_table(name)?;
+            indexes.iter().try_for_each(|index| rows.inner_mut().drop_table(index))?;
+            let live = tx.live_mut()?;
+            live.grown_bytes -= bytes;
+            live.marks.changes |= !indexes.is_empty();
+            Ok(())
+        })
     }
 
-    /// Gives a table another name.
+    /// Gives a table another name. Its indexes stay with it.
     ///
     /// # Errors
-    /// As [`sochdb_kernel::Transaction::rename_table`].
+    /// As [`sochdb_kernel::Transaction::rename_table`]; `Invalid` for a table that keeps an index, and when the
+    /// new name is one of the database's own, or too long for its indexes.
     pub fn rename_table(&mut self, from: &str, to: &str) -> KernelResult<()> {
-        self.catalog()?.rename_table(from, to)
+        let live = self.live_mut()?;
+        let (old, new) = (live.rows.full(from)?.into_owned(), live.rows.full(to)?.into_owned());
+        refuse_own(&new)?;
+        let indexes = live.index_tables(from)?;
+        self.all_or_none(|tx| {
+            let rows = tx.catalog()?;
+            rows.rename_table(from, to)?;
+            for index in &indexes {
+                let kept = index.strip_suffix(&old).expect("it ends with the table's name");
+                rows.inner_mut().rename_table(index, &format!("{kept}{new}"))?;
+            }
+            tx.live_mut()?.marks.changes |= !indexes.is_empty();
+            Ok(())
+        })
     }
 
     /// The catalog, about to change: nothing known of tables holds any more.
     fn catalog(&mut self) -> KernelResult<&mut Rows> {
         let live = self.live_mut()?;
         live.watched.clear();
+        live.marks.catalog_changes(live.rows.inner());
         Ok(&mut live.rows)
     }
 
@@ -634,6 +774,7 @@ impl Transaction {
             }
             None => {
                 live.watched.clear();
+                live.marks.undone(live.rows.inner());
                 live.rows.rollback_to(savepoint)
             }
         }
@@ -641,6 +782,7 @@ impl Transaction {
 
     fn undo_to(&mut self, mark: Mark) -> KernelResult<()> {
         let live = self.live_mut()?;
+        live.marks.undone(live.rows.inner());
         live.rows.rollback_to(mark.savepoint)?;
         live.watched.clear();
         live.changes.truncate(mark.changes);
@@ -675,10 +817,13 @@ impl Transaction {
     /// quota. What an after-hook answers is logged: the commit stays.
     pub fn commit(mut self) -> KernelResult<Timestamp> {
         let live = self.live.take().ok_or_else(ended)?;
-        let (gate, reads_only) = (live.gate.clone(), live.options.read_only);
-        let (rows, mut committed) = live.split();
+        let (indexes, reads_only) = (live.indexes.clone(), live.options.read_only);
+        let (rows, mut marks, mut committed) = live.split();
         committed.take_storage()?;
-        let passage = (!reads_only).then(|| gate.read());
+        let passage = (!reads_only).then(|| indexes.pass(marks.changes));
+        if !reads_only {
+            marks.check(&indexes, &committed.kernel, &rows)?;
+        }
         let timestamp = rows.commit()?;
         drop(passage);
         committed.finish();
@@ -720,13 +865,82 @@ impl Live {
         Mark { savepoint, changes, changes_bytes, grown_bytes }
     }
 
-    fn write(&mut self, table: &str, (key, value): RowWrite<'_>) -> KernelResult<()> {
+    fn write(
+        &mut self,
+        table: &str,
+        (key, value): RowWrite<'_>,
+        indexes: Option<&TableIndexes>,
+    ) -> KernelResult<()> {
         self.written.rows += 1;
         self.written.key_bytes += key.len();
         match value {
-            Some(value) => self.rows.put(table, key, value),
-            None => self.rows.delete(table, key),
+            Some(value) => self.rows.put(table, key, value)?,
+            None => self.rows.delete(table, key)?,
         }
+        match indexes {
+            Some(indexes) => mark(indexes, table, self.rows.inner_mut(), key, value),
+            None => Ok(()),
+        }
+    }
+
+    /// The indexes that writes to `table` are marked in, if it has any.
+    fn indexes_of(&mut self, table: &str) -> KernelResult<Option<Arc<TableIndexes>>> {
+        let Live { rows, marks, indexes, kernel, .. } = self;
+        marks.of_table(indexes, &rows.full(table)?, kernel, rows.inner())
+    }
+
+    /// The indexes of `table`, as they are defined, under its full name.
+    fn definitions(&self, table: &str) -> KernelResult<Definitions> {
+        let Live { rows, marks, indexes, kernel, .. } = self;
+        marks.definitions(indexes, &rows.full(table)?, kernel, rows.inner())
+    }
+
+    /// The index `name` of `table`.
+    fn index(&self, table: &str, name: &str) -> KernelResult<IndexDefinition> {
+        let definitions = self.definitions(table)?;
+        if let Some((index, _)) = definitions.iter().find(|(index, _)| index.name == name) {
+            return Ok(index.clone());
+        }
+        self.rows.table(table)?;
+        // As a message reads: there is no index named 'meaning' of table 'docs'.
+        Err(KernelError::NotFound { kind: "index", name: format!("{name}' of table '{table}") })
+    }
+
+    /// The index `name` of `table`; without a name the only one that has vectors.
+    fn vector_index(&self, table: &str, name: Option<&str>) -> KernelResult<IndexDefinition> {
+        if let Some(name) = name {
+            return self.index(table, name);
+        }
+        let definitions = self.definitions(table)?;
+        let has_vectors = |index: &&IndexDefinition| index.kind != IndexKind::Ordered;
+        let found: Vec<_> =
+            definitions.iter().map(|(index, _)| index).filter(has_vectors).collect();
+        match found.as_slice() {
+            [index] => Ok((*index).clone()),
+            [] => {
+                self.rows.table(table)?;
+                Err(KernelError::Invalid(format!("table '{table}' has no index of vectors")))
+            }
+            several => {
+                let names: Vec<_> = several.iter().map(|index| index.name.as_str()).collect();
+                let text = format!(
+                    "table '{table}' has several indexes of vectors: say {}",
+                    names.join(" or ")
+                );
+                Err(KernelError::Invalid(text))
+            }
+        }
+    }
+
+    /// The names of the tables that keep the indexes of `table`, which is about to be dropped or renamed.
+    fn index_tables(&self, table: &str) -> KernelResult<Vec<String>> {
+        let table = self.rows.full(table)?;
+        if is_index_table(&table) {
+            let text = format!("'{table}' keeps an index, and goes with the table that it is of");
+            return Err(KernelError::Invalid(text));
+        }
+        let all = self.rows.inner().tables()?.into_iter().map(|info| info.name);
+        Ok(all.filter(|name| indexed_table(name) == Some(&*table)).collect())
     }
 
     fn watched(&mut self, table: &str) -> KernelResult<Arc<Watched>> {
@@ -741,13 +955,14 @@ impl Live {
         Ok(watched)
     }
 
-    /// The kernel's transaction, and what is left to do once it is committed.
-    fn split(self: Box<Live>) -> (sochdb_kernel::Transaction, Committed) {
-        let Live { rows, kernel, programs, gate, tenant, changes, grown_bytes, .. } = *self;
-        (
-            rows.into_inner(),
-            Committed { kernel, programs, gate, tenant, changes, grown_bytes, taken: false },
-        )
+    /// The kernel's transaction, what it has marked, and what is left to do once it is committed.
+    fn split(self: Box<Live>) -> (sochdb_kernel::Transaction, Marks, Committed) {
+        let Live { rows, kernel, programs, indexes, marks, tenant, changes, grown_bytes, .. } =
+            *self;
+        let taken = false;
+        let committed =
+            Committed { kernel, programs, indexes, tenant, changes, grown_bytes, taken };
+        (rows.into_inner(), marks, committed)
     }
 }
 
@@ -755,7 +970,7 @@ impl Live {
 struct Committed {
     kernel: Kernel,
     programs: Arc<ProgramSet>,
-    gate: Arc<RwLock<()>>,
+    indexes: Arc<Indexes>,
     tenant: Option<Arc<Tenant>>,
     changes: Vec<(Arc<str>, Change)>,
     grown_bytes: i64,
@@ -797,9 +1012,10 @@ impl Committed {
     fn tell(&self) -> KernelResult<()> {
         let mut result = Ok(());
         let read = TransactionOptions { read_only: true, ..TransactionOptions::default() };
+        let marks = Marks::new(&self.indexes, None);
         let rows = self.kernel.begin_with(read)?;
-        let (programs, gate) = (self.programs.clone(), self.gate.clone());
-        let mut tx = Transaction::new(rows, &self.kernel, programs, gate, self.tenant.clone());
+        let (programs, tenant) = (self.programs.clone(), self.tenant.clone());
+        let mut tx = Transaction::new(rows, &self.kernel, programs, &self.indexes, marks, tenant);
         let mut rest = self.changes.as_slice();
         while let Some((table, _)) = rest.first() {
             let (now, later) = rest.split_at(told_together(rest));

@@ -17,9 +17,7 @@ use sochdb_index::{
 use sochdb_kernel::plugin::{
     Extension, ExtensionCapability, ExtensionInfo, SegmentRead, SegmentSink, SegmentWrite,
 };
-use sochdb_kernel::{
-    Kernel, KernelError, KernelResult, KeyRange, SegmentId, TableOptions,
-};
+use sochdb_kernel::{Kernel, KernelError, KernelResult, KeyRange, SegmentId, TableOptions};
 use std::collections::BTreeMap;
 use std::error::Error;
 use std::sync::Arc;
@@ -116,8 +114,7 @@ impl IndexExtension for Native {
         segment: Arc<dyn SegmentRead>,
     ) -> KernelResult<Arc<dyn IndexSearcher>> {
         let (kind, count) = (self.0.kind(), entries.count());
-        let searcher =
-            Searcher::open(Blob(segment), kind, count, Memory::Whole).map_err(failed)?;
+        let searcher = Searcher::open(Blob(segment), kind, count, Memory::Whole).map_err(failed)?;
         Ok(Arc::new(Open(Mutex::new(searcher))))
     }
 }
@@ -171,12 +168,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     if let Some(rows) = arguments.get(2) {
         base.truncate(rows.parse::<usize>()? * dim);
     }
-    let column = |name: &str, kind| Column {
-        name: name.to_owned(),
-        kind,
-        nullable: false,
-        default: None,
-    };
+    let column =
+        |name: &str, kind| Column { name: name.to_owned(), kind, nullable: false, default: None };
     let columns =
         vec![column("id", ColumnType::Int64), column("vector", ColumnType::Vector(dim as u32))];
     let schema = Schema::new(columns, &["id"])?;

@@ -1,7 +1,6 @@
 //! Entries: the rows of one segment of an index that have a value, by number, and the arithmetic on them.
 
 use crate::vectors::{CodeQuery, Codebook, Metric};
-use parking_lot::Mutex;
 use sochdb_kernel::{KernelError, KernelResult, Slice};
 use std::sync::Arc;
 
@@ -31,8 +30,6 @@ pub struct Entries {
     count: u32,
     vectors: Option<Shape>,
     source: Box<dyn EntrySource>,
-    /// The entry that was compared last, ready: whoever builds asks for one many times.
-    last: Mutex<Option<(u32, Arc<CodeQuery>)>>,
 }
 
 /// What vectors look like.
@@ -57,17 +54,12 @@ impl Entries {
         codebook: Codebook,
         source: Box<dyn EntrySource>,
     ) -> Entries {
-        Entries {
-            count,
-            vectors: Some(Shape { metric, dim, codebook }),
-            source,
-            last: Mutex::default(),
-        }
+        Entries { count, vectors: Some(Shape { metric, dim, codebook }), source }
     }
 
     /// `count` entries with values that have an order.
     pub fn ordered(count: u32, source: Box<dyn EntrySource>) -> Entries {
-        Entries { count, vectors: None, source, last: Mutex::default() }
+        Entries { count, vectors: None, source }
     }
 
     /// How many there are.
@@ -131,16 +123,7 @@ impl Entries {
     pub fn between(&self, number: u32, others: &[u32], out: &mut Vec<f32>) -> KernelResult<()> {
         let shape = self.shape()?;
         self.check(number)?;
-        let mut last = self.last.lock();
-        let prepared = match &*last {
-            Some((same, prepared)) if *same == number => prepared.clone(),
-            _ => {
-                let prepared = Arc::new(shape.codebook.row_query(self.source.code(number)?));
-                *last = Some((number, prepared.clone()));
-                prepared
-            }
-        };
-        drop(last);
+        let prepared = shape.codebook.row_query(self.source.code(number)?);
         self.compare(&prepared, others, out)
     }
 
@@ -158,6 +141,17 @@ impl Entries {
             )));
         }
         let prepared = shape.codebook.query(vector);
+        Ok(Arc::new(Query { entries: self.clone(), prepared }))
+    }
+
+    /// Entry `number`, ready to be compared with many others.
+    ///
+    /// # Errors
+    /// As [`vectors`](Self::vectors).
+    pub fn query_at(self: &Arc<Self>, number: u32) -> KernelResult<Arc<Query>> {
+        let shape = self.shape()?;
+        self.check(number)?;
+        let prepared = shape.codebook.row_query(self.source.code(number)?);
         Ok(Arc::new(Query { entries: self.clone(), prepared }))
     }
 
@@ -196,6 +190,11 @@ impl Entries {
 }
 
 impl Query {
+    /// Its dimensions.
+    pub fn dim(&self) -> u32 {
+        self.entries.dim()
+    }
+
     /// About how far it is from each of the entries `numbers`, added to `out`.
     ///
     /// # Errors

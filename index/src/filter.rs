@@ -69,7 +69,7 @@ impl IndexEngine {
         let no_schema = || KernelError::Invalid(format!("table '{}' has no columns", index.table));
         let schema = info.options.schema.clone().ok_or_else(no_schema)?;
         // The keys are what is wanted, so no column but the key's.
-        let keys = Projection::at(&schema, schema.key.iter().map(|&at| at as usize).collect())?;
+        let keys = Projection::at(&schema, schema.key.clone())?;
         let selection = Selection::new(schema, Some(keys), conditions.to_vec())?;
         let rows =
             tx.scan_selected(&index.table, range.clone(), false, Some(Arc::new(selection)))?;

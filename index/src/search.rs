@@ -403,7 +403,11 @@ impl Work<'_> {
     }
 
     /// Offers the entries `numbers` with their exact distances.
-    fn score(&self, numbers: impl Iterator<Item = u32>, nearest: &mut Nearest) -> KernelResult<()> {
+    fn score(
+        &self,
+        mut numbers: impl Iterator<Item = u32>,
+        nearest: &mut Nearest,
+    ) -> KernelResult<()> {
         let (mut rows, mut distances) = (Vec::with_capacity(SCORED), Vec::with_capacity(SCORED));
         loop {
             rows.clear();

@@ -62,7 +62,7 @@ impl Bits {
         if self.words.is_empty() {
             self.words = vec![u64::MAX; (entries as usize).div_ceil(64)];
             if let Some(last) = self.words.last_mut()
-                && entries % 64 != 0
+                && !entries.is_multiple_of(64)
             {
                 *last = (1 << (entries % 64)) - 1;
             }

@@ -77,7 +77,21 @@ impl<T> Namespaced<T> {
         self.inner
     }
 
-    fn full<'a>(&self, table: &'a str) -> KernelResult<Cow<'a, str>> {
+    /// What lies behind, for whoever takes the full names of tables.
+    pub fn inner(&self) -> &T {
+        &self.inner
+    }
+
+    /// The same, to write to.
+    pub fn inner_mut(&mut self) -> &mut T {
+        &mut self.inner
+    }
+
+    /// The full name of the table that is called `table` here.
+    ///
+    /// # Errors
+    /// `Invalid` when `table` is empty.
+    pub fn full<'a>(&self, table: &'a str) -> KernelResult<Cow<'a, str>> {
         if table.is_empty() {
             return Err(KernelError::invalid("a table's name is empty"));
         }

@@ -12,6 +12,7 @@ use std::thread::LocalKey;
 
 pub use crate::codec::CodecGlue;
 pub use crate::hooks::HooksGlue;
+pub use crate::index::IndexGlue;
 pub use crate::observer::ObserverGlue;
 pub use crate::procedure::ProcedureGlue;
 pub use crate::storage::StorageGlue;
@@ -91,6 +92,29 @@ pub mod storage {
         with: {
             "sochdb:plugin/types@0.1.0": super::base::sochdb::plugin::types,
             "sochdb:plugin/segments@0.1.0": generate,
+        },
+    });
+}
+
+/// The export of an index, and what only indexes import.
+pub mod index {
+    wit_bindgen::generate!({
+        inline: "
+            package sochdb:sdk;
+            world index {
+                import sochdb:plugin/entries@0.1.0;
+                export sochdb:plugin/index@0.1.0;
+            }
+        ",
+        path: "../wit/0.1.0",
+        world: "sochdb:sdk/index",
+        pub_export_macro: true,
+        export_macro_name: "export_index",
+        default_bindings_module: "sochdb_guest::bindings::index",
+        with: {
+            "sochdb:plugin/types@0.1.0": super::base::sochdb::plugin::types,
+            "sochdb:plugin/segments@0.1.0": super::storage::sochdb::plugin::segments,
+            "sochdb:plugin/entries@0.1.0": generate,
         },
     });
 }

@@ -1,8 +1,8 @@
 //! What a SochDB plugin author depends on.
 //!
-//! Implement one trait, [`Codec`], [`Observer`], [`Storage`], [`Hooks`] or [`Procedure`], name the type in
-//! [`export!`], and build the crate for `wasm32-wasip2`: the `.wasm` file is the plugin. What the plugin may do and how much it may
-//! use is said by a manifest beside it, not here.
+//! Implement one trait, [`Codec`], [`Observer`], [`Storage`], [`Hooks`], [`Procedure`] or [`Index`], name the
+//! type in [`export!`], and build the crate for `wasm32-wasip2`: the `.wasm` file is the plugin. What the plugin
+//! may do and how much it may use is said by a manifest beside it, not here.
 //!
 //! ```
 //! use sochdb_guest::{Codec, Error, Result};
@@ -48,6 +48,7 @@
 mod codec;
 mod error;
 mod hooks;
+mod index;
 mod observer;
 mod procedure;
 mod storage;
@@ -66,6 +67,10 @@ pub mod bindings;
 pub use codec::Codec;
 pub use error::{Error, ErrorCode, Result};
 pub use hooks::{Change, ChangeKind, Decision, Hooks};
+pub use index::{
+    Allowed, COMPARED_MAX, Definition, Entries, GONE, Index, IndexSearcher, Part, Query,
+    VECTORS_BYTES_MAX, Values, VectorMetric,
+};
 pub use observer::{Batch, Histogram, LogLine, Metric, MetricValue, Observer};
 pub use procedure::{Procedure, ProcedureInfo};
 /// Rows as columns.
@@ -81,7 +86,7 @@ pub use storage::{
 pub use telemetry::Level;
 
 /// Makes a type the plugin that this crate is: `export!(codec: MyType);`, and in the same way `observer`,
-/// `storage`, `hooks` and `procedure`; once in a crate.
+/// `storage`, `hooks`, `procedure` and `index`; once in a crate.
 ///
 /// The host calls `init` once for each instance before anything else, and keeps the value it returns
 /// for all later calls.
@@ -101,6 +106,9 @@ macro_rules! export {
     };
     (procedure: $plugin:ty) => {
         $crate::__export!(procedure, export_procedure, ProcedureGlue, $plugin);
+    };
+    (index: $plugin:ty) => {
+        $crate::__export!(index, export_index, IndexGlue, $plugin);
     };
 }
 

@@ -515,6 +515,12 @@ enum SinkKind<'a> {
     Memory(Rc<RefCell<Vec<Vec<u8>>>>),
 }
 
+impl<'a> Sink<'a> {
+    pub(crate) fn of_host(sink: &'a host::Sink) -> Sink<'a> {
+        Sink(SinkKind::Host(sink))
+    }
+}
+
 impl Sink<'_> {
     /// A sink that keeps what is written in memory.
     pub fn in_memory() -> Sink<'static> {
@@ -631,7 +637,7 @@ impl Segment {
         Segment { info, source: Source::Memory(bytes) }
     }
 
-    fn of_host(segment: host::Segment) -> Segment {
+    pub(crate) fn of_host(segment: host::Segment) -> Segment {
         Segment { info: segment.info().into(), source: Source::Host(segment) }
     }
 
@@ -768,7 +774,7 @@ impl<P: Storage + Instance> contract::Guest for StorageGlue<P> {
         let source = Some(RunSource::Host(run));
         let mut run = Run { source, batch: RowBatch::default(), at: 0 };
         let (table, present) = (Table::try_from(table)?, segments(present));
-        let sink = Sink(SinkKind::Host(sink));
+        let sink = Sink::of_host(sink);
         P::with(|storage| storage.flush(&table, &present, &mut run, &sink))
     }
 
@@ -791,7 +797,7 @@ impl<P: Storage + Instance> contract::Guest for StorageGlue<P> {
         drop_deleted: bool,
         sink: &host::Sink,
     ) -> std::result::Result<Vec<u64>, types::Error> {
-        let (table, sink) = (Table::try_from(table)?, Sink(SinkKind::Host(sink)));
+        let (table, sink) = (Table::try_from(table)?, Sink::of_host(sink));
         P::with(|storage| storage.merge(&table, segments(list), drop_deleted, &sink))
     }
 }
@@ -947,7 +953,7 @@ impl From<host::SegmentInfo> for SegmentInfo {
     }
 }
 
-fn key_range(range: types::KeyRange) -> KeyRange {
+pub(crate) fn key_range(range: types::KeyRange) -> KeyRange {
     let bound = |bound| match bound {
         None => Bound::Unbounded,
         Some(types::Bound { key, inclusive: true }) => Bound::Included(key),

@@ -1,7 +1,7 @@
 //! The command line, as clap reads it. Each doc comment below is the help text a user sees.
 
 use super::failure::EXIT_CODES_HELP;
-use super::names::{CODECS, STORAGES};
+use super::names::{CODECS, INDEXES, STORAGES};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
 
@@ -115,18 +115,35 @@ pub enum Command {
         sochdb scan words --from 100 --to 200 --reverse\n  \
         sochdb scan words --prefix noun.food --columns synset,text   every key with this first column")]
     Scan(Scan),
-    /// Load a JSONL or CSV file into a table.
+    /// Load a JSONL or CSV file, or a file of vectors, into a table.
     ///
     /// A table that does not exist is created. Its columns are taken from the first rows of the file;
     /// --column says otherwise. Without --key the column `id` is the key.
+    ///
+    /// Of a file of vectors (npy, fvecs, f32bin) the number of a row, from 0 on, is its key. A new table has
+    /// the columns `id` and `vector`, unless --key and --column say otherwise.
     ///
     /// Rows are committed in batches. A bad row ends the import with its file, line and column; nothing
     /// of its batch is applied, and the message says how many rows were committed before.
     #[command(after_help = "Examples:\n  \
         sochdb import words.jsonl --table words --key id\n  \
         sochdb import trips.csv --table trips --key city --key day --column day:timestamp\n  \
+        sochdb import embeddings.npy --table docs\n  \
         generate | sochdb import - --format jsonl --table events")]
     Import(Import),
+    /// Make, list and drop indexes of tables.
+    #[command(subcommand)]
+    Index(Index),
+    /// Print the rows of a table whose vectors are nearest to one.
+    ///
+    /// Nearest first, with the distance: for cosine 1 less the cosine, for inner-product the product with the
+    /// other sign, for euclidean the square of the distance. Without --index the table has one index of vectors.
+    #[command(after_help = "Examples:\n  \
+        sochdb search words --like-key 42                          rows like this one\n  \
+        sochdb search words --vector '[0.1, 0.2, 0.3]' -k 5 --columns id,text\n  \
+        sochdb search words --vector-file question.npy --filter pos=n --filter 'id<1000'\n  \
+        sochdb search words --vector-file questions.f32bin --json  one search a row of the file")]
+    Search(Search),
     /// Write a table as JSONL or CSV; `import` reads both back.
     Export(Export),
     /// Walk every page, segment and log record and say what is wrong; exits with 5 if anything is.
@@ -411,6 +428,12 @@ pub enum Format {
     Jsonl,
     /// Comma-separated values; the first line names the columns.
     Csv,
+    /// Vectors as NumPy saves them: rows of `<f4` or `<f2`. Only for import, as all of the following.
+    Npy,
+    /// Vectors, each behind its dimensions.
+    Fvecs,
+    /// Vectors behind their number and dimensions, `.fbin` elsewhere.
+    F32bin,
 }
 
 #[derive(Debug, Args)]
@@ -440,6 +463,116 @@ pub struct Export {
     /// The format; without it the file's name says, and JSONL on standard output.
     #[arg(long, value_enum)]
     pub format: Option<Format>,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Index {
+    /// Make an index of a column, while others read and write the table.
+    ///
+    /// Of vectors: for `search`. Of other columns: for the lookups of programs.
+    #[command(after_help = "Examples:\n  \
+        sochdb index create words vector --name meaning\n  \
+        sochdb index create words vector --using hnsw --metric euclidean --set m=32\n  \
+        sochdb index create words vector --using vamana --store f16 --codes rabitq4\n  \
+        sochdb index create words pos                              an ordered index")]
+    Create(IndexCreate),
+    /// List the indexes of a table, or of all.
+    List {
+        /// Only of this table.
+        table: Option<String>,
+    },
+    /// Remove an index. The rows stay.
+    Drop {
+        /// The table's name.
+        table: String,
+        /// The index's name.
+        name: String,
+    },
+    /// Print how an index keeps its entries: segments, who built them, and what waits.
+    Stats {
+        /// The table's name.
+        table: String,
+        /// The index's name.
+        name: String,
+    },
+    /// Compare an index with the rows of its table; exits with 5 if they differ.
+    Check {
+        /// The table's name.
+        table: String,
+        /// The index's name.
+        name: String,
+    },
+}
+
+#[derive(Debug, Args)]
+pub struct IndexCreate {
+    /// The table's name.
+    pub table: String,
+    /// The column to index.
+    pub column: String,
+    /// The index's name; without it the column's.
+    #[arg(long, value_name = "NAME")]
+    pub name: Option<String>,
+    /// The index plugin that builds it; `auto` chooses by the number of rows. Without it `auto` for vectors,
+    /// `btree-index` for other columns.
+    #[arg(long, value_name = "NAME", value_parser = INDEXES, hide_possible_values = true)]
+    pub using: Option<String>,
+    /// How near two vectors are: cosine without it.
+    #[arg(long, value_parser = ["cosine", "inner-product", "euclidean"])]
+    pub metric: Option<String>,
+    /// How exactly vectors are kept: f32 without it.
+    #[arg(long, value_parser = ["f32", "f16", "i8"])]
+    pub store: Option<String>,
+    /// What vectors are compared by on the way: sq8 without it.
+    #[arg(long, value_parser = ["sq8", "rabitq4", "rabitq2", "rabitq1", "pq"])]
+    pub codes: Option<String>,
+    /// A setting of the index or its plugin; may be given again.
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    pub settings: Vec<String>,
+}
+
+#[derive(Debug, Args)]
+pub struct Search {
+    /// The table's name.
+    pub table: String,
+    #[command(flatten)]
+    pub target: Target,
+    /// The index; may be left out where the table has only one of vectors.
+    #[arg(long, value_name = "NAME")]
+    pub index: Option<String>,
+    /// How many rows.
+    #[arg(short, value_name = "N", default_value_t = 10)]
+    pub k: usize,
+    /// How hard to look (`ef_search`, `l`): more finds more of the true neighbours, and takes longer.
+    #[arg(long, value_name = "N")]
+    pub effort: Option<usize>,
+    /// Compare every row instead of using the index.
+    #[arg(long)]
+    pub exact: bool,
+    /// Only rows whose column compares so: COLUMN=VALUE, or with !=, <, <=, >, >= or ^= (begins with); an empty
+    /// value is null where the column allows it. May be given again: rows fulfil all.
+    #[arg(long = "filter", value_name = "COLUMN=VALUE")]
+    pub filters: Vec<String>,
+    #[command(flatten)]
+    pub range: Range,
+    /// Only these columns, in this order.
+    #[arg(long, value_name = "COLUMN,...", value_delimiter = ',')]
+    pub columns: Vec<String>,
+}
+
+/// What to search near to.
+#[derive(Debug, Args)]
+#[group(required = true, multiple = false)]
+pub struct Target {
+    /// The vector, as a JSON array.
+    #[arg(long, value_name = "JSON", allow_hyphen_values = true)]
+    pub vector: Option<String>,
+    /// A file of vectors (.npy, .fvecs, .f32bin): one search for each.
+    #[arg(long, value_name = "FILE")]
+    pub vector_file: Option<PathBuf>,
+    /// The key of a row of the table, which itself is left out; given again, the next part of the key.
+    #[arg(long, value_name = "KEY", allow_negative_numbers = true)]
+    pub like_key: Vec<String>,
 }
 
 #[derive(Debug, Args)]

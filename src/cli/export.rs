@@ -19,6 +19,10 @@ pub fn export(session: &mut Session, args: &Export) -> Outcome {
         (None, None) => Format::Jsonl,
         (Some(path), None) => format_of(path, None)?,
     };
+    if !matches!(format, Format::Jsonl | Format::Csv) {
+        let text = "rows are written as JSONL or CSV; files of vectors are only read";
+        return Err(Failure::invalid(text).help("say --format jsonl or --format csv"));
+    }
     let db = session.open(Access::Read)?;
     let tx = db.begin_read()?;
     let schema = tx.table(&args.table)?.options.schema;
@@ -71,7 +75,7 @@ fn write_rows(
 ) -> Outcome<u64> {
     match format {
         Format::Jsonl => write_jsonl(tx, table, schema, out),
-        Format::Csv => write_csv(tx, table, schema, out),
+        _ => write_csv(tx, table, schema, out),
     }
 }
 

@@ -6,6 +6,7 @@
 //!   tables   table create, convert, list, drop   rows  put, get, delete, scan, expire
 //!   names    of storages and codecs     picture  a table's levels and columns
 //!   import   files in                   export   files out
+//!   index    index create, list, drop, stats, check       search  the rows nearest to a vector
 //!   inspect  check, stats               plugins  plugin list, inspect     install  plugin install, remove
 //!   calls    call                       audit    what plugins did
 //!   copies   backup, restore, repair     compile  a compiler of its own process, for hosts
@@ -23,6 +24,7 @@ mod demo;
 mod export;
 mod failure;
 mod import;
+mod index;
 mod inspect;
 mod install;
 mod names;
@@ -30,6 +32,7 @@ mod picture;
 mod plugins;
 mod rows;
 mod screen;
+mod search;
 mod tables;
 mod text;
 
@@ -80,6 +83,8 @@ fn run(session: &mut Session, command: Command) -> Outcome {
         Command::Expire { table } => rows::expire(session, table.as_deref()),
         Command::Scan(args) => rows::scan(session, &args),
         Command::Import(args) => import::import(session, &args),
+        Command::Index(command) => index::index(session, command),
+        Command::Search(args) => search::search(session, &args),
         Command::Export(args) => export::export(session, &args),
         Command::Check => inspect::check(session),
         Command::Backup { target } => copies::backup(session, &target),

@@ -1,4 +1,4 @@
-//! Names of storage engines and codecs on the command line: any may be said, and a shell completes those that
+//! Names of storage engines, codecs and indexes on the command line: any may be said, and a shell completes those that
 //! are always there.
 
 use clap::builder::{PossibleValue, StringValueParser, TypedValueParser};
@@ -11,6 +11,8 @@ use std::ffi::OsStr;
 pub const STORAGES: Names = Names { kind: PluginKind::Storage, own: &["kernel", "tree"] };
 /// A codec: `none` is none.
 pub const CODECS: Names = Names { kind: PluginKind::Codec, own: &["none"] };
+/// What builds an index: `auto` chooses by the number of rows.
+pub const INDEXES: Names = Names { kind: PluginKind::Index, own: &["auto"] };
 
 /// Reads a name; knows those of the bundled plugins of one kind.
 #[derive(Clone)]

@@ -81,7 +81,7 @@ fn typed_row(args: &Put, schema: &Schema) -> Outcome<Vec<Value>> {
         .map_err(at)
 }
 
-fn column_position(schema: &Schema, name: &str, table: &str) -> Outcome<usize> {
+pub fn column_position(schema: &Schema, name: &str, table: &str) -> Outcome<usize> {
     schema.columns.iter().position(|column| column.name == name).ok_or_else(|| {
         let names: Vec<_> = schema.columns.iter().map(|column| column.name.as_str()).collect();
         Failure::invalid(format!("table '{table}' has no column '{name}'"))
@@ -230,7 +230,7 @@ fn rows_of<'a>(
     Ok(Box::new(rows.take(args.limit.unwrap_or(usize::MAX))))
 }
 
-fn key_range(
+pub fn key_range(
     range: &Range,
     schema: Option<&Schema>,
     is_hex: bool,
@@ -311,7 +311,7 @@ fn bytes_text(bytes: &[u8], is_hex: bool) -> String {
     }
 }
 
-fn whole_key(
+pub fn whole_key(
     schema: Option<&Schema>,
     words: &[String],
     is_hex: bool,

@@ -8,7 +8,7 @@ use super::text::parse_column;
 use super::{Access, Session, progress_bar};
 use serde_json::json;
 use sochdb::host::policy::HOST_TABLES;
-use sochdb::{Column, Schema, TableChanges, TableInfo, TableOptions};
+use sochdb::{Column, Kernel, Schema, TableChanges, TableInfo, TableOptions};
 use std::collections::BTreeMap;
 
 /// Runs one `table` command.
@@ -85,7 +85,7 @@ fn convert(session: &mut Session, args: &TableConvert) -> Outcome {
     ))
 }
 
-fn key_value(setting: &str) -> Outcome<(&str, &str)> {
+pub fn key_value(setting: &str) -> Outcome<(&str, &str)> {
     let wrong = || Failure::invalid(format!("--set '{setting}' is not KEY=VALUE"));
     setting.split_once('=').ok_or_else(wrong)
 }
@@ -145,7 +145,8 @@ pub fn key_names(schema: &Schema) -> Vec<&str> {
 
 fn list(session: &mut Session, all: bool) -> Outcome {
     let db = session.open(Access::Read)?;
-    let mut tables = db.begin_read()?.tables()?;
+    // The kernel's own list: a transaction's is without those that keep indexes.
+    let mut tables = Kernel::begin_read(&db)?.tables()?;
     tables.retain(|table| all || !table.name.starts_with(HOST_TABLES));
     if session.screen.json {
         let tables: Vec<_> = tables.iter().map(table_json).collect();

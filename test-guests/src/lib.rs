@@ -6,6 +6,7 @@
 //! | `guard`    | hooks     | continues, replaces, skips, aborts or fails, as the key of a change says |
 //! | `identity` | codec     | nothing: what a call costs beside its work                               |
 //! | `ledger`   | procedure | moves amounts between accounts, reads tables in every way, calls others  |
+//! | `nearest`  | index     | compares the query with all entries, some at a time, and keeps nothing   |
 
 include!(concat!(env!("OUT_DIR"), "/guests.rs"));
 

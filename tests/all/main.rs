@@ -10,6 +10,8 @@ mod crash;
 mod demo;
 mod fixtures;
 mod golden;
+mod index_commands;
+mod indexes;
 mod plugins;
 mod policy;
 mod program;

@@ -20,6 +20,7 @@ mod encoding;
 mod files;
 mod formats;
 pub mod image;
+mod indexes;
 mod input;
 #[cfg(feature = "plugins")]
 mod plugins;
@@ -59,6 +60,19 @@ pub const TARGETS: &[Target] = &[
     },
     Target { name: "log", run: files::log, seeds: files::log_seeds, short: 4_000 },
     Target { name: "files", run: files::files, seeds: files::files_seeds, short: 4_000 },
+    Target {
+        name: "index_segment",
+        run: indexes::index_segment,
+        seeds: indexes::index_segment_seeds,
+        short: 3_000,
+    },
+    Target {
+        name: "codebook",
+        run: indexes::codebook,
+        seeds: indexes::codebook_seeds,
+        short: 5_000,
+    },
+    Target { name: "graph", run: indexes::graph, seeds: indexes::graph_seeds, short: 3_000 },
     Target { name: "api", run: api::api, seeds: api::api_seeds, short: 1_500 },
     #[cfg(feature = "plugins")]
     Target {

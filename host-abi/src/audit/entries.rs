@@ -66,6 +66,22 @@ impl Entries {
         self.is_open = true;
     }
 
+    /// An import begins that guests call over and over. If the one before was the same, and went well, this one
+    /// is counted in its record: what both carried and cost, from the beginning of the first to the end of the last.
+    pub(crate) fn begin_again(&mut self, function: &'static str) {
+        let is_same = |last: &&mut Entry| {
+            (last.kind, last.outcome) == (AuditKind::Import, Outcome::Ok)
+                && last.function == function
+        };
+        match self.done.last_mut().filter(is_same) {
+            Some(last) => {
+                last.outcome = Outcome::Trapped;
+                self.is_open = true;
+            }
+            None => self.begin(function),
+        }
+    }
+
     /// Says what the open import is about.
     pub(crate) fn about(&mut self, object: impl Into<Object>) {
         if let Some(open) = self.open() {

@@ -90,7 +90,7 @@ impl RawCapabilities {
             ("can_index_search", &self.can_index_search),
         ] {
             if let Some(asked) = asked.as_ref().filter(|asked| *asked.get_ref()) {
-                let message = format!("{key} cannot be granted: {}", capability::NO_INDEX_PLUGINS);
+                let message = format!("{key} cannot be granted: {}", capability::NO_SEARCH);
                 return Err(wrong(asked, message));
             }
         }

@@ -24,7 +24,7 @@ impl RawResources {
         let instances = kind.instances();
         let background = [&self.background_fuel_limit, &self.background_timeout_ms];
         if let Some(given) = background.into_iter().flatten().next()
-            && kind != PluginKind::Storage
+            && !kind.has_background()
         {
             let message = format!("a plugin of kind '{kind}' never works in the background");
             return Err(wrong(given, message));
@@ -37,7 +37,7 @@ impl RawResources {
             background: Some(Background { fuel_max: 100_000_000_000, timeout_ms: 60_000 }),
         };
         let limits = self.over(&usual, instances)?;
-        let background = limits.background.filter(|_| kind == PluginKind::Storage);
+        let background = limits.background.filter(|_| kind.has_background());
         Ok(Limits { background, ..limits })
     }
 

@@ -197,13 +197,13 @@ fn capabilities_that_cannot_be_granted_are_named_with_their_place() {
     check(
         "can_vector_search = true",
         expect![
-            "p.toml:11:21: can_vector_search cannot be granted: no index plugin kind exists in this host yet"
+            "p.toml:11:21: can_vector_search cannot be granted: this host does not let plugins search indexes yet"
         ],
     );
     check(
         "can_index_search = true",
         expect![
-            "p.toml:11:20: can_index_search cannot be granted: no index plugin kind exists in this host yet"
+            "p.toml:11:20: can_index_search cannot be granted: this host does not let plugins search indexes yet"
         ],
     );
     check(

@@ -137,7 +137,7 @@ fn wrong_keys_and_values_are_named_with_their_place() {
     check(
         "[allow]\ncan_index_search = true",
         expect![
-            "policy.toml:2:20: can_index_search cannot be granted: no index plugin kind exists in this host yet"
+            "policy.toml:2:20: can_index_search cannot be granted: this host does not let plugins search indexes yet"
         ],
     );
     check(
@@ -342,18 +342,20 @@ proptest! {
 
     #[test]
     fn an_import_is_granted_if_and_only_if_its_kind_is_offered_it(
-        interface in "(types|telemetry|config|rows|plugins|codecs|segments|search|index|[a-z]{1,8})",
+        interface in "(types|telemetry|config|rows|plugins|codecs|segments|entries|search|index|[a-z]{1,8})",
         contract in select(&["sochdb:plugin/", "sochdb:plugin", "sochdb:", "wasi:io/", ""][..]),
         version in select(&["@0.1.0", "@0.2.0", "@0.1", "", "@"][..]),
         kind in select(&[None, Some(PluginKind::Codec), Some(PluginKind::Observer),
-            Some(PluginKind::Storage), Some(PluginKind::Hooks), Some(PluginKind::Procedure)][..]),
+            Some(PluginKind::Storage), Some(PluginKind::Hooks), Some(PluginKind::Procedure),
+            Some(PluginKind::Index)][..]),
     ) {
-        use PluginKind::{Hooks, Procedure, Storage};
+        use PluginKind::{Hooks, Index, Procedure, Storage};
         let kinds: &[Option<PluginKind>] = match interface.as_str() {
             "types" | "telemetry" | "config" => &[kind],
             "rows" | "plugins" => &[Some(Hooks), Some(Procedure)],
             "codecs" => &[Some(Storage), Some(Hooks), Some(Procedure)],
-            "segments" => &[Some(Storage)],
+            "segments" => &[Some(Storage), Some(Index)],
+            "entries" => &[Some(Index)],
             _ => &[],
         };
         let is_ours = contract == "sochdb:plugin/" && version == "@0.1.0";

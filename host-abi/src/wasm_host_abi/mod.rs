@@ -8,6 +8,7 @@
 //! | `telemetry` | `telemetry` (import)      | metrics and log lines of the guest, bounded          |
 //! | `config`    | `config` (import)         | the settings of the manifest                         |
 //! | `segments`  | `segments` (import)       | runs and segments of the kernel, as handles          |
+//! | `entries`   | `entries` (import)        | entries of indexes, compared for the guest           |
 //! | `rows`      | `rows` (import)           | tables, inside the caller's transaction              |
 //! | `codecs`    | `codecs` (import)         | blocks through another plugin                        |
 //! | `calls`     | `plugins` (import)        | procedures of other plugins                          |
@@ -18,6 +19,7 @@
 //! | `hooks`     | `hooks` (export)          | [`WasmHooks`], before and after rows change          |
 //! | `procedure` | `procedure` (export)      | [`WasmProcedures`], called by name                   |
 //! | `storage`   | `storage-engine` (export) | [`WasmStorage`], a `StorageExtension`                |
+//! | `index`     | `index` (export)          | [`WasmIndex`], an `IndexExtension`                   |
 //!
 //! A new kind of plugin adds its world to `wit/`, a `bindgen!` of its one export below, and a file
 //! with an adapter: a type that implements [`Exports`] and turns calls of the kernel's trait into
@@ -30,9 +32,11 @@ mod calls;
 mod codec;
 mod codecs;
 mod config;
+mod entries;
 mod flat;
 mod handles;
 mod hooks;
+mod index;
 mod lifecycle;
 mod observer;
 mod procedure;
@@ -46,6 +50,7 @@ mod wasi;
 
 pub use codec::WasmCodec;
 pub use hooks::WasmHooks;
+pub use index::WasmIndex;
 pub use observer::WasmObserver;
 pub use procedure::{ProcedureInfo, WasmProcedures};
 pub use storage::{WasmColumnCursor, WasmReader, WasmStorage, columns_of};
@@ -77,6 +82,7 @@ pub(crate) mod base_bindings {
                 import sochdb:plugin/telemetry@0.1.0;
                 import sochdb:plugin/config@0.1.0;
                 import sochdb:plugin/segments@0.1.0;
+                import sochdb:plugin/entries@0.1.0;
                 import sochdb:plugin/rows@0.1.0;
                 import sochdb:plugin/codecs@0.1.0;
                 import sochdb:plugin/plugins@0.1.0;
@@ -132,6 +138,23 @@ pub(crate) mod storage_bindings {
 }
 
 #[allow(missing_docs, reason = "generated; the contract in `wit/` has the documentation")]
+pub(crate) mod index_bindings {
+    wasmtime::component::bindgen!({
+        inline: "
+            package sochdb:host;
+            world index { export sochdb:plugin/index@0.1.0; }
+        ",
+        path: "../wit/0.1.0",
+        world: "sochdb:host/index",
+        with: {
+            "sochdb:plugin/types@0.1.0": super::base_bindings::sochdb::plugin::types,
+            "sochdb:plugin/segments@0.1.0": super::base_bindings::sochdb::plugin::segments,
+            "sochdb:plugin/entries@0.1.0": super::base_bindings::sochdb::plugin::entries,
+        },
+    });
+}
+
+#[allow(missing_docs, reason = "generated; the contract in `wit/` has the documentation")]
 pub(crate) mod hooks_bindings {
     wasmtime::component::bindgen!({
         inline: "
@@ -173,6 +196,8 @@ pub(crate) struct GuestState {
     pub(crate) said: telemetry::Said,
     /// The kernel's things that the guest holds handles of.
     pub(crate) segments: segments::Segments,
+    /// The entries that the guest holds handles of, and what the present call looks for.
+    pub(crate) indexes: entries::Indexes,
     /// The transaction of the present call, and what is open in it.
     pub(crate) rows: rows::Rows,
     /// Codecs of other plugins that the guest holds handles of.
@@ -197,6 +222,7 @@ impl GuestState {
             deadline: Instant::now(),
             said: telemetry::Said::default(),
             segments: segments::Segments::default(),
+            indexes: entries::Indexes::default(),
             rows: rows::Rows::default(),
             codecs: codecs::Codecs::default(),
             failure: None,
@@ -257,6 +283,7 @@ pub(crate) fn link(linker: &mut Linker<GuestState>) -> wasmtime::Result<()> {
     plugin::telemetry::add_to_linker::<_, Host>(linker, |state| state)?;
     plugin::config::add_to_linker::<_, Host>(linker, |state| state)?;
     plugin::segments::add_to_linker::<_, Host>(linker, |state| state)?;
+    plugin::entries::add_to_linker::<_, Host>(linker, |state| state)?;
     plugin::rows::add_to_linker::<_, Host>(linker, |state| state)?;
     plugin::codecs::add_to_linker::<_, Host>(linker, |state| state)?;
     plugin::plugins::add_to_linker::<_, Host>(linker, |state| state)?;

@@ -1,4 +1,4 @@
-//! `segments`: the rows and segments that a storage engine works with, as handles.
+//! `segments`: the rows and segments that storage engines and indexes work with, as handles.
 //!
 //! | handle           | lives                                | what is behind it                            |
 //! |------------------|--------------------------------------|----------------------------------------------|
@@ -36,6 +36,8 @@ pub(crate) struct Segments {
     sinks: Handles<Arc<dyn SegmentSink>>,
     writers: Handles<Box<dyn SegmentWrite>>,
     segments: Handles<Held>,
+    /// What was sealed in the present call.
+    sealed: Vec<u64>,
 }
 
 impl Segments {
@@ -57,11 +59,13 @@ impl Segments {
         self.sinks.insert(sink).map(Resource::new_borrow)
     }
 
-    /// Closes what the flush may still hold. A segment that was not sealed leaves nothing behind.
-    pub(crate) fn end_flush(&mut self) {
+    /// Closes what the flush may still hold. A segment that was not sealed leaves nothing behind. Returns the
+    /// numbers of those that were.
+    pub(crate) fn end_flush(&mut self) -> Vec<u64> {
         self.runs.clear();
         self.sinks.clear();
         self.writers.clear();
+        std::mem::take(&mut self.sealed)
     }
 
     /// A handle of `segment` that does not keep it.
@@ -166,7 +170,10 @@ impl<T> contract::HostSegmentWriterWithStore<T> for Host {
             let Some(writer) = state.segments.writers.remove(writer.rep()) else {
                 return Err(format_err!("it used a handle after its end"));
             };
-            let sealed = writer.seal().map(|id| id.0).inspect(|id| state.audit.about(*id));
+            let sealed = writer.seal().map(|id| id.0).inspect(|id| {
+                state.audit.about(*id);
+                state.segments.sealed.push(*id);
+            });
             Ok(state.answer(sealed))
         })
     }

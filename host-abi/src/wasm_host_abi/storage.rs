@@ -208,14 +208,14 @@ pub(crate) struct Engine {
 }
 
 /// A resource of the guest that is kept for later calls.
-struct Kept {
+pub(super) struct Kept {
     /// The number of whom it is kept for.
-    number: u64,
-    resource: ResourceAny,
+    pub(super) number: u64,
+    pub(super) resource: ResourceAny,
     /// How many of the store's segment handles it holds.
-    segments: usize,
+    pub(super) segments: usize,
     /// Dead when nobody will ask again.
-    wanted: Weak<dyn Send + Sync>,
+    pub(super) wanted: Weak<dyn Send + Sync>,
 }
 
 impl Exports for Engine {
@@ -302,7 +302,7 @@ impl Engine {
 }
 
 /// The resource kept under `number`, which becomes the newest used.
-fn find(kept: &mut Vec<Kept>, number: u64) -> Option<ResourceAny> {
+pub(super) fn find(kept: &mut Vec<Kept>, number: u64) -> Option<ResourceAny> {
     let at = kept.iter().rposition(|kept| kept.number == number)?;
     if at + 1 < kept.len() {
         let used = kept.remove(at);
@@ -311,7 +311,8 @@ fn find(kept: &mut Vec<Kept>, number: u64) -> Option<ResourceAny> {
     kept.last().map(|kept| kept.resource)
 }
 
-fn close_unwanted(kept: &mut Vec<Kept>, store: &mut impl AsContextMut) -> Result<()> {
+/// Closes what nobody will ask for again.
+pub(super) fn close_unwanted(kept: &mut Vec<Kept>, store: &mut impl AsContextMut) -> Result<()> {
     let mut at = 0;
     while at < kept.len() {
         if kept[at].wanted.strong_count() == 0 {
@@ -418,7 +419,7 @@ impl Opened {
 
 /// `terms` for work on `table`: for the tenant whose it is, also when another instance merges what this one
 /// reads.
-fn on_table(plugin: &Plugin, table: &str, terms: Terms) -> Terms {
+pub(super) fn on_table(plugin: &Plugin, table: &str, terms: Terms) -> Terms {
     let tenant = plugin.tenants.of_table(table);
     let is_hosts = tenant.is_none();
     Terms { is_hosts, tenant, may_come_again: true, object: table.into(), ..terms }
@@ -602,7 +603,8 @@ impl WasmColumnCursor {
     }
 }
 
-fn lied(plugin: &Plugin, function: &str, why: &str) -> KernelError {
+/// An answer of the guest that makes no sense.
+pub(super) fn lied(plugin: &Plugin, function: &str, why: &str) -> KernelError {
     KernelError::plugin(&plugin.manifest.name, PluginFault::Lied, format!("{function}: {why}"))
 }
 

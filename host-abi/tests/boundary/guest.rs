@@ -1,6 +1,7 @@
 //! Small guests, written as core WebAssembly text and wrapped into components of a world of `wit/`.
 
 use sochdb_host_abi::PluginHost;
+use sochdb_index::IndexExtension;
 use sochdb_kernel::KernelResult;
 use sochdb_kernel::plugin::{
     CompressionExtension, ObservabilityExtension, PluginManager, StorageExtension,
@@ -266,6 +267,112 @@ impl Storage<'_> {
             &text,
             "package test:guest; world guest { include sochdb:plugin/storage-plugin@0.1.0; }",
         )
+    }
+}
+
+/// An index in pieces of core WebAssembly text. Its searchers are all the same, it writes an empty segment and
+/// finds nothing.
+#[derive(Clone, Copy)]
+pub struct Index<'a> {
+    /// More imports, before anything else.
+    pub imports: &'a str,
+    /// More items: data, functions.
+    pub items: &'a str,
+    /// Body of `check`.
+    pub check: &'a str,
+    /// Body of `build`, with `$entries`, `$parts`, their `$count`, and `$sink`.
+    pub build: &'a str,
+    /// Body of `open`, with `$entries` and `$segment`.
+    pub open: &'a str,
+    /// Body of `search`, with `$query`, `$k`, `$effort`, and `$allowed` with its `$words`.
+    pub search: &'a str,
+    /// Body of `lookup`, with `$limit`.
+    pub lookup: &'a str,
+    /// Body of `stats`.
+    pub stats: &'a str,
+    /// Body of `cabi_realloc`, with `$len`.
+    pub realloc: &'a str,
+}
+
+impl Default for Index<'_> {
+    fn default() -> Self {
+        Index {
+            imports: "",
+            items: "",
+            check: "(call $ok)",
+            build: "(call $built (call $empty (local.get $sink)))",
+            open: "(call $handle (call $new-searcher (i32.const 0)))",
+            search: "(call $same (i32.const 0) (i32.const 0))",
+            lookup: "(call $same (i32.const 0) (i32.const 0))",
+            stats: "(i64.store (i32.const 64) (i64.const 0)) (i32.const 64)",
+            realloc: ALLOC,
+        }
+    }
+}
+
+/// The interface that an index exports.
+pub const INDEX: &str = "sochdb:plugin/index@0.1.0";
+
+impl Index<'_> {
+    /// The component.
+    pub fn build(&self) -> Vec<u8> {
+        let Index { imports, items, check, build, open, search, lookup, stats, realloc } = self;
+        let realloc = self::realloc(realloc);
+        let index = "(param i32 i32 i32 i32 i32 i32 i32 i32 i32 i32)";
+        let text = format!(
+            r#"(module {imports}
+                (import "sochdb:plugin/entries@0.1.0" "[resource-drop]entries"
+                    (func $drop-entries (param i32)))
+                (import "sochdb:plugin/entries@0.1.0" "[resource-drop]query"
+                    (func $drop-query (param i32)))
+                (import "sochdb:plugin/segments@0.1.0" "[resource-drop]sink"
+                    (func $drop-sink (param i32)))
+                (import "sochdb:plugin/segments@0.1.0" "[method]sink.create"
+                    (func $create (param i32 i32)))
+                (import "sochdb:plugin/segments@0.1.0" "[static]segment-writer.seal"
+                    (func $seal (param i32 i32)))
+                (import "[export]{INDEX}" "[resource-new]searcher"
+                    (func $new-searcher (param i32) (result i32)))
+                {PRELUDE} {realloc}
+                (func $handle (param i32) (result i32)
+                    (call $answer (i32.const 0) (local.get 0) (i32.const 0)))
+                ;; The number of an empty segment.
+                (func $empty (param $sink i32) (result i64)
+                    (call $create (local.get $sink) (i32.const 512))
+                    (call $seal (i32.load (i32.const 516)) (i32.const 520))
+                    (i64.load (i32.const 528)))
+                (func $built (param i64) (result i32)
+                    (i32.store8 (i32.const 64) (i32.const 0))
+                    (i64.store (i32.const 72) (local.get 0))
+                    (i32.const 64))
+                {items}
+                (func (export "{LIFECYCLE}#init") (result i32) (call $ok))
+                (func (export "{LIFECYCLE}#self-test") (result i32) (call $ok))
+                (func (export "{LIFECYCLE}#shutdown") (result i32) (call $ok))
+                (func (export "{INDEX}#check") {index} (result i32) {check})
+                (func $build (export "{INDEX}#build") {index} (param $entries i32)
+                    (param $parts i32) (param $count i32) (param $sink i32) (result i32)
+                    (local $result i32)
+                    (local.set $result (block (result i32) {build}))
+                    (call $drop-entries (local.get $entries))
+                    (call $drop-sink (local.get $sink))
+                    (local.get $result))
+                (func (export "{INDEX}#[static]searcher.open") {index}
+                    (param $entries i32) (param $segment i32) (result i32) {open})
+                (func $search (export "{INDEX}#[method]searcher.search") (param i32)
+                    (param $query i32) (param $k i32) (param $effort i32)
+                    (param $allowed i32) (param $words i32) (result i32)
+                    (local $result i32)
+                    (local.set $result (block (result i32) {search}))
+                    (call $drop-query (local.get $query))
+                    (local.get $result))
+                (func (export "{INDEX}#[method]searcher.lookup") (param i32)
+                    (param i32 i32 i32 i32) (param i32 i32 i32 i32) (param $reverse i32)
+                    (param $limit i32) (param $allowed i32) (param $words i32)
+                    (result i32) {lookup})
+                (func (export "{INDEX}#[method]searcher.stats") (param i32) (result i32) {stats}))"#
+        );
+        wrap(&text, "package test:guest; world guest { include sochdb:plugin/index-plugin@0.1.0; }")
     }
 }
 
@@ -597,6 +704,16 @@ impl Bench {
     ) -> KernelResult<Arc<dyn StorageExtension>> {
         self.load_as("storage", component, more)?;
         self.plugins.storage("guest")
+    }
+
+    /// The same of an index called `guest`.
+    pub fn load_index(
+        &self,
+        component: &[u8],
+        more: &str,
+    ) -> KernelResult<Arc<dyn IndexExtension>> {
+        self.load_as("index", component, more)?;
+        Ok(self.host.programs().indexes().extension("guest").expect("registered under its name"))
     }
 
     /// The same of an observer called `guest`.

@@ -4,6 +4,7 @@ mod database;
 mod directories;
 mod guest;
 mod hostile;
+mod index;
 mod quarantine;
 mod refused;
 mod shipped;

@@ -17,15 +17,21 @@ mod void;
 
 use fastrand::Rng;
 use generator::World;
-use guest::{Bench, Codec, Hooks, Observer, Procedures, Storage};
+use guest::{Bench, Codec, Hooks, Index, Observer, Procedures, Storage};
 use process::Process;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 use throw::{Outcomes, throw};
 
-const WORLDS: [&str; 5] =
-    ["codec-plugin", "hooks-plugin", "observer-plugin", "procedure-plugin", "storage-plugin"];
+const WORLDS: [&str; 6] = [
+    "codec-plugin",
+    "hooks-plugin",
+    "index-plugin",
+    "observer-plugin",
+    "procedure-plugin",
+    "storage-plugin",
+];
 /// Choices of imports in each world.
 const VARIANTS: usize = 8;
 /// Guests in a plain run, and in one before a release.
@@ -58,10 +64,11 @@ fn alone() -> MutexGuard<'static, ()> {
 
 /// Puts guests that hold nothing in the place of those that were thrown last.
 fn settle(benches: &[Bench; WORLDS.len()]) {
-    let kinds = ["codec", "hooks", "observer", "procedure", "storage"];
+    let kinds = ["codec", "hooks", "index", "observer", "procedure", "storage"];
     let components = [
         Codec::default().build(),
         Hooks::default().build(),
+        Index::default().build(),
         Observer::default().build(),
         Procedures::default().build(),
         Storage::default().build(),

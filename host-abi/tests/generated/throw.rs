@@ -6,6 +6,10 @@ use fastrand::Rng;
 use sochdb_encoding::row::{Column, ColumnType, Schema};
 use sochdb_encoding::select::{Projection, Selection};
 use sochdb_host_abi::{Transaction, columns_of};
+use sochdb_index::entries::EntrySource;
+use sochdb_index::extension::Part;
+use sochdb_index::vectors::{CodeKind, Codebook, Element, Metric as VectorMetric};
+use sochdb_index::{Entries, IndexDefinition, IndexKind};
 use sochdb_kernel::plugin::{
     Compaction, Extension, ExtensionInfo, LogLevel, LogLine, Metric, MetricValue, RunCursor,
     RunRow, SegmentRead, SegmentSink, StorageExtension, StorageReader, TableContext,
@@ -17,7 +21,7 @@ use sochdb_kernel::{
 };
 use std::collections::BTreeMap;
 use std::ops::Bound;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 /// The least fuel there is, and little memory.
@@ -93,6 +97,7 @@ pub fn throw(bench: &Bench, world: &str, guest: &[u8], rng: &mut Rng, outcomes: 
             drive_storage(&storage, rng, outcomes);
             drive_kernel(&storage, rng, outcomes);
         }
+        "index-plugin" => drive_index(bench, guest, rng, outcomes),
         "hooks-plugin" => drive_hooks(bench, guest, rng, outcomes),
         "procedure-plugin" => drive_procedures(bench, guest, rng, outcomes),
         _ => panic!("no world is called {world}"),
@@ -341,6 +346,88 @@ fn drive_kernel(storage: &Arc<dyn StorageExtension>, rng: &mut Rng, outcomes: &m
     let kernel = Kernel::open(environment, Options::default()).expect("opens again");
     kernel.plugins().register_storage(storage.clone());
     check(&kernel);
+}
+
+/// Entries whose vectors are all the same, and whose values are their numbers.
+struct Same;
+
+const SAME: [f32; 4] = [1.0, -0.5, 0.25, 0.0];
+
+impl EntrySource for Same {
+    fn code(&self, _: u32) -> KernelResult<&[u8]> {
+        static CODE: OnceLock<Vec<u8>> = OnceLock::new();
+        Ok(CODE.get_or_init(|| {
+            let mut code = Vec::new();
+            codebook().encode(&SAME, &mut code);
+            code
+        }))
+    }
+
+    fn vector(&self, _: u32, out: &mut Vec<f32>) -> KernelResult<()> {
+        out.extend_from_slice(&SAME);
+        Ok(())
+    }
+
+    fn value(&self, number: u32) -> KernelResult<Slice> {
+        Ok(vec![1, number as u8].into())
+    }
+}
+
+fn codebook() -> Codebook {
+    let mut same = |_: usize, out: &mut [f32]| {
+        out.copy_from_slice(&SAME);
+        Ok(())
+    };
+    Codebook::train(CodeKind::Sq8, VectorMetric::Cosine, SAME.len(), 200, &mut same, 1)
+        .expect("vectors without an error")
+}
+
+fn drive_index(bench: &Bench, guest: &[u8], rng: &mut Rng, outcomes: &mut Outcomes) {
+    let resources = format!("{RESOURCES}\n{BACKGROUND}");
+    let load = || bench.load_index(guest, &resources);
+    let Some(index) = outcomes.note("load", load) else { return };
+    let (dim, metric) = (SAME.len() as u32, VectorMetric::Cosine);
+    let mut definition = IndexDefinition {
+        name: "i".to_owned(),
+        table: "t".to_owned(),
+        column: "c".to_owned(),
+        using: "guest".to_owned(),
+        kind: IndexKind::Vector { dim, metric, element: Element::F32, codes: CodeKind::Sq8 },
+        settings: [("m".to_owned(), "16".to_owned())].into(),
+    };
+    let entries = if rng.bool() {
+        Entries::of_vectors(200, metric, dim, codebook(), Box::new(Same))
+    } else {
+        definition.kind = IndexKind::Ordered;
+        Entries::ordered(200, Box::new(Same))
+    };
+    let entries = Arc::new(entries);
+    outcomes.note("check", || index.check(&definition));
+    let lent = Arc::new(());
+    let part = |id| Part { segment: Arc::new(Page(id)), numbers: (0..100).collect() };
+    outcomes.note("build", || {
+        let sink = Arc::new(Void(lent.clone()));
+        index.build(&definition, &entries, (1..3).map(part).collect(), sink)
+    });
+    assert_eq!(Arc::strong_count(&lent), 1, "no writer outlives its build");
+    assert_eq!(Arc::strong_count(&entries), 1, "no guest holds entries");
+    let open = || index.open(&definition, &entries, Arc::new(Page(3)));
+    let Some(searcher) = outcomes.note("open", open) else { return };
+    let allowed = vec![rng.u64(..); 4];
+    let query = entries.query(&SAME).ok();
+    for _ in 0..3 {
+        let found = match &query {
+            Some(query) => outcomes.note("search", || searcher.search(query, 5, 9, &allowed)),
+            None => outcomes
+                .note("lookup", || searcher.lookup(&KeyRange::all(), rng.bool(), 9, &allowed)),
+        };
+        let mut found = found.unwrap_or_default();
+        let is_allowed = |n: &u32| *n < 200 && allowed[*n as usize / 64] >> (n % 64) & 1 == 1;
+        assert!(found.len() <= 9 && found.iter().all(is_allowed), "checked by the host");
+        found.sort_unstable();
+        assert!(found.windows(2).all(|pair| pair[0] < pair[1]), "checked by the host");
+        outcomes.note("stats", || searcher.stats());
+    }
 }
 
 /// What a guest may touch: the table `t`, and nothing else.

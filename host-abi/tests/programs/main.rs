@@ -2,6 +2,7 @@
 
 mod audit;
 mod hooks;
+mod indexes;
 mod procedures;
 mod quotas;
 mod tenants;

@@ -150,7 +150,7 @@ impl SegmentBuilder {
     /// Returns also what failed.
     pub fn end(
         mut self,
-        build: Option<(&str, &dyn Fn(Arc<dyn SegmentSink>) -> KernelResult<SegmentId>)>,
+        build: Option<(&str, Build<'_>)>,
     ) -> KernelResult<(SegmentId, Option<KernelError>)> {
         let mut failed = None;
         let (mut plugin, mut graph) = ("", (self.at, 0));
@@ -180,6 +180,9 @@ impl SegmentBuilder {
         Ok((self.writer.seal()?, failed))
     }
 }
+
+/// What has a plugin write its segment, and returns the number that it gave back.
+pub(crate) type Build<'a> = &'a dyn Fn(Arc<dyn SegmentSink>) -> KernelResult<SegmentId>;
 
 /// The number that a plugin's segment within a segment has for the plugin.
 const BLOB: SegmentId = SegmentId(0);

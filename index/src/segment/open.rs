@@ -77,13 +77,13 @@ impl OpenSegment {
             segment: segment.clone(),
             footer,
         };
-        Ok(OpenSegment {
+        OpenSegment {
             inner: Arc::new(inner),
             entries: OnceLock::new(),
             hidden_by: Mutex::default(),
             searcher: Mutex::default(),
         }
-        .with_codes()?)
+        .with_codes()
     }
 
     /// How long codes are stands in the codebook.

@@ -76,8 +76,7 @@ fn segment(kind: IndexKind) -> Vec<u8> {
         writer.seal()
     };
     builder.end(Some(("hnsw", &build))).unwrap();
-    let bytes = memory.0.lock().clone();
-    bytes
+    std::mem::take(&mut *memory.0.lock())
 }
 
 const VECTORS: IndexKind = IndexKind::Vector {

@@ -15,6 +15,9 @@ use sochdb_kernel::{Environment, KeyRange, TableOptions, Transaction};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+/// The rows of the table.
+type Rows = BTreeMap<Vec<u8>, Vec<u8>>;
+
 const COMMITS: usize = 8;
 /// Before which commit the index is made.
 const INDEXED: usize = 3;
@@ -40,13 +43,13 @@ fn change(tx: &mut Transaction, commit: usize) -> sochdb_kernel::KernelResult<()
     Ok(())
 }
 
-fn rows(tx: &Transaction) -> BTreeMap<Vec<u8>, Vec<u8>> {
+fn rows(tx: &Transaction) -> Rows {
     let rows = tx.scan(TABLE, KeyRange::all()).unwrap();
     rows.map(|row| row.map(|(key, value)| (key, value.to_vec())).unwrap()).collect()
 }
 
 /// What the disk was asked to do, and the rows after each commit.
-fn recorded() -> (Vec<Call>, Vec<BTreeMap<Vec<u8>, Vec<u8>>>) {
+fn recorded() -> (Vec<Call>, Vec<Rows>) {
     let vfs = SimVfs::new(Disk::default(), 0);
     vfs.record();
     let rig = Rig::on(environment(&vfs));
@@ -56,7 +59,10 @@ fn recorded() -> (Vec<Call>, Vec<BTreeMap<Vec<u8>, Vec<u8>>>) {
     let mut states = vec![BTreeMap::new()];
     for commit in 1..=COMMITS {
         if commit == INDEXED {
-            rig.index("vector", &[("using", "nearest"), ("flat_max", "20"), ("metric", "euclidean")]);
+            rig.index(
+                "vector",
+                &[("using", "nearest"), ("flat_max", "20"), ("metric", "euclidean")],
+            );
         }
         vfs.mark(Mark::Started(commit));
         rig.kernel.run(|tx| change(tx, commit)).unwrap();
@@ -69,7 +75,7 @@ fn recorded() -> (Vec<Call>, Vec<BTreeMap<Vec<u8>, Vec<u8>>>) {
 }
 
 /// Whether there is an index already.
-fn check(image: Disk, acked: usize, states: &[BTreeMap<Vec<u8>, Vec<u8>>], seed: u64) -> bool {
+fn check(image: Disk, acked: usize, states: &[Rows], seed: u64) -> bool {
     let mut random = fastrand::Rng::with_seed(seed);
     let vfs = SimVfs::new(image, 0);
     let rig = Rig::on(environment(&vfs));

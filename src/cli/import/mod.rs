@@ -1,4 +1,4 @@
-//! `import`: a file of rows into a table, a batch a transaction.
+//! `import`: a file of rows, or of vectors, into a table, a batch a transaction.
 //!
 //! ```text
 //!   source ── records ──▶ batch ── key, value ──▶ one transaction ── committed ──▶ next batch
@@ -10,6 +10,7 @@
 
 mod infer;
 mod source;
+mod vectors;
 
 use super::args::{Format, Import, Shape};
 use super::failure::{Exit, Failure, Outcome};
@@ -28,6 +29,7 @@ use std::collections::{HashSet, VecDeque};
 use std::ffi::OsStr;
 use std::path::Path;
 use std::time::Instant;
+pub use vectors::read_vectors;
 
 /// Rows that decide the columns of a new table.
 const SAMPLE_ROWS: usize = 1000;
@@ -47,6 +49,9 @@ pub fn import(session: &mut Session, args: &Import) -> Outcome {
     let started = Instant::now();
     let format = format_of(&args.file, args.format)?;
     let table = table_name(args)?;
+    if vectors::is_of_vectors(format) {
+        return vectors::import(session, args, format, &table);
+    }
     let mut reader = Reader::new(Source::open(&args.file, format)?)?;
     let db = match session.open(Access::Write) {
         Ok(db) => Some(db),
@@ -71,7 +76,7 @@ pub fn import(session: &mut Session, args: &Import) -> Outcome {
         Some(db) => db,
         None => session.open(Access::Create)?,
     };
-    let bar = progress(&reader.source);
+    let bar = progress_of(reader.source.bytes_total());
     let mut done = Done::default();
     let mut to_create = existing.is_none();
     while to_create || !batch.is_empty() {
@@ -167,11 +172,14 @@ pub fn format_of(file: &Path, said: Option<Format>) -> Outcome<Format> {
     match file.extension().and_then(OsStr::to_str).map(str::to_ascii_lowercase).as_deref() {
         Some("jsonl" | "ndjson" | "json") => Ok(Format::Jsonl),
         Some("csv") => Ok(Format::Csv),
+        Some("npy") => Ok(Format::Npy),
+        Some("fvecs") => Ok(Format::Fvecs),
+        Some("f32bin" | "fbin") => Ok(Format::F32bin),
         _ => Err(Failure::invalid(format!(
             "the name {} does not say the file's format",
             file.display()
         ))
-        .help("say it: --format jsonl or --format csv")),
+        .help("say it: --format jsonl, csv, npy, fvecs or f32bin")),
     }
 }
 
@@ -231,12 +239,12 @@ fn check_shape(shape: &Shape, options: &TableOptions, table: &str) -> Outcome {
     ))
 }
 
-fn progress(source: &Source) -> ProgressBar {
-    let template = match source.bytes_total() {
+fn progress_of(bytes_total: Option<u64>) -> ProgressBar {
+    let template = match bytes_total {
         Some(_) => "{bar:32} {percent:>3}%  {msg}  {elapsed} (eta {eta})",
         None => "{spinner} {msg}  {elapsed}",
     };
-    progress_bar(source.bytes_total(), template)
+    progress_bar(bytes_total, template)
 }
 
 /// A source with its first records read ahead.
