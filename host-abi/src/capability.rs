@@ -9,9 +9,8 @@
 //! | `sochdb:plugin/segments`                | granted to storage engines and indexes; handles of  |
 //! |                                         | what a call is about, and nothing else              |
 //! | `sochdb:plugin/entries`                 | granted to indexes, in the same way                 |
-//! | `sochdb:plugin/rows, plugins, codecs`   | granted to kinds that can use them; each call asks  |
-//! |                                         | the plugin's [`Grant`](crate::policy::Grant)        |
-//! | `sochdb:plugin/search`                  | refused: plugins do not search indexes yet          |
+//! | `sochdb:plugin/rows, search, plugins,   | granted to kinds that can use them; each call asks  |
+//! | codecs`                                 | the plugin's [`Grant`](crate::policy::Grant)        |
 //! | WASI 0.2 without sockets and HTTP       | linked with nothing in it but granted directories:  |
 //! |                                         | no environment, no arguments, no network            |
 //! | anything else                           | refused, by name                                    |
@@ -36,6 +35,7 @@ const OFFERED: &[&str] = &["types", "telemetry", "config"];
 /// What only some kinds of plugins may import.
 const OFFERED_TO: &[(&str, &[PluginKind])] = &[
     ("rows", &[PluginKind::Hooks, PluginKind::Procedure]),
+    ("search", &[PluginKind::Hooks, PluginKind::Procedure]),
     ("plugins", &[PluginKind::Hooks, PluginKind::Procedure]),
     ("codecs", &[PluginKind::Storage, PluginKind::Hooks, PluginKind::Procedure]),
     ("segments", &[PluginKind::Storage, PluginKind::Index]),
@@ -44,8 +44,6 @@ const OFFERED_TO: &[(&str, &[PluginKind])] = &[
 /// What the contract lets plugins export.
 const EXPORTABLE: &[&str] =
     &["codec", "hooks", "index", "lifecycle", "observer", "procedure", "storage-engine"];
-/// Why searching an index cannot be granted.
-pub(crate) const NO_SEARCH: &str = "this host does not let plugins search indexes yet";
 
 /// One import of a component, and what the host says to it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -82,7 +80,6 @@ pub(crate) fn offered(ours: &str, kind: Option<PluginKind>) -> Result<(), String
             let kinds: Vec<_> = kinds.iter().map(|kind| format!("'{kind}'")).collect();
             Err(format!("only plugins of kind {} may", kinds.join(" or ")))
         }
-        None if ours == "search" => Err(NO_SEARCH.to_owned()),
         None => Err("the contract has no such interface for plugins to import".to_owned()),
     }
 }
@@ -236,14 +233,6 @@ mod tests {
             panic!("is refused")
         };
         assert_eq!(why, "only plugins of kind 'hooks' or 'procedure' may");
-    }
-
-    #[test]
-    fn searching_an_index_cannot_be_granted_yet() {
-        for kind in PluginKind::ALL {
-            let answer = answer("sochdb:plugin/search@0.1.0", Some(kind));
-            assert_eq!(answer, Answer::Refused(NO_SEARCH.to_owned()));
-        }
     }
 
     #[test]

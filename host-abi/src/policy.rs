@@ -106,6 +106,10 @@ pub struct Grant {
     pub can_read_table: Both,
     /// Tables whose rows it writes and deletes; ask with [`may_write`](Self::may_write).
     pub can_write_table: Both,
+    /// Whether it searches indexes of vectors, of tables whose rows it reads.
+    pub can_vector_search: bool,
+    /// Whether it looks up values in ordered indexes, of tables whose rows it reads.
+    pub can_index_search: bool,
     /// Plugins it calls; ask with [`may_call`](Self::may_call).
     pub can_call_plugin: Both,
     /// Codecs it uses; ask with [`may_use_codec`](Self::may_use_codec).
@@ -164,12 +168,14 @@ struct RawAllowed {
 }
 
 impl Default for Policy {
-    /// Every table, codec and plugin, clock and random numbers; no directory; limits as high as a manifest
+    /// Every table, index, codec and plugin, clock and random numbers; no directory; limits as high as a manifest
     /// can say.
     fn default() -> Policy {
         let capabilities = Capabilities {
             can_read_table: Globs::everything(),
             can_write_table: Globs::everything(),
+            can_vector_search: true,
+            can_index_search: true,
             can_call_plugin: Globs::everything(),
             codecs: Globs::everything(),
             directories: Vec::new(),
@@ -228,6 +234,8 @@ impl Policy {
         Ok(Grant {
             can_read_table: both(&wanted.can_read_table, &allowed.can_read_table),
             can_write_table: both(&wanted.can_write_table, &allowed.can_write_table),
+            can_vector_search: wanted.can_vector_search && allowed.can_vector_search,
+            can_index_search: wanted.can_index_search && allowed.can_index_search,
             can_call_plugin: both(&wanted.can_call_plugin, &allowed.can_call_plugin),
             codecs: both(&wanted.codecs, &allowed.codecs),
             directories: directories(&wanted.directories, &allowed.directories),
@@ -336,6 +344,8 @@ impl Grant {
         let names = [
             ("can_read_table", !self.can_read_table.granted().is_empty()),
             ("can_write_table", !self.can_write_table.granted().is_empty()),
+            ("can_vector_search", self.can_vector_search),
+            ("can_index_search", self.can_index_search),
             ("can_call_plugin", !self.can_call_plugin.granted().is_empty()),
             ("codecs", !self.codecs.granted().is_empty()),
             ("directories", !self.directories.is_empty()),

@@ -431,6 +431,15 @@ impl Transaction {
         sochdb_index::verify(live.rows.inner(), &live.index(table, index)?)
     }
 
+    /// The index `index` of `table`.
+    pub(crate) fn index_definition(
+        &self,
+        table: &str,
+        index: &str,
+    ) -> KernelResult<IndexDefinition> {
+        self.live()?.index(table, index)
+    }
+
     /// The index that a search for vectors in `table` means.
     pub(crate) fn vector_index(
         &self,

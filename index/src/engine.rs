@@ -6,9 +6,11 @@
 //!   open             segments ──▶ a reader: to the kernel the marks, to a search the entries
 //! ```
 //!
-//! A flush reads a row as it is *now*, which may be later than its mark. If it is another value than was marked,
-//! the row was overwritten, by a commit whose mark lies in memory over this one: every snapshot that sees the
-//! segment sees that mark too. So such a row gets no entry, and each entry has the value that its mark is of.
+//! A flush reads a row as it is *now*, which may be later than its mark, or earlier where a commit is in the log and
+//! not published yet. If it is another value than was marked, the row gets no entry, so that each entry has the value
+//! that its mark is of. It is *pending* then: mostly a newer mark hides it, and where none does (the later commit was
+//! lost with the power, or the marked one has been published since) a search looks at the row itself, as if it were
+//! still in memory. The next merge that meets a pending row reads it again.
 //!
 //! A plugin that fails leaves a flat segment, which is searched entry by entry. It is not asked again for that
 //! index until it is replaced, or the database is opened again.
@@ -204,9 +206,21 @@ struct TableNow {
     snapshot: Transaction,
     table: String,
     column: IndexedColumn,
+    kind: IndexKind,
 }
 
 impl TableNow {
+    /// The table that `table` keeps an index of, if it is there.
+    fn new(table: &TableContext, snapshot: Transaction) -> KernelResult<Option<TableNow>> {
+        let found = index_now(table, &snapshot)?;
+        Ok(found.map(|(index, column)| TableNow {
+            snapshot,
+            table: index.table,
+            column,
+            kind: index.kind,
+        }))
+    }
+
     /// The form of the value that the row of `key` has now, into `form`; whether it has one.
     fn value(&self, key: &[u8], form: &mut Vec<u8>) -> KernelResult<bool> {
         form.clear();
@@ -223,15 +237,9 @@ impl StorageExtension for IndexEngine {
         mut run: Box<dyn RunCursor>,
         sink: Arc<dyn SegmentSink>,
     ) -> KernelResult<Vec<SegmentId>> {
-        let snapshot = self.snapshot()?;
-        let (kind, now) = match index_now(table, &snapshot)? {
-            Some((index, column)) => {
-                let table = index.table.clone();
-                (index.kind, Some(TableNow { snapshot, table, column }))
-            }
-            // The rows' table is gone, and this one goes with it.
-            None => (IndexKind::Ordered, None),
-        };
+        // Without the rows' table this one will go as well.
+        let now = TableNow::new(table, self.snapshot()?)?;
+        let kind = now.as_ref().map_or(IndexKind::Ordered, |now| now.kind);
         let (mut ids, mut flat) = (Vec::new(), Flat::new(&*sink, kind)?);
         let mut form = Vec::new();
         loop {
@@ -421,23 +429,41 @@ impl IndexEngine {
         drop_deleted: bool,
         sink: &dyn SegmentSink,
     ) -> KernelResult<SegmentId> {
+        // Pending rows may have their value by now.
+        let now = match self.snapshot() {
+            Ok(snapshot) => TableNow::new(table, snapshot)?,
+            Err(_) => None,
+        };
+        let mut kind = now.as_ref().map_or(kind, |now| now.kind);
         // First who is who: numbers are given out in order of keys.
-        let mut origins: Vec<(u32, u32)> = Vec::new();
+        let (mut origins, mut fresh, mut form) = (Vec::new(), Vec::new(), Vec::new());
         let mut rows = RowCursor::new(inputs, &KeyRange::all(), false)?;
-        while let Some((_, row)) = rows.next()? {
-            if let State::Entry(number) = row.state {
-                origins.push((u32::try_from(row.segment).unwrap_or(u32::MAX), number));
+        while let Some((key, row)) = rows.next()? {
+            match row.state {
+                State::Entry(number) => origins.push(Origin::Entry(row.segment, number)),
+                State::Empty(number) => {
+                    let marked = inputs[row.segment].other_mark(number)?;
+                    if let Some(now) = &now
+                        && marked != 0
+                        && now.value(&key, &mut form)?
+                        && mark(Some(&form)) == marked
+                    {
+                        origins.push(Origin::Fresh(fresh.len()));
+                        fresh.push((key, stored(kind, &form)));
+                    }
+                }
+                State::Deleted => {}
             }
         }
         let index = IndexDefinition::kept(&table.name, &table.options, kind);
         let router = Router::of(&index)?;
-        let mut kind = kind;
         if let IndexKind::Vector { codes, .. } = &mut kind {
             *codes = router.codes(&index, origins.len())?;
         }
-        let merging = Arc::new(Merging::new(inputs, origins, kind)?);
+        let merging = Arc::new(Merging::new(inputs, origins, fresh, kind)?);
         let codes = merging.codes()?;
         let mut builder = SegmentBuilder::new(sink, kind)?;
+        let mut fresh = merging.fresh.iter().peekable();
         let mut rows = RowCursor::new(inputs, &KeyRange::all(), false)?;
         while let Some((key, row)) = rows.next()? {
             let segment = &inputs[row.segment];
@@ -449,7 +475,13 @@ impl IndexEngine {
                     let stored = segment.stored_vector(number)?;
                     builder.entry(&key, segment.mark(number)?, &stored)?;
                 }
-                State::Empty(number) => builder.other(&key, Some(segment.other_mark(number)?)),
+                State::Empty(number) => {
+                    let mark = segment.other_mark(number)?;
+                    match fresh.next_if(|(fresh, _)| *fresh == key) {
+                        Some((_, stored)) => builder.entry(&key, mark, stored)?,
+                        None => builder.other(&key, Some(mark)),
+                    }
+                }
                 State::Deleted if drop_deleted => {}
                 State::Deleted => builder.other(&key, None),
             }
@@ -478,12 +510,33 @@ impl IndexEngine {
     }
 }
 
+/// Where an entry of a merge comes from.
+#[derive(Clone, Copy)]
+enum Origin {
+    /// One of the segments, and its number there.
+    Entry(usize, u32),
+    /// It was pending, and has been read.
+    Fresh(usize),
+}
+
 /// Segments that become one.
 struct Merging {
     inputs: Vec<Arc<OpenSegment>>,
-    /// For each new entry: the segment that it comes from, and its number there.
-    origins: Vec<(u32, u32)>,
+    /// For each new entry.
+    origins: Vec<Origin>,
+    /// Keys and values, as they are stored, of those that were pending.
+    fresh: Vec<(Vec<u8>, Vec<u8>)>,
     kind: IndexKind,
+}
+
+/// A value in the form that a segment stores.
+fn stored(kind: IndexKind, form: &[u8]) -> Vec<u8> {
+    let IndexKind::Vector { element, .. } = kind else { return form.to_vec() };
+    let (values, _) = form.as_chunks::<4>();
+    let vector: Vec<f32> = values.iter().map(|bytes| f32::from_le_bytes(*bytes)).collect();
+    let mut stored = Vec::new();
+    element.encode(&vector, &mut stored);
+    stored
 }
 
 /// The codes of all entries, one behind the other.
@@ -495,7 +548,8 @@ struct Codes {
 impl Merging {
     fn new(
         inputs: &[Arc<OpenSegment>],
-        origins: Vec<(u32, u32)>,
+        origins: Vec<Origin>,
+        fresh: Vec<(Vec<u8>, Vec<u8>)>,
         kind: IndexKind,
     ) -> KernelResult<Merging> {
         for input in inputs {
@@ -517,14 +571,18 @@ impl Merging {
                 ));
             }
         }
-        Ok(Merging { inputs: inputs.to_vec(), origins, kind })
+        Ok(Merging { inputs: inputs.to_vec(), origins, fresh, kind })
     }
 
     /// The vector of new entry `number`, into `vector`.
     fn vector(&self, number: usize, vector: &mut [f32]) -> KernelResult<()> {
         let IndexKind::Vector { element, .. } = self.kind else { return Ok(()) };
-        let (segment, old) = self.origins[number];
-        element.decode(&self.inputs[segment as usize].stored_vector(old)?, vector);
+        match self.origins[number] {
+            Origin::Entry(segment, old) => {
+                element.decode(&self.inputs[segment].stored_vector(old)?, vector);
+            }
+            Origin::Fresh(fresh) => element.decode(&self.fresh[fresh].1, vector),
+        }
         Ok(())
     }
 
@@ -571,8 +629,10 @@ impl Merging {
     fn parts(&self) -> KernelResult<Vec<Part>> {
         let mut numbers: Vec<Vec<u32>> =
             self.inputs.iter().map(|input| vec![GONE; input.entry_count() as usize]).collect();
-        for (new, &(segment, old)) in self.origins.iter().enumerate() {
-            numbers[segment as usize][old as usize] = u32::try_from(new).unwrap_or(GONE);
+        for (new, origin) in self.origins.iter().enumerate() {
+            if let Origin::Entry(segment, old) = *origin {
+                numbers[segment][old as usize] = u32::try_from(new).unwrap_or(GONE);
+            }
         }
         let mut parts = Vec::new();
         for (input, numbers) in self.inputs.iter().zip(numbers) {
@@ -605,8 +665,11 @@ impl EntrySource for Building {
     }
 
     fn value(&self, number: u32) -> KernelResult<Slice> {
-        let (segment, old) = self.merging.origins[number as usize];
-        let value = self.merging.inputs[segment as usize].value(old)?;
-        Ok(value.into_owned().into())
+        Ok(match self.merging.origins[number as usize] {
+            Origin::Entry(segment, old) => {
+                self.merging.inputs[segment].value(old)?.into_owned().into()
+            }
+            Origin::Fresh(fresh) => self.merging.fresh[fresh].1.clone().into(),
+        })
     }
 }

@@ -12,6 +12,7 @@ pub(crate) struct IndexReader {
     /// From the oldest to the newest.
     pub segments: Vec<Arc<OpenSegment>>,
     hidden: OnceLock<Vec<Hidden>>,
+    pending: OnceLock<Vec<(Vec<u8>, u64)>>,
 }
 
 /// The entries of a segment that newer segments have rows for.
@@ -23,7 +24,29 @@ pub(crate) struct Hidden {
 
 impl IndexReader {
     pub fn new(segments: Vec<Arc<OpenSegment>>) -> IndexReader {
-        IndexReader { segments, hidden: OnceLock::new() }
+        IndexReader { segments, hidden: OnceLock::new(), pending: OnceLock::new() }
+    }
+
+    /// Keys and marks of the rows whose value no segment knows, growing by their keys.
+    pub fn pending(&self) -> KernelResult<&[(Vec<u8>, u64)]> {
+        if let Some(pending) = self.pending.get() {
+            return Ok(pending);
+        }
+        let mut pending = Vec::new();
+        for (number, segment) in self.segments.iter().enumerate() {
+            for &other in segment.pending()? {
+                let key = segment.other_key(other)?;
+                let mut is_hidden = false;
+                for newer in &self.segments[number + 1..] {
+                    is_hidden |= newer.has(&key)?;
+                }
+                if !is_hidden {
+                    pending.push((key.into_owned(), segment.other_mark(other)?));
+                }
+            }
+        }
+        pending.sort();
+        Ok(self.pending.get_or_init(|| pending))
     }
 
     /// The reader of an index behind a kernel's.

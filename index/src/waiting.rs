@@ -1,4 +1,5 @@
-//! What waits: rows that are marked, but not in segments yet, and what they hide in those.
+//! What waits: rows that are marked, but not in segments yet, and what they hide in those. And rows whose value a
+//! flush did not get to see.
 //!
 //! A search looks at each of them. They are gathered when a search first needs them, and kept for the next: one
 //! at the same moment takes them as they are, a later one reads only the values of rows that are marked anew.
@@ -186,10 +187,24 @@ impl IndexEngine {
             }
             rows.push(Arc::new(row));
         }
-        let hidden = match reader.as_deref().and_then(IndexReader::of) {
-            Some(reader) => reader.hidden()?,
-            None => &[],
-        };
+        let (mut hidden, mut pending) = (&[][..], &[][..]);
+        if let Some(reader) = reader.as_deref().and_then(IndexReader::of) {
+            (hidden, pending) = (reader.hidden()?, reader.pending()?);
+        }
+        let mut late = Vec::new();
+        for (key, marked) in pending {
+            if rows.binary_search_by(|row: &Arc<WaitingRow>| row.key.cmp(key)).is_err() {
+                let places = vec![NOWHERE; segments.len()];
+                let (key, mark) = (key.clone(), Some(*marked));
+                let mut row = WaitingRow { key, mark, form: None, vector: Vec::new(), places };
+                row.read(tx, index, &column)?;
+                late.push(Arc::new(row));
+            }
+        }
+        if !late.is_empty() {
+            rows.extend(late);
+            rows.sort_by(|a, b| a.key.cmp(&b.key));
+        }
         let mut visible = Vec::with_capacity(segments.len());
         for (number, (segment, hidden)) in segments.iter().zip(hidden).enumerate() {
             let entries = segment.entry_count();

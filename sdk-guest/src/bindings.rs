@@ -126,6 +126,7 @@ pub mod data {
             package sochdb:sdk;
             world data {
                 import sochdb:plugin/rows@0.1.0;
+                import sochdb:plugin/search@0.1.0;
                 import sochdb:plugin/codecs@0.1.0;
                 import sochdb:plugin/plugins@0.1.0;
             }

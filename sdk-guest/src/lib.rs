@@ -57,6 +57,7 @@ mod typed;
 pub mod blocks;
 pub mod config;
 pub mod rows;
+pub mod search;
 pub mod telemetry;
 #[cfg(feature = "testing")]
 pub mod testing;

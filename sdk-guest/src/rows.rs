@@ -119,7 +119,7 @@ impl<'a> Table<'a> {
         Table(Handle::Lent(handle))
     }
 
-    fn handle(&self) -> &host::Table {
+    pub(crate) fn handle(&self) -> &host::Table {
         match &self.0 {
             Handle::Own(table) => table,
             Handle::Lent(table) => table,
@@ -173,18 +173,7 @@ impl<'a> Table<'a> {
     /// # Errors
     /// As [`get`](Self::get); `Invalid` when a column does not exist or a value has not its type.
     pub fn scan(&self, range: impl Into<KeyRange>, options: ScanOptions) -> Result<Scan> {
-        let bound = |bound: Bound<Vec<u8>>| match bound {
-            Bound::Included(key) => Some(types::Bound { key, inclusive: true }),
-            Bound::Excluded(key) => Some(types::Bound { key, inclusive: false }),
-            Bound::Unbounded => None,
-        };
-        let KeyRange { start, end } = range.into();
-        let range = types::KeyRange { start: bound(start), end: bound(end) };
-        let condition = |Condition { column, comparison, values }: Condition| types::Condition {
-            column,
-            op: comparison as u8,
-            values: values.into_iter().map(Into::into).collect(),
-        };
+        let range = key_range(range.into());
         let options = host::ScanOptions {
             columns: options.columns,
             filter: options.filter.into_iter().map(condition).collect(),
@@ -219,6 +208,23 @@ impl<'a> Table<'a> {
     pub fn delete(&self, key: &[u8]) -> Result<()> {
         Ok(self.handle().soch_delete(key)?)
     }
+}
+
+/// `range` as the contract has it.
+pub(crate) fn key_range(range: KeyRange) -> types::KeyRange {
+    let bound = |bound: Bound<Vec<u8>>| match bound {
+        Bound::Included(key) => Some(types::Bound { key, inclusive: true }),
+        Bound::Excluded(key) => Some(types::Bound { key, inclusive: false }),
+        Bound::Unbounded => None,
+    };
+    types::KeyRange { start: bound(range.start), end: bound(range.end) }
+}
+
+/// The condition as the contract has it.
+pub(crate) fn condition(condition: Condition) -> types::Condition {
+    let Condition { column, comparison, values } = condition;
+    let values = values.into_iter().map(Into::into).collect();
+    types::Condition { column, op: comparison as u8, values }
 }
 
 /// A scan under way.

@@ -123,8 +123,6 @@ pub fn schema(with_pass: bool) -> EncodingResult<Schema> {
 
 /// The position of the text among the columns of [`schema`] without `pass`; the vector follows it.
 pub const TEXT_COLUMN: usize = 4;
-/// The position of the vector.
-pub const VECTOR_COLUMN: usize = 5;
 
 /// An entry as a row of [`schema`].
 pub fn row(entry: &Entry, pass: Option<i64>) -> Vec<Value> {
@@ -169,7 +167,7 @@ mod tests {
             assert_eq!(schema.decode(&key, &value).unwrap(), row);
         }
         assert_eq!(schema(false).unwrap().columns[TEXT_COLUMN].name, "text");
-        assert_eq!(schema(false).unwrap().columns[VECTOR_COLUMN].name, "vector");
+        assert_eq!(schema(false).unwrap().columns[TEXT_COLUMN + 1].name, "vector");
     }
 
     #[test]

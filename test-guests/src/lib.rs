@@ -3,6 +3,7 @@
 //! | guest      | kind      | what it does                                                             |
 //! |------------|-----------|--------------------------------------------------------------------------|
 //! | `files`    | codec     | reads and writes files, as what it is to compress says                   |
+//! | `finder`   | procedure | searches indexes of tables                                               |
 //! | `guard`    | hooks     | continues, replaces, skips, aborts or fails, as the key of a change says |
 //! | `identity` | codec     | nothing: what a call costs beside its work                               |
 //! | `ledger`   | procedure | moves amounts between accounts, reads tables in every way, calls others  |

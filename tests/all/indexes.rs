@@ -597,3 +597,22 @@ fn writers_and_makers_of_indexes_at_once_lose_no_row() {
     }
     db.close().unwrap();
 }
+
+#[test]
+fn a_repaired_database_builds_its_indexes_anew() {
+    let directory = tempfile::tempdir().unwrap();
+    let db = docs(directory.path());
+    index(&db, "docs");
+    db.checkpoint().unwrap();
+    db.run(|tx| put(tx, "docs", row(50, "n", 31.0))).unwrap();
+    db.close().unwrap();
+    let target = tempfile::tempdir().unwrap();
+    Database::builder().repair(directory.path(), target.path(), &mut quietly()).unwrap();
+    let db = open(target.path());
+    assert_eq!(db.indexes(Some("docs")).unwrap()[0].1, IndexState::Building);
+    assert_eq!(near_now(&db, 31.0, 2), [50, 3]);
+    assert_eq!(db.finish_indexes(&mut quietly()).unwrap(), 1);
+    assert_eq!(near_now(&db, 31.0, 2), [50, 3]);
+    assert_eq!(db.verify_index("docs", "meaning").unwrap().wrong, 0);
+    db.close().unwrap();
+}

@@ -38,6 +38,6 @@ fn a_policy_that_cannot_be_kept_ends_every_command() {
         work.refused(command, 2, &["policy.toml:2:1", "did you mean 'clock'"]);
     }
     work.file("policy.toml", "[limits]\nmax_instances = 1\n");
-    work.refused(&inspect, 6, &["'storage' needs 2 instances", "max_instances"]);
+    work.refused(&inspect, 6, &["needs 2 instances", "max_instances"]);
     work.ok(&["table", "create", "t", "--policy", "policy.toml"]);
 }

@@ -18,6 +18,10 @@ pub struct Capabilities {
     pub can_read_table: Globs,
     /// Tables whose rows it writes and deletes. Writing does not imply reading.
     pub can_write_table: Globs,
+    /// Searches indexes of vectors, of tables whose rows it reads.
+    pub can_vector_search: bool,
+    /// Looks up values in ordered indexes, of tables whose rows it reads.
+    pub can_index_search: bool,
     /// Plugins it calls.
     pub can_call_plugin: Globs,
     /// Codecs it compresses and restores with.
@@ -47,6 +51,8 @@ impl Capabilities {
         let names = [
             ("can_read_table", !self.can_read_table.is_empty()),
             ("can_write_table", !self.can_write_table.is_empty()),
+            ("can_vector_search", self.can_vector_search),
+            ("can_index_search", self.can_index_search),
             ("can_call_plugin", !self.can_call_plugin.is_empty()),
             ("codecs", !self.codecs.is_empty()),
             ("directories", !self.directories.is_empty()),
@@ -85,21 +91,15 @@ struct RawDirectory {
 impl RawCapabilities {
     /// What is said here, and `base` where nothing is said.
     pub(crate) fn over(self, base: &Capabilities) -> Result<Capabilities, Wrong> {
-        for (key, asked) in [
-            ("can_vector_search", &self.can_vector_search),
-            ("can_index_search", &self.can_index_search),
-        ] {
-            if let Some(asked) = asked.as_ref().filter(|asked| *asked.get_ref()) {
-                let message = format!("{key} cannot be granted: {}", capability::NO_SEARCH);
-                return Err(wrong(asked, message));
-            }
-        }
         let globs = |given: Option<Patterns>, base: &Globs| {
             given.map_or_else(|| Ok(base.clone()), |given| self::globs(&given))
         };
+        let is_set = |given: Option<Spanned<bool>>, base| given.map_or(base, Spanned::into_inner);
         Ok(Capabilities {
             can_read_table: globs(self.can_read_table, &base.can_read_table)?,
             can_write_table: globs(self.can_write_table, &base.can_write_table)?,
+            can_vector_search: is_set(self.can_vector_search, base.can_vector_search),
+            can_index_search: is_set(self.can_index_search, base.can_index_search),
             can_call_plugin: globs(self.can_call_plugin, &base.can_call_plugin)?,
             codecs: globs(self.codecs, &base.codecs)?,
             directories: match self.directories {
@@ -113,6 +113,18 @@ impl RawCapabilities {
 
     /// What the manifest of a plugin of this kind asks for.
     pub(super) fn of_kind(self, kind: PluginKind) -> Result<Capabilities, Wrong> {
+        for (key, given) in [
+            ("can_vector_search", &self.can_vector_search),
+            ("can_index_search", &self.can_index_search),
+        ] {
+            let given = given.as_ref().filter(|given| *given.get_ref());
+            if let (Some(given), Err(why)) = (given, capability::offered("search", Some(kind))) {
+                let message = format!(
+                    "a plugin of kind '{kind}' has no use for {key}: it is for the interface `search`, and {why}"
+                );
+                return Err(wrong(given, message));
+            }
+        }
         for (key, interface, given) in [
             ("can_read_table", "rows", &self.can_read_table),
             ("can_write_table", "rows", &self.can_write_table),

@@ -170,7 +170,7 @@ fn of_kind(kind: PluginKind) -> impl Fn(&str) -> Result<PluginManifest, Manifest
 fn capabilities_are_patterns_directories_and_switches() {
     let manifest = of_kind(PluginKind::Procedure)(
         "[capabilities]\ncan_read_table = [\"orders\", \"logs/**\"]\ncan_write_table = []\n\
-         can_vector_search = false\ncan_index_search = false\ncan_call_plugin = [\"other\"]\n\
+         can_vector_search = true\ncan_index_search = false\ncan_call_plugin = [\"other\"]\n\
          codecs = [\"*\"]\nclock = true\n\
          directories = [{ host = \"/srv/words\", guest = \"/words\" }]",
     );
@@ -183,7 +183,14 @@ fn capabilities_are_patterns_directories_and_switches() {
     );
     assert_eq!(
         capabilities.names(),
-        ["can_read_table", "can_call_plugin", "codecs", "directories", "clock"]
+        [
+            "can_read_table",
+            "can_vector_search",
+            "can_call_plugin",
+            "codecs",
+            "directories",
+            "clock"
+        ]
     );
 }
 
@@ -194,18 +201,6 @@ fn capabilities_that_cannot_be_granted_are_named_with_their_place() {
         let error = procedure(&format!("[capabilities]\n{rest}")).unwrap_err();
         expected.assert_eq(&error.to_string());
     };
-    check(
-        "can_vector_search = true",
-        expect![
-            "p.toml:11:21: can_vector_search cannot be granted: this host does not let plugins search indexes yet"
-        ],
-    );
-    check(
-        "can_index_search = true",
-        expect![
-            "p.toml:11:20: can_index_search cannot be granted: this host does not let plugins search indexes yet"
-        ],
-    );
     check(
         "can_read_table = [\"a\", \"[b]\"]",
         expect![[

@@ -135,12 +135,6 @@ fn wrong_keys_and_values_are_named_with_their_place() {
         ],
     );
     check(
-        "[allow]\ncan_index_search = true",
-        expect![
-            "policy.toml:2:20: can_index_search cannot be granted: this host does not let plugins search indexes yet"
-        ],
-    );
-    check(
         "[limits]\nfuel_limit = 5",
         expect!["policy.toml:2:14: fuel_limit = 5 is out of range: 1000000 to 1000000000000"],
     );
@@ -352,7 +346,7 @@ proptest! {
         use PluginKind::{Hooks, Index, Procedure, Storage};
         let kinds: &[Option<PluginKind>] = match interface.as_str() {
             "types" | "telemetry" | "config" => &[kind],
-            "rows" | "plugins" => &[Some(Hooks), Some(Procedure)],
+            "rows" | "search" | "plugins" => &[Some(Hooks), Some(Procedure)],
             "codecs" => &[Some(Storage), Some(Hooks), Some(Procedure)],
             "segments" => &[Some(Storage), Some(Index)],
             "entries" => &[Some(Index)],

@@ -10,6 +10,7 @@
 //! | `segments`  | `segments` (import)       | runs and segments of the kernel, as handles          |
 //! | `entries`   | `entries` (import)        | entries of indexes, compared for the guest           |
 //! | `rows`      | `rows` (import)           | tables, inside the caller's transaction              |
+//! | `search`    | `search` (import)         | indexes of those tables                              |
 //! | `codecs`    | `codecs` (import)         | blocks through another plugin                        |
 //! | `calls`     | `plugins` (import)        | procedures of other plugins                          |
 //! | `wasi`      | WASI 0.2 (import)         | linked with nothing in it but what was granted       |
@@ -41,6 +42,7 @@ mod lifecycle;
 mod observer;
 mod procedure;
 mod rows;
+mod search;
 mod segments;
 mod storage;
 mod telemetry;
@@ -84,6 +86,7 @@ pub(crate) mod base_bindings {
                 import sochdb:plugin/segments@0.1.0;
                 import sochdb:plugin/entries@0.1.0;
                 import sochdb:plugin/rows@0.1.0;
+                import sochdb:plugin/search@0.1.0;
                 import sochdb:plugin/codecs@0.1.0;
                 import sochdb:plugin/plugins@0.1.0;
                 export sochdb:plugin/lifecycle@0.1.0;
@@ -285,6 +288,7 @@ pub(crate) fn link(linker: &mut Linker<GuestState>) -> wasmtime::Result<()> {
     plugin::segments::add_to_linker::<_, Host>(linker, |state| state)?;
     plugin::entries::add_to_linker::<_, Host>(linker, |state| state)?;
     plugin::rows::add_to_linker::<_, Host>(linker, |state| state)?;
+    plugin::search::add_to_linker::<_, Host>(linker, |state| state)?;
     plugin::codecs::add_to_linker::<_, Host>(linker, |state| state)?;
     plugin::plugins::add_to_linker::<_, Host>(linker, |state| state)?;
     wasi::link(linker)

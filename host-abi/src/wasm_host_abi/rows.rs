@@ -5,6 +5,7 @@
 //! | `transaction` | for one call, borrowed   | the caller's transaction, lent                           |
 //! | `table`       | for one call             | a name, and what the grant allows there                  |
 //! | `scan`        | for one call             | the kernel's scan, its conditions and columns            |
+//! | `index`       | for one call             | an index of a table, for the interface `search`          |
 //!
 //! The grant is asked when a table is opened; from then on the handle is the right. Whether a table
 //! outside the grant exists is not said. What a guest writes into a typed table must be a row of it.
@@ -15,6 +16,7 @@ use super::base_bindings::sochdb::plugin::types::{
 };
 use super::flat::{self, state};
 use super::handles::Handles;
+use super::search::OpenIndex;
 use super::types::code;
 use super::{GuestError, GuestState, Host, audited, charge};
 use crate::limits::{BATCH_BYTES_MAX, BATCH_ROWS_MAX, CONDITIONS_MAX, RANGE_BYTES_MAX, clamp_rows};
@@ -61,6 +63,7 @@ pub(crate) struct Rows {
     transactions: Handles<()>,
     tables: Handles<OpenTable>,
     scans: Handles<OpenScan>,
+    indexes: Handles<Arc<OpenIndex>>,
     /// The transaction of the present call, and whether the call may write.
     lent: Option<(Lent, bool)>,
 }
@@ -94,6 +97,29 @@ impl Rows {
         self.transactions.clear();
         self.tables.clear();
         self.scans.clear();
+        self.indexes.clear();
+    }
+
+    /// The name of a table that may be read, and the transaction it is open in.
+    pub(super) fn readable(&self, table: u32) -> Result<Answer<(Arc<str>, Lent)>> {
+        let (table, lent, _) = self.open(table)?;
+        Ok(table.check_read().map(|()| (table.name.clone(), lent.clone())))
+    }
+
+    /// A handle of an index, until the call ends.
+    pub(super) fn open_index(&mut self, index: OpenIndex) -> Result<u32> {
+        self.indexes.insert(Arc::new(index))
+    }
+
+    /// An index, and the transaction it is open in.
+    pub(super) fn index(&self, index: u32) -> Result<(Arc<OpenIndex>, Lent)> {
+        let index = self.indexes.look(index)?.clone();
+        let (lent, _) = self.lent.as_ref().expect("indexes are open during a call only");
+        Ok((index, lent.clone()))
+    }
+
+    pub(super) fn close_index(&mut self, index: u32) {
+        self.indexes.remove(index);
     }
 
     /// The transaction behind a handle, and whether the call may write.
@@ -454,6 +480,21 @@ fn bound(what: &'static str, got: usize, bound: u32) -> KernelResult<()> {
     if got <= bound { Ok(()) } else { Err(KernelError::Limit { what, got, bound }) }
 }
 
+/// The conditions that a guest asks for on a table with `schema`.
+pub(super) fn conditions(
+    schema: &Schema,
+    filter: Vec<contract::Condition>,
+) -> KernelResult<Vec<Condition>> {
+    let condition = |contract::Condition { column, op, values }| {
+        let position = schema.columns.iter().position(|known| known.name == column);
+        let position = position
+            .ok_or_else(|| KernelError::invalid(format!("there is no column '{column}'")))?;
+        let values = values.into_iter().map(Into::into).collect();
+        Ok(Condition::at(schema, position, Comparison::try_from(op)?, values)?)
+    };
+    filter.into_iter().map(condition).collect()
+}
+
 fn begin_scan(
     table: &OpenTable,
     lent: &Lent,
@@ -476,13 +517,7 @@ fn begin_scan(
         let Some(schema) = &schema else {
             return Err(KernelError::invalid(format!("the table '{}' has no columns", table.name)));
         };
-        for contract::Condition { column, op, values } in filter {
-            let position = schema.columns.iter().position(|known| known.name == column);
-            let position = position
-                .ok_or_else(|| KernelError::invalid(format!("there is no column '{column}'")))?;
-            let values = values.into_iter().map(Into::into).collect();
-            conditions.push(Condition::at(schema, position, Comparison::try_from(op)?, values)?);
-        }
+        conditions = self::conditions(schema, filter)?;
         if !columns.is_empty() {
             let columns: Vec<_> = columns.iter().map(String::as_str).collect();
             projection = Some(Projection::new(schema, &columns)?);

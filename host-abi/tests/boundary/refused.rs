@@ -77,10 +77,7 @@ fn a_component_that_wants_more_than_it_is_granted() {
         ("wasi:sockets/tcp@0.2.0", ["wasi:sockets/tcp@0.2.0", "cannot be granted"]),
         ("sochdb:plugin/rows@0.1.0", ["sochdb:plugin/rows", "only plugins of kind 'hooks'"]),
         ("sochdb:plugin/secrets@0.1.0", ["sochdb:plugin/secrets", "no such interface"]),
-        (
-            "sochdb:plugin/search@0.1.0",
-            ["sochdb:plugin/search", "does not let plugins search indexes"],
-        ),
+        ("sochdb:plugin/search@0.1.0", ["sochdb:plugin/search", "only plugins of kind 'hooks'"]),
         ("sochdb:plugin/config@0.2.0", ["version 0.2.0", "this host speaks 0.1.0"]),
         ("wasi:clocks/wall-clock@0.3.0", ["WASI 0.2", "0.3.0"]),
     ] {

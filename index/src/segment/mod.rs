@@ -12,7 +12,8 @@
 //! | others       | the keys of rows without an entry, one behind the other                            |
 //! | other ends   | u64 for each of them                                                               |
 //! | other marks  | u64 for each of them                                                               |
-//! | other states | u8 for each of them: 1 its key was deleted, 2 it has no value or is overwritten    |
+//! | other states | u8 for each of them: 1 its key was deleted, 2 it has no value (mark 0) or another   |
+//! |              | one than is known here ([`crate::IndexEngine`])                                    |
 //! | codebook     | [`Codebook`](crate::vectors::Codebook)                                             |
 //! | plugin       | the name of the plugin that wrote the next part; empty without one                 |
 //! | graph        | what the plugin wrote                                                              |

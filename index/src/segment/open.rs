@@ -53,6 +53,7 @@ struct Inner {
 pub(crate) struct OpenSegment {
     inner: Arc<Inner>,
     entries: OnceLock<Arc<Entries>>,
+    pending: OnceLock<Vec<u32>>,
     /// For newer segments: the entries whose rows they have too.
     pub hidden_by: Mutex<BTreeMap<SegmentId, Arc<Vec<u32>>>>,
     /// What its plugin opened, and which of the plugins of that name it was.
@@ -80,6 +81,7 @@ impl OpenSegment {
         OpenSegment {
             inner: Arc::new(inner),
             entries: OnceLock::new(),
+            pending: OnceLock::new(),
             hidden_by: Mutex::default(),
             searcher: Mutex::default(),
         }
@@ -199,6 +201,29 @@ impl OpenSegment {
 
     pub fn other_mark(&self, number: u32) -> KernelResult<u64> {
         self.number(Part::OtherMarks, number)
+    }
+
+    /// Those of the other rows that have a value, though not the one that was read when they were written.
+    pub fn pending(&self) -> KernelResult<&[u32]> {
+        if let Some(pending) = self.pending.get() {
+            return Ok(pending);
+        }
+        let mut pending = Vec::new();
+        for number in 0..self.other_count() {
+            if self.other_mark(number)? != 0 && !self.other_is_deleted(number)? {
+                pending.push(number);
+            }
+        }
+        Ok(self.pending.get_or_init(|| pending))
+    }
+
+    /// Whether it has a row of `key`.
+    pub fn has(&self, key: &[u8]) -> KernelResult<bool> {
+        if self.find(0, key)?.1 {
+            return Ok(true);
+        }
+        let other = self.other_lower_bound(0, key)?;
+        Ok(other < self.other_count() && *self.other_key(other)? == *key)
     }
 
     /// Whether the row says that its key was deleted.

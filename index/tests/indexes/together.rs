@@ -89,3 +89,28 @@ fn a_row_that_was_written_past_its_index_is_found_by_comparing() {
     assert_eq!((verified.rows, verified.wrong), (2, 1));
     assert_eq!(verified.keys, [crate::rig::key(2)]);
 }
+
+#[test]
+fn a_row_whose_value_a_flush_did_not_see_is_found_and_enters_with_the_next_merge() {
+    let rig = Rig::new();
+    let index = rig.index("vector", &[("using", "nearest"), ("flat_max", "1")]);
+    let (row, old) = (crate::rig::row(1, None, Some(&[1.0; 4])), crate::rig::row(1, None, None));
+    // As if the commit of the row were not published when its mark is flushed.
+    rig.kernel.run(|tx| put(tx, 1, None, Some(&[1.0; 4]))).unwrap();
+    rig.kernel.run(|tx| tx.put(TABLE, &crate::rig::key(1), &old)).unwrap();
+    rig.kernel.checkpoint().unwrap();
+    rig.kernel.run(|tx| tx.put(TABLE, &crate::rig::key(1), &row)).unwrap();
+    let wanted = VectorSearch::new(vec![1.0; 4], 3);
+    let check = |waits: u64| {
+        let tx = rig.kernel.begin_read().unwrap();
+        assert_eq!(search(&rig.engine, &tx, &index, &wanted).unwrap().len(), 1);
+        let stats = sochdb_index::stats(&rig.engine, &tx, &index).unwrap();
+        assert_eq!((stats.waiting, stats.entries), (waits, 1), "{stats:?}");
+    };
+    check(1);
+    for _ in 0..8 {
+        rig.kernel.run(|tx| put(tx, 2, None, None)).unwrap();
+        rig.kernel.checkpoint().unwrap();
+    }
+    check(0);
+}

@@ -124,7 +124,7 @@ fn mend(vfs: &MemoryVfs) -> KernelResult<(RepairReport, MemoryVfs)> {
         Ok(())
     };
     let options = Options { wal_segment_bytes: 16 << 10, ..Options::default() };
-    let options = RepairOptions { register: &register, options };
+    let options = RepairOptions { register: &register, options, ..RepairOptions::default() };
     let before: Vec<_> = vfs.names().into_iter().map(|name| (bytes(vfs, &name), name)).collect();
     let report = repair(vfs, &env, &options, &mut |_| {})?;
     let after: Vec<_> = vfs.names().into_iter().map(|name| (bytes(vfs, &name), name)).collect();
@@ -564,7 +564,7 @@ fn a_repair_that_is_cut_short_leaves_no_database() {
     };
     let run = |target: &Forgetful| {
         let options = Options { wal_segment_bytes: 16 << 10, ..Options::default() };
-        let options = RepairOptions { register: &register, options };
+        let options = RepairOptions { register: &register, options, ..RepairOptions::default() };
         let env = Environment::with_vfs(Arc::new(target.clone()));
         repair(&sample.vfs, &env, &options, &mut |_| {})
     };
