@@ -291,7 +291,7 @@ impl StorageExtension for IndexEngine {
             let name = router.plugin(&index, usize::try_from(rows).unwrap_or(usize::MAX));
             name.is_some_and(|name| self.can_build(&table.name, name))
         };
-        Ok(plan(&planned, &can_build))
+        Ok(plan(&planned, router.flat_max as u64, &can_build))
     }
 
     fn merge(

@@ -12,6 +12,17 @@ pub trait EntrySource: Send + Sync {
     /// `Corrupt`.
     fn code(&self, number: u32) -> KernelResult<&[u8]>;
 
+    /// The codes of `numbers`, which are entries, added to `out`.
+    ///
+    /// # Errors
+    /// `Corrupt`.
+    fn codes<'a>(&'a self, numbers: &[u32], out: &mut Vec<&'a [u8]>) -> KernelResult<()> {
+        numbers.iter().try_for_each(|&number| {
+            out.push(self.code(number)?);
+            Ok(())
+        })
+    }
+
     /// The vector of entry `number`, added to `out`.
     ///
     /// # Errors
@@ -161,18 +172,13 @@ impl Entries {
         numbers: &[u32],
         out: &mut Vec<f32>,
     ) -> KernelResult<()> {
-        let mut failed = None;
-        let rows = numbers.iter().map_while(|&number| {
-            match self.check(number).and_then(|()| self.source.code(number)) {
-                Ok(code) => Some(code),
-                Err(error) => {
-                    failed = Some(error);
-                    None
-                }
-            }
-        });
-        prepared.distances(rows, out);
-        failed.map_or(Ok(()), Err)
+        if let Some(&wrong) = numbers.iter().find(|number| self.count <= **number) {
+            return self.check(wrong);
+        }
+        let mut rows = Vec::with_capacity(numbers.len());
+        self.source.codes(numbers, &mut rows)?;
+        prepared.distances(rows.into_iter(), out);
+        Ok(())
     }
 
     fn shape(&self) -> KernelResult<&Shape> {

@@ -13,7 +13,9 @@
 //! 2. A slice inserts at most [`SLICE_ENTRIES`] new entries into a graph, whose other entries it only copies.
 //!    A graph more than [`GROWTH`] times larger than what would go into it is left alone: then a second graph
 //!    grows beside it, until it is large enough.
-//! 3. Without the plugin flat segments stay flat, and are merged when they are of like sizes.
+//! 3. What waits goes into a graph when it is worth a search's while: [`GROW_MIN`] entries, or a [`GROW_SHARE`]th of
+//!    a large graph, which is written anew for it; but no more than `flat_max`.
+//! 4. Without the plugin flat segments stay flat, and are merged when they are of like sizes.
 
 use crate::definition::{AUTO, IndexDefinition, IndexKind};
 use crate::vectors::CodeKind;
@@ -24,6 +26,10 @@ use sochdb_kernel::plugin::Compaction;
 pub const SLICE_ENTRIES: u64 = 16 << 10;
 /// How much larger a graph may be than what is inserted into it.
 const GROWTH: u64 = 16;
+/// Entries that are worth writing a small graph anew, and the share of a large one.
+const GROW_MIN: u64 = 512;
+/// See [`GROW_MIN`].
+const GROW_SHARE: u64 = 64;
 /// Flat segments that are left alone.
 const FLAT_SEGMENTS_MAX: usize = 4;
 
@@ -93,8 +99,13 @@ pub struct Planned {
     pub graph: bool,
 }
 
-/// What to merge, if anything. `buildable` tells whether a segment of so many entries gets a graph.
-pub fn plan(segments: &[Planned], buildable: &dyn Fn(u64) -> bool) -> Option<Compaction> {
+/// What to merge, if anything. `buildable` tells whether a segment of so many entries gets a graph; with fewer than
+/// `flat_max` it has none.
+pub fn plan(
+    segments: &[Planned],
+    flat_max: u64,
+    buildable: &dyn Fn(u64) -> bool,
+) -> Option<Compaction> {
     let merge = |inputs: std::ops::Range<usize>| {
         Some(Compaction { at: inputs.start, inputs: inputs.collect(), urgent: false })
     };
@@ -107,8 +118,11 @@ pub fn plan(segments: &[Planned], buildable: &dyn Fn(u64) -> bool) -> Option<Com
     let grows = 0 < flat && segments[flat - 1].rows <= GROWTH * waiting.max(SLICE_ENTRIES);
     let start = if grows { flat - 1 } else { flat };
     // Deletions are worth a merge too, where there is a graph that they thin out.
-    let enough = if grows { buildable(waiting) } else { buildable(entries(flat..segments.len())) };
-    if enough {
+    let enough = match segments[..flat].last().filter(|_| grows) {
+        None => true,
+        Some(graph) => (graph.rows / GROW_SHARE).max(GROW_MIN).min(flat_max) <= waiting,
+    };
+    if flat < segments.len() && enough && buildable(entries(start..segments.len())) {
         // As many as make a slice, the oldest first.
         let (mut end, mut rows) = (flat, 0);
         while end < segments.len()
@@ -156,13 +170,15 @@ mod tests {
     }
 
     fn inputs(segments: &[Planned], least: u64) -> Option<Vec<usize>> {
-        plan(segments, &|rows| least <= rows).map(|plan| plan.inputs)
+        plan(segments, least, &|rows| least <= rows).map(|plan| plan.inputs)
     }
 
     #[test]
     fn enough_flat_rows_go_into_the_graph_before_them() {
         assert_eq!(inputs(&[graph(90_000), flat(3000), flat(2500)], 4096), Some(vec![0, 1, 2]));
-        assert_eq!(inputs(&[graph(90_000), flat(3000)], 4096), None);
+        assert_eq!(inputs(&[graph(90_000), flat(1000)], 4096), None);
+        assert_eq!(inputs(&[graph(9000), flat(1000)], 4096), Some(vec![0, 1]));
+        assert_eq!(inputs(&[graph(9000), flat(500)], 4096), None);
         assert_eq!(inputs(&[flat(5000)], 4096), Some(vec![0]));
     }
 

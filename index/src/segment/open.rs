@@ -319,6 +319,16 @@ impl EntrySource for Source {
         self.0.codes.within(place(number, bytes) as usize, bytes)
     }
 
+    fn codes<'a>(&'a self, numbers: &[u32], out: &mut Vec<&'a [u8]>) -> KernelResult<()> {
+        let Inner { codes, code_bytes, .. } = &*self.0;
+        let in_page = (PAGE_BYTES / code_bytes) as u32;
+        for number in numbers {
+            let (page, at) = (number / in_page, (number % in_page) as usize * code_bytes);
+            out.push(&codes.page(page as usize)?[at..at + code_bytes]);
+        }
+        Ok(())
+    }
+
     fn vector(&self, number: u32, out: &mut Vec<f32>) -> KernelResult<()> {
         let (element, dim) = self.0.element();
         let start = out.len();

@@ -39,6 +39,11 @@ impl Pinned {
         Ok(self.blocks[index].get_or_init(|| block))
     }
 
+    /// Page `index` of a part that begins with a page.
+    pub fn page(&self, index: usize) -> KernelResult<&[u8]> {
+        self.block(index)
+    }
+
     /// `len` bytes from `at` on, counted from the part's beginning; it has them, in one block.
     pub fn within(&self, at: usize, len: usize) -> KernelResult<&[u8]> {
         assert!(at + len <= self.len, "{len} bytes at {at} of {}", self.len);
