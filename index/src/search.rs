@@ -12,9 +12,9 @@
 //! 2. The distance of a hit is computed from the vector as the index keeps it, never taken from a plugin.
 //! 3. There are min(k, allowed) hits: where a plugin finds fewer, every allowed entry is looked at.
 //!
-//! Where is "few"? A walk that keeps only allowed entries visits about V/s of them, where s is the share that
-//! is allowed, and looking at all allowed ones costs s times N, each about three times cheaper than one of a
-//! walk: the two meet at s = sqrt(3 V / N).
+//! Where is "few"? A walk that keeps only allowed entries visits about V/s of them, where s is the share that is
+//! allowed, and looking at all allowed ones costs s times N, each about twice as cheap as one of a walk: the two meet
+//! at s = sqrt(2 V / N).
 
 use crate::column::IndexedColumn;
 use crate::definition::{IndexDefinition, IndexKind};
@@ -39,7 +39,7 @@ const BATCH: usize = 1024;
 /// Vectors that are scored at once.
 const SCORED: usize = 64;
 /// Entries that a walk visits, for each place in its list.
-const VISITED_PER_EFFORT: f64 = 20.0;
+const VISITED_PER_EFFORT: f64 = 15.0;
 /// The effort that is assumed where the plugin chooses.
 const EFFORT_USUAL: usize = 100;
 /// How much harder a walk that found too few is tried again.
@@ -349,7 +349,7 @@ impl Work<'_> {
 
     fn is_few(&self, allowed: usize, effort: usize) -> bool {
         let visited = VISITED_PER_EFFORT * effort as f64;
-        (allowed as f64) < (3.0 * visited * f64::from(self.segment.entry_count())).sqrt()
+        (allowed as f64) < (2.0 * visited * f64::from(self.segment.entry_count())).sqrt()
     }
 
     /// What the plugin finds; `None` when it fails or finds too few.

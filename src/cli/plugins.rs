@@ -132,11 +132,7 @@ fn capability_rows(plugin: &PluginInfo, trail: &Trail) -> Vec<[String; 4]> {
     let mut rows = vec![
         names("can_read_table", &wanted.can_read_table, &granted.can_read_table),
         names("can_write_table", &wanted.can_write_table, &granted.can_write_table),
-        (
-            "can_vector_search",
-            switch(wanted.can_vector_search),
-            switch(granted.can_vector_search),
-        ),
+        ("can_vector_search", switch(wanted.can_vector_search), switch(granted.can_vector_search)),
         ("can_index_search", switch(wanted.can_index_search), switch(granted.can_index_search)),
         names("can_call_plugin", &wanted.can_call_plugin, &granted.can_call_plugin),
         names("codecs", &wanted.codecs, &granted.codecs),

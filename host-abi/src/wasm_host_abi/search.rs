@@ -154,7 +154,8 @@ impl Wanted {
         search.effort = (self.effort != 0).then_some(self.effort as usize);
         if !self.filter.is_empty() {
             let schema = tx.table(&index.table)?.options.schema;
-            let none = || KernelError::invalid(format!("the table '{}' has no columns", index.table));
+            let none =
+                || KernelError::invalid(format!("the table '{}' has no columns", index.table));
             let schema = schema.ok_or_else(none)?;
             search.conditions = super::rows::conditions(&schema, self.filter)?;
         }

@@ -134,7 +134,8 @@ fn who_began_before_an_index_and_wrote_to_its_table_conflicts() {
 /// A world with a table `spots` of towns and vectors, both of them indexed, and the plugin `finder`.
 fn spots(grant: &str) -> (World, Schema) {
     let world = world();
-    let column = |name: &str, kind| Column { name: name.into(), kind, nullable: false, default: None };
+    let column =
+        |name: &str, kind| Column { name: name.into(), kind, nullable: false, default: None };
     let columns = vec![
         column("name", ColumnType::String),
         column("town", ColumnType::String),
@@ -144,8 +145,7 @@ fn spots(grant: &str) -> (World, Schema) {
     let options = TableOptions { schema: Some(schema.clone()), ..TableOptions::default() };
     world.kernel.create_table("spots", options).unwrap();
     let programs = world.host.programs();
-    for (name, column, using) in
-        [("by-place", "place", "hnsw"), ("by-town", "town", "btree-index")]
+    for (name, column, using) in [("by-place", "place", "hnsw"), ("by-town", "town", "btree-index")]
     {
         let settings = [("using".to_owned(), using.to_owned())].into();
         let index = IndexDefinition::new("spots", name, column, Some(&schema), &settings).unwrap();

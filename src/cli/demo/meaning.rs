@@ -137,8 +137,7 @@ impl Run {
         report.verify(
             "a search sees what its transaction sees",
             own && !others && !after,
-            "a new row is found at once in its own transaction, by nobody else, and never after a rollback"
-                .to_owned(),
+            "a new row is found at once in its own transaction, by nobody else, and never after a rollback",
         )?;
         Ok(json!({ "own": own, "others": others, "after_rollback": after }))
     }
@@ -153,7 +152,7 @@ impl Run {
                 let value = hit.value.as_deref().unwrap_or_default();
                 let mut row = self.schema.decode(&hit.key, value)?;
                 let Value::String(text) = row.swap_remove(dataset::TEXT_COLUMN) else { continue };
-                report.detail(&format!("  {:.3}  {}", hit.distance, shorten(&text, 70)))?;
+                report.detail(format!("  {:.3}  {}", hit.distance, shorten(&text, 70)))?;
                 neighbours.push(json!({ "distance": hit.distance, "text": text }));
             }
             facts.push(json!({ "query": question, "neighbours": neighbours }));
