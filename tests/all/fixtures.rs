@@ -1,15 +1,16 @@
 //! Old files open forever: every released version left a database in `tests/fixtures/`.
 //!
 //! Each has a table in the kernel's tree (with large values, deletions and a typed schema), a table of the
-//! `lscs` plugin compressed by `lz4`, one of its typed tables with every type compressed by `zstd`, a loaded table, an archived log, and commits that no checkpoint folded
-//! in. To make this version's: `SOCHDB_MAKE_FIXTURE=tests/fixtures/v0.1 cargo test --test all fixtures`.
+//! `lscs` plugin compressed by `lz4`, one of its typed tables with every type compressed by `zstd` and with indexes of
+//! every kind, a loaded table, an archived log, and commits that no checkpoint folded in. To make this version's: `SOCHDB_MAKE_FIXTURE=tests/fixtures/v0.1 cargo test --test all fixtures`.
 
 use sochdb::{
-    Column, ColumnType, Database, Environment, Kernel, KernelResult, Options, Schema, TableOptions,
-    Timestamp, Value,
+    Column, ColumnType, Database, Environment, IndexOptions, Kernel, KernelResult, Lookup, Options,
+    Schema, TableOptions, Timestamp, Transaction, Value,
 };
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
+use std::ops::Bound;
 use std::path::{Path, PathBuf};
 
 type Rows = BTreeMap<Vec<u8>, Vec<u8>>;
@@ -57,6 +58,49 @@ fn events() -> Schema {
         column("place", ColumnType::Vector(3)),
     ];
     Schema::new(columns, &["at", "id"]).expect("a good schema")
+}
+
+/// The indexes of that table: name, column and settings.
+const INDEXES: [(&str, &str, &[(&str, &str)]); 4] = [
+    ("near", "place", &[("using", "hnsw"), ("flat_max", "32"), ("metric", "euclidean")]),
+    (
+        "short",
+        "place",
+        &[
+            ("using", "vamana"),
+            ("flat_max", "32"),
+            ("metric", "euclidean"),
+            ("codes", "rabitq4"),
+            ("store", "f16"),
+        ],
+    ),
+    ("flat", "place", &[("metric", "euclidean"), ("store", "f32")]),
+    ("by-town", "town", &[("flat_max", "32")]),
+];
+
+/// Whether searches of the indexes find the rows with the nearest values, and lookups all of a town.
+fn check_indexes(tx: &Transaction) {
+    let (schema, rows) = (events(), &contents()["events"]);
+    let value = |row: &Vec<u8>, column| schema.column(row, column).unwrap();
+    for (name, effort) in [("near", 32), ("short", 64), ("flat", 500)] {
+        let target = [217.0, 0.5, -1.0];
+        let found = tx.search("events").index(name).near(&target).k(7).effort(effort).run();
+        let found: Vec<f32> = found.unwrap().iter().map(|hit| hit.distance).collect();
+        let distance = |row| match value(row, 6) {
+            Value::Vector(vector) => Some((vector[0] - target[0]).powi(2)),
+            _ => None,
+        };
+        let mut expected: Vec<f32> = rows.values().filter_map(distance).collect();
+        expected.sort_by(f32::total_cmp);
+        assert_eq!(found, expected[..7], "index {name}");
+        assert_eq!(tx.verify_index("events", name).unwrap().wrong, 0);
+    }
+    let ulm = || Bound::Included(Value::String("Ulm".to_owned()));
+    let lookup = Lookup { start: ulm(), end: ulm(), reverse: false, limit: 1000 };
+    let found = tx.lookup("events", "by-town", &lookup).unwrap();
+    let is_there = |(_, row): &(&Vec<u8>, &Vec<u8>)| value(row, 4) == Value::String("Ulm".into());
+    let expected = rows.iter().filter(is_there).map(|(key, _)| key.clone());
+    assert!(found.into_iter().eq(expected), "index by-town");
 }
 
 fn event(n: i64) -> (Vec<u8>, Vec<u8>) {
@@ -130,7 +174,12 @@ fn make(path: &Path) -> KernelResult<()> {
     put("columns", &|index| index < 400)?;
     put("typed", &|_| true)?;
     put("events", &|index| index < 450)?;
-    db.checkpoint()?;
+    for (name, column, settings) in INDEXES {
+        let set = |options: IndexOptions, (name, value): &(&str, &str)| options.set(name, value);
+        let options = settings.iter().fold(IndexOptions::default(), set);
+        db.create_index("events", name, column, &options, &mut |_| {})?;
+    }
+    while db.checkpoint()?.unsettled {}
     put("events", &|index| 450 <= index)?;
     put("columns", &|index| 400 <= index)?;
     db.run(|tx| tx.put("plain", b"large", &contents["plain"][b"large".as_slice()]))?;
@@ -193,6 +242,7 @@ fn every_released_versions_files_open_and_hold_what_was_written() {
                     rows.map(|row| row.map(|(k, v)| (k, v.to_vec())).unwrap()).collect();
                 assert!(rows == expected, "{entry:?}, table {table}, {round}");
             }
+            check_indexes(&tx);
             assert_eq!(tx.table("typed").unwrap().options.schema, Some(schema()));
             assert_eq!(tx.table("loaded").unwrap().rows_loaded, 200);
             let commits =
