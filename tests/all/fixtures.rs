@@ -60,8 +60,11 @@ fn events() -> Schema {
     Schema::new(columns, &["at", "id"]).expect("a good schema")
 }
 
-/// The indexes of that table: name, column and settings.
-const INDEXES: [(&str, &str, &[(&str, &str)]); 4] = [
+/// An index: name, column and settings.
+type Index = (&'static str, &'static str, &'static [(&'static str, &'static str)]);
+
+/// The indexes of that table.
+const INDEXES: [Index; 4] = [
     ("near", "place", &[("using", "hnsw"), ("flat_max", "32"), ("metric", "euclidean")]),
     (
         "short",
