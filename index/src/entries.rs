@@ -29,7 +29,7 @@ pub trait EntrySource: Send + Sync {
     /// `Corrupt`.
     fn vector(&self, number: u32, out: &mut Vec<f32>) -> KernelResult<()>;
 
-    /// The value of entry `number` in an ordered index: byte 1, and then what compares like the value.
+    /// The value of entry `number` in an ordered index, in the form that compares like it.
     ///
     /// # Errors
     /// `Corrupt`.

@@ -46,7 +46,7 @@ impl Values {
         self.ends.is_empty()
     }
 
-    /// One after the other. Each begins with byte 1, and compares byte by byte like the column's values.
+    /// One after the other. Each compares byte by byte like the column's values.
     pub fn iter(&self) -> impl Iterator<Item = &[u8]> {
         let mut start = 0;
         self.ends.iter().map(move |&end| {
@@ -76,7 +76,7 @@ impl Entries<'static> {
         Entries { info, source: Source::Memory(Rc::new(memory)) }
     }
 
-    /// Entries of an ordered index with these values, which the host gives with byte 1 in front.
+    /// Entries of an ordered index with these values, each as it is compared.
     pub fn of_values(values: Vec<Vec<u8>>) -> Entries<'static> {
         let info = host::EntriesInfo { count: values.len() as u32, metric: 0, dim: 0 };
         Entries { info, source: Source::Memory(Rc::new(Memory::Values(values))) }
