@@ -8,7 +8,7 @@
 
 use crate::rig::{DIM, Rig, TABLE, delete, put, schema};
 use crate::sim_disk::{Call, Disk, Fate, Mark, random_fates};
-use crate::sim_vfs::SimVfs;
+use crate::sim_vfs::{ENOSPC, Fault, Lasts, SimVfs};
 use crate::together::look;
 use sochdb_index::{EFFORT_MAX, IndexState, VectorSearch, indexes_of, search, verify};
 use sochdb_kernel::{Environment, KeyRange, TableOptions, Transaction};
@@ -138,4 +138,81 @@ fn no_power_cut_loses_a_row_or_its_place_in_the_index() {
     }
     assert!(0 < indexed && indexed < images, "{indexed} of {images} images have an index");
     println!("{points} calls, {images} images of a crash, {indexed} with an index, seed {SEED}");
+}
+
+/// Whether there is an index, whose searches find what the rows say.
+fn agrees(rig: &Rig, random: &mut fastrand::Rng) -> bool {
+    let tx = rig.kernel.begin_read().unwrap();
+    let indexes = indexes_of(Some(TABLE), &tx.tables().unwrap()).unwrap();
+    for (index, state) in &indexes {
+        if *state == IndexState::Ready {
+            assert_eq!(verify(&tx, index).unwrap().wrong, 0);
+        }
+        for _ in 0..3 {
+            let query = (0..DIM).map(|_| f32::from(random.i8(-3..=3))).collect();
+            let wanted = VectorSearch::new(query, 9).effort(EFFORT_MAX);
+            let found = search(&rig.engine, &tx, index, &wanted).unwrap();
+            assert_eq!(found, look(&tx, &wanted).unwrap(), "{state:?}");
+        }
+    }
+    !indexes.is_empty()
+}
+
+/// Does what it can of the workload; whether nothing of it failed.
+fn attempt(rig: &Rig) -> bool {
+    let options = TableOptions { schema: Some(schema()), ..TableOptions::default() };
+    let mut well = rig.kernel.create_table(TABLE, options).is_ok();
+    for commit in 1..=COMMITS {
+        if commit == INDEXED {
+            let settings = [("using", "nearest"), ("flat_max", "20"), ("metric", "euclidean")];
+            let index = rig.define("vector", &settings).unwrap();
+            well &= rig.kernel.run(|tx| sochdb_index::create(tx, &index)).is_ok()
+                && sochdb_index::backfill_step(&rig.kernel, &index, None).is_ok()
+                && sochdb_index::finish(&rig.kernel, &index).is_ok();
+        }
+        well &= rig.kernel.run(|tx| change(tx, commit)).is_ok();
+        well &= rig.kernel.checkpoint().is_ok_and(|report| report.failed.is_empty());
+    }
+    well
+}
+
+#[test]
+fn a_disk_that_is_full_at_any_moment_leaves_rows_and_index_agreed() {
+    let mut random = fastrand::Rng::with_seed(SEED);
+    let (mut at, mut indexed, mut failed) = (0, 0, 0);
+    loop {
+        at += 1;
+        let vfs = SimVfs::new(Disk::default(), at);
+        let kernel_opens = || Rig::on(environment(&vfs));
+        let rig = kernel_opens();
+        let full = Fault {
+            at: vfs.allocations() + at,
+            allocating: true,
+            lasts: Lasts::All,
+            errno: ENOSPC,
+        };
+        vfs.set_fault(Some(full));
+        let well = attempt(&rig);
+        vfs.set_fault(None);
+        if well {
+            break;
+        }
+        failed += 1;
+        // There is room again: first as it is, then opened anew.
+        if rig.kernel.begin_read().unwrap().table(TABLE).is_ok() {
+            indexed += u64::from(agrees(&rig, &mut random));
+        }
+        drop(rig.kernel.close());
+        vfs.restart();
+        let rig = kernel_opens();
+        if rig.kernel.begin_read().unwrap().table(TABLE).is_ok() {
+            agrees(&rig, &mut random);
+            rig.kernel.run(|tx| change(tx, 99)).unwrap();
+            assert!(rig.kernel.checkpoint().unwrap().failed.is_empty());
+            agrees(&rig, &mut random);
+        }
+        rig.kernel.close().unwrap();
+    }
+    assert!(0 < indexed && 5 < failed, "{failed} full disks, {indexed} with an index");
+    println!("{failed} full disks, {indexed} of them with an index");
 }
