@@ -207,6 +207,15 @@ impl IndexDefinition {
         }
     }
 
+    /// The columns of its table, which `info` is.
+    ///
+    /// # Errors
+    /// `Invalid` when it has none.
+    pub fn schema<'a>(&self, info: &'a TableInfo) -> KernelResult<&'a Schema> {
+        let none = || KernelError::Invalid(format!("table '{}' has no columns", self.table));
+        info.options.schema.as_ref().ok_or_else(none)
+    }
+
     /// The name of the table that keeps it.
     pub fn index_table(&self) -> String {
         index_table_name(&self.table, &self.name)

@@ -7,11 +7,9 @@
 use crate::definition::IndexDefinition;
 use crate::engine::IndexEngine;
 use crate::segment::OpenSegment;
-use crate::waiting::{Bits, View};
+use crate::waiting::{Bits, View, is_fixed};
 use sochdb_encoding::select::{Condition, Projection, Selection};
-use sochdb_kernel::{
-    IsolationLevel, KernelError, KernelResult, KeyRange, SegmentId, TableId, Timestamp, Transaction,
-};
+use sochdb_kernel::{KernelResult, KeyRange, SegmentId, TableId, Timestamp, Transaction};
 use std::sync::Arc;
 
 /// Filters that are kept.
@@ -55,8 +53,7 @@ impl IndexEngine {
         }
         let info = tx.table(&index.table)?;
         let ids: Vec<SegmentId> = segments.iter().map(|segment| segment.id()).collect();
-        let options = tx.options();
-        let fixed = options.read_only && options.isolation != IsolationLevel::ReadCommitted;
+        let fixed = is_fixed(tx);
         let is_it = |kept: &&Arc<Kept>| {
             (kept.table, kept.snapshot) == (info.id, tx.snapshot())
                 && kept.segments == ids
@@ -66,8 +63,7 @@ impl IndexEngine {
         if fixed && let Some(kept) = self.filters.lock().iter().find(is_it) {
             return Ok(Some(kept.filtered.clone()));
         }
-        let no_schema = || KernelError::Invalid(format!("table '{}' has no columns", index.table));
-        let schema = info.options.schema.clone().ok_or_else(no_schema)?;
+        let schema = index.schema(&info)?.clone();
         // The keys are what is wanted, so no column but the key's.
         let keys = Projection::at(&schema, schema.key.clone())?;
         let selection = Selection::new(schema, Some(keys), conditions.to_vec())?;
@@ -119,22 +115,8 @@ impl IndexEngine {
 fn within(segments: &[Arc<OpenSegment>], view: &View, range: &KeyRange) -> KernelResult<Filtered> {
     let mut bits = Vec::with_capacity(segments.len());
     for segment in segments {
-        let count = segment.entry_count();
-        let (mut low, mut high) = (0, count);
-        while low < high {
-            let middle = low + (high - low) / 2;
-            let is_before = !range.is_behind_start(&segment.key(middle)?);
-            if is_before { low = middle + 1 } else { high = middle }
-        }
-        let first = low;
-        high = count;
-        while low < high {
-            let middle = low + (high - low) / 2;
-            let is_before = range.is_before_end(&segment.key(middle)?);
-            if is_before { low = middle + 1 } else { high = middle }
-        }
-        let mut inside = Bits::none(count);
-        (first..low).for_each(|number| inside.set(number));
+        let mut inside = Bits::none(segment.entry_count());
+        segment.entries_in(range)?.for_each(|number| inside.set(number));
         bits.push(inside);
     }
     let waiting = view.waiting.rows.iter().map(|row| range.contains(&row.key)).collect();

@@ -70,9 +70,7 @@ pub fn backfill_step(
 ) -> KernelResult<Backfilled> {
     kernel.run(|tx| {
         let info = tx.table(&index.table)?;
-        let no_schema = || KernelError::Invalid(format!("table '{}' has no columns", index.table));
-        let column =
-            IndexedColumn::new(index, info.options.schema.as_ref().ok_or_else(no_schema)?)?;
+        let column = IndexedColumn::new(index, index.schema(&info)?)?;
         let marks = index.building_table();
         let start = from.map_or(Bound::Unbounded, |from| Bound::Included(from.to_vec()));
         let range = KeyRange { start, end: Bound::Unbounded };

@@ -216,8 +216,7 @@ fn scan_table(
     nearest: &mut Nearest,
 ) -> KernelResult<()> {
     let info = tx.table(&index.table)?;
-    let no_schema = || KernelError::Invalid(format!("table '{}' has no columns", index.table));
-    let schema = info.options.schema.clone().ok_or_else(no_schema)?;
+    let schema = index.schema(&info)?.clone();
     let projection = Projection::new(&schema, &[&index.column])?;
     let selection = Selection::new(schema, Some(projection.clone()), search.conditions.clone())?;
     let range = search.range.clone();
@@ -489,8 +488,7 @@ pub fn lookup(
     }
     let (info, complete) = table_of(tx, index)?;
     let table = tx.table(&index.table)?;
-    let no_schema = || KernelError::Invalid(format!("table '{}' has no columns", index.table));
-    let schema = table.options.schema.as_ref().ok_or_else(no_schema)?;
+    let schema = index.schema(&table)?;
     let column = IndexedColumn::new(index, schema)?;
     let bound = |bound: &Bound<Value>| {
         let mut form = Vec::new();

@@ -4,7 +4,7 @@ use crate::column::{IndexedColumn, mark};
 use crate::definition::IndexDefinition;
 use crate::engine::marked_of;
 use sochdb_encoding::merge::Row;
-use sochdb_kernel::{KernelError, KernelResult, KeyRange, Slice, Transaction};
+use sochdb_kernel::{KernelResult, KeyRange, Slice, Transaction};
 
 /// Keys that a report names.
 const NAMED_MAX: usize = 10;
@@ -27,8 +27,7 @@ pub struct Verified {
 /// `NotFound`; as [`Transaction::scan`].
 pub fn verify(tx: &Transaction, index: &IndexDefinition) -> KernelResult<Verified> {
     let info = tx.table(&index.table)?;
-    let no_schema = || KernelError::Invalid(format!("table '{}' has no columns", index.table));
-    let column = IndexedColumn::new(index, info.options.schema.as_ref().ok_or_else(no_schema)?)?;
+    let column = IndexedColumn::new(index, index.schema(&info)?)?;
     let mut rows = tx.scan(&index.table, KeyRange::all())?;
     let mut marks = tx.scan(&index.index_table(), KeyRange::all())?;
     let mut found = Verified::default();

@@ -131,6 +131,12 @@ impl View {
     }
 }
 
+/// Whether `tx` sees the same for ever, as any other that began at the same moment does.
+pub(crate) fn is_fixed(tx: &Transaction) -> bool {
+    let options = tx.options();
+    options.read_only && options.isolation != IsolationLevel::ReadCommitted
+}
+
 impl IndexEngine {
     /// What `tx` sees of `index`, whose table is `info`.
     pub(crate) fn view(
@@ -139,9 +145,8 @@ impl IndexEngine {
         index: &IndexDefinition,
         info: &TableInfo,
     ) -> KernelResult<View> {
-        let options = tx.options();
         // What was gathered at the same moment serves, if no later commit and no own write can be seen.
-        let fixed = options.read_only && options.isolation != IsolationLevel::ReadCommitted;
+        let fixed = is_fixed(tx);
         let (mut scan, reader) = tx.scan_layers(&info.name, KeyRange::all())?;
         let segments = match reader.as_deref() {
             None => &[][..],
@@ -161,9 +166,7 @@ impl IndexEngine {
             return Ok(View { waiting: old.clone(), reader });
         }
         let table = tx.table(&index.table)?;
-        let no_schema = || KernelError::Invalid(format!("table '{}' has no columns", index.table));
-        let schema = table.options.schema.as_ref().ok_or_else(no_schema)?;
-        let column = IndexedColumn::new(index, schema)?;
+        let column = IndexedColumn::new(index, index.schema(&table)?)?;
         let old_rows = old.iter().filter(|old| old.segments == ids).flat_map(|old| &old.rows);
         let mut old_rows = old_rows.peekable();
         let mut at = vec![0; segments.len()];

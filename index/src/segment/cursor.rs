@@ -39,27 +39,11 @@ impl OneCursor {
         range: &KeyRange,
         reverse: bool,
     ) -> KernelResult<OneCursor> {
-        // The first number whose key lies in the range, and the first behind it.
-        let bounds = |others: bool, count: u32| {
-            let search = |wanted: &dyn Fn(&[u8]) -> bool| {
-                let (mut low, mut high) = (0, count);
-                while low < high {
-                    let middle = low + (high - low) / 2;
-                    let key =
-                        if others { segment.other_key(middle)? } else { segment.key(middle)? };
-                    if wanted(&key) { low = middle + 1 } else { high = middle }
-                }
-                KernelResult::Ok(low)
-            };
-            let first = search(&|key| !range.is_behind_start(key))?;
-            let end = search(&|key| range.is_before_end(key))?;
-            KernelResult::Ok(first..end.max(first))
-        };
         Ok(OneCursor {
             number,
             segment: segment.clone(),
-            entries: bounds(false, segment.entry_count())?,
-            others: bounds(true, segment.other_count())?,
+            entries: segment.entries_in(range)?,
+            others: segment.others_in(range)?,
             reverse,
         })
     }

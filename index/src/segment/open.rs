@@ -7,9 +7,10 @@ use crate::entries::{Entries, EntrySource};
 use crate::vectors::{Codebook, Element};
 use parking_lot::Mutex;
 use sochdb_kernel::plugin::SegmentRead;
-use sochdb_kernel::{KernelError, KernelResult, SegmentId, Slice};
+use sochdb_kernel::{KernelError, KernelResult, KeyRange, SegmentId, Slice};
 use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::sync::{Arc, OnceLock};
 
 /// A column of keys or values: bytes, and where each ends.
@@ -261,11 +262,32 @@ impl OpenSegment {
         first(from, self.other_count(), |number| Ok(*self.other_key(number)? < *key))
     }
 
+    /// The entries whose keys lie in `range`.
+    pub fn entries_in(&self, range: &KeyRange) -> KernelResult<Range<u32>> {
+        within(self.entry_count(), range, |number| self.key(number))
+    }
+
+    /// The other rows whose keys do.
+    pub fn others_in(&self, range: &KeyRange) -> KernelResult<Range<u32>> {
+        within(self.other_count(), range, |number| self.other_key(number))
+    }
+
     /// The entry of `key`.
     pub fn find(&self, from: u32, key: &[u8]) -> KernelResult<(u32, bool)> {
         let at = self.lower_bound(from, key)?;
         Ok((at, at < self.entry_count() && *self.key(at)? == *key))
     }
+}
+
+/// The numbers below `count` whose keys lie in `range`.
+fn within<'a>(
+    count: u32,
+    range: &KeyRange,
+    key: impl Fn(u32) -> KernelResult<Cow<'a, [u8]>>,
+) -> KernelResult<Range<u32>> {
+    let start = first(0, count, |number| Ok(!range.is_behind_start(&key(number)?)))?;
+    let end = first(start, count, |number| Ok(range.is_before_end(&key(number)?)))?;
+    Ok(start..end)
 }
 
 /// The first number from `from` to `count` that is not `before`, which those are that come first: in growing
