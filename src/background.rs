@@ -2,7 +2,7 @@
 //!
 //! Every [`TICK`] it syncs commits whose delayed sync is due, runs a checkpoint when enough rows wait
 //! for one or an index would be faster after one, goes on with indexes that a crash left half-built, and looks for
-//! rows that have expired; every telemetry interval it hands the newest metrics to the observers. Trouble is logged and counted, and never ends the thread: what failed is tried again.
+//! rows that have expired. Trouble is logged and counted, and never ends the thread: what failed is tried again.
 //!
 //! A checkpoint merges a bounded slice of each table's segments. While it says that more is to be merged, another
 //! follows without waiting for rows, as soon as the bound on bytes merged in a second lets it: so a large merge
@@ -10,11 +10,12 @@
 
 use crate::expiry::Expiry;
 use crate::indexes::Unfinished;
-use crate::telemetry::Telemetry;
+use crate::telemetry::Served;
 use parking_lot::{Condvar, Mutex};
 use sochdb_host_abi::in_background;
 use sochdb_index::IndexEngine;
 use sochdb_kernel::Kernel;
+use sochdb_observability::Telemetry;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -45,9 +46,10 @@ impl Background {
     pub(crate) fn start(jobs: Jobs, pace: Pace) -> std::io::Result<Background> {
         let stop = Arc::new(Stop::default());
         let (stop_it, now) = (stop.clone(), Instant::now());
-        let Jobs { kernel, telemetry, expiry, unfinished, indexes } = jobs;
+        let Jobs { kernel, served, telemetry, expiry, unfinished, indexes } = jobs;
         let mut work = Work {
             kernel,
+            served,
             telemetry,
             expiry,
             unfinished,
@@ -56,7 +58,7 @@ impl Background {
             merge_at: None,
             segments: 0,
             looked: now,
-            told: now,
+            archive_trouble: None,
             stop: stop_it,
         };
         let thread = std::thread::Builder::new()
@@ -81,7 +83,8 @@ impl Drop for Background {
 /// What the thread does its work for.
 pub(crate) struct Jobs {
     pub kernel: Kernel,
-    pub telemetry: Arc<Telemetry>,
+    pub served: Arc<Served>,
+    pub telemetry: Telemetry,
     pub expiry: Arc<Expiry>,
     pub unfinished: Arc<Unfinished>,
     pub indexes: Arc<IndexEngine>,
@@ -89,17 +92,16 @@ pub(crate) struct Jobs {
 
 /// How often the thread does what.
 pub(crate) struct Pace {
-    /// Whether there is anything to do but telemetry.
-    pub writes: bool,
-    /// With zero, observers are only served when somebody asks.
-    pub telemetry_interval: Duration,
     /// The bytes of segments that merges that nobody waits for may write in a second; zero for no bound.
     pub merge_bytes_per_second: u64,
+    /// The codec that archived segments of the log are compressed by.
+    pub archive_codec: Option<String>,
 }
 
 struct Work {
     kernel: Kernel,
-    telemetry: Arc<Telemetry>,
+    served: Arc<Served>,
+    telemetry: Telemetry,
     expiry: Arc<Expiry>,
     unfinished: Arc<Unfinished>,
     indexes: Arc<IndexEngine>,
@@ -109,8 +111,8 @@ struct Work {
     /// How many segments there were when it last looked, and when that was.
     segments: u64,
     looked: Instant,
-    /// When the observers were served.
-    told: Instant,
+    /// Why the archive could not be compressed when it was last tried.
+    archive_trouble: Option<String>,
     stop: Arc<Stop>,
 }
 
@@ -119,19 +121,12 @@ impl Work {
         let mut wait = TICK;
         while !self.stop_within(wait) {
             wait = TICK;
-            if self.pace.writes {
-                match self.serve_kernel() {
-                    true => {
-                        self.expiry.step();
-                        in_background(|| self.unfinished.step());
-                    }
-                    false => wait = PATIENCE,
+            match self.serve_kernel() {
+                true => {
+                    self.expiry.step();
+                    in_background(|| self.unfinished.step());
                 }
-            }
-            let interval = self.pace.telemetry_interval;
-            if !interval.is_zero() && interval <= self.told.elapsed() {
-                self.telemetry.deliver();
-                self.told = Instant::now();
+                false => wait = PATIENCE,
             }
         }
     }
@@ -157,12 +152,13 @@ impl Work {
             return true;
         }
         // Nobody waits for what plugins do in it.
-        match in_background(|| self.kernel.checkpoint()) {
+        match self.served.checkpoint(&self.telemetry) {
             Ok(report) => {
                 tracing::debug!(?report, "checkpoint");
                 let rest = self.pace.rest_after(report.bytes_merged);
                 self.merge_at = report.unsettled.then(|| began + rest);
                 self.segments = self.kernel.stats().segments;
+                self.compress_archive();
                 true
             }
             Err(error) => {
@@ -188,6 +184,32 @@ impl Work {
     }
 }
 
+impl Work {
+    /// Compresses what the log has archived since it last did, a segment at a time, so that the end need not wait.
+    fn compress_archive(&mut self) {
+        let Some(codec) = self.pace.archive_codec.clone() else { return };
+        loop {
+            let done = in_background(|| {
+                sochdb_operations::compress_archive(&self.kernel, &codec, 1, &mut |_| {})
+            });
+            let trouble = match done {
+                Ok(report) if report.compressed == 1 => match self.stop_within(Duration::ZERO) {
+                    true => return,
+                    false => continue,
+                },
+                Ok(report) => report.refusal.map(|why| why.to_string()),
+                Err(error) => Some(error.to_string()),
+            };
+            // What stays plain is tried again after the next checkpoint, and only a change is worth a word.
+            if let Some(why) = trouble.as_ref().filter(|_| self.archive_trouble != trouble) {
+                tracing::warn!(codec, why, "archived log segments stay as they are");
+            }
+            self.archive_trouble = trouble;
+            return;
+        }
+    }
+}
+
 impl Pace {
     /// How long after its beginning a slice that merged so many bytes may be followed by the next.
     fn rest_after(&self, bytes_merged: u64) -> Duration {
@@ -204,11 +226,7 @@ mod tests {
 
     #[test]
     fn merges_rest_as_long_as_their_bytes_ask_for() {
-        let pace = |merge_bytes_per_second| Pace {
-            writes: true,
-            telemetry_interval: Duration::ZERO,
-            merge_bytes_per_second,
-        };
+        let pace = |merge_bytes_per_second| Pace { merge_bytes_per_second, archive_codec: None };
         assert_eq!(pace(64 << 20).rest_after(8 << 20), Duration::from_millis(125));
         assert_eq!(pace(64 << 20).rest_after(0), Duration::ZERO);
         assert_eq!(pace(0).rest_after(1 << 40), Duration::ZERO);

@@ -19,7 +19,7 @@ use crate::expiry::Expiry;
 use crate::indexes::Unfinished;
 use crate::on_demand::{Bundled, Plugins};
 use crate::tables::Conversions;
-use crate::telemetry::Telemetry;
+use crate::telemetry::{DatabasePages, KernelState, Observers, Served};
 use sochdb_host_abi::audit::AuditLog;
 use sochdb_host_abi::canary;
 use sochdb_host_abi::compiled_code::{CodeCache, CompileOptions};
@@ -28,19 +28,28 @@ use sochdb_host_abi::{
     HostOptions, PluginHost, PluginInfo, Policy, ProcedureInfo, Programs, Tenant, TenantInfo,
     TenantOptions, TenantUsage, Tenants, Transaction, in_background,
 };
-use sochdb_kernel::plugin::{ExtensionCapability, Metric, PluginManager};
+use sochdb_kernel::plugin::{ExtensionCapability, PluginManager};
 use sochdb_kernel::{
     CheckpointReport, Durability, Environment, Kernel, KernelError, KernelResult, Options,
     TableInfo, TableOptions, Timestamp, TransactionOptions,
 };
+use sochdb_observability::{Delivery, DeliveryOptions, MeasuredVfs, MetricsServer, Telemetry};
 use sochdb_operations::{
-    BackupReport, Changes, CheckReport, OnProgress, RepairOptions, RepairReport,
+    BackupReport, BootOrchestrator, Booted, Changes, CheckReport, OnProgress, RepairOptions,
+    RepairReport,
 };
+use sochdb_telemetry::{ComponentHealth, Metric};
 use std::cell::RefCell;
+use std::net::SocketAddr;
 use std::ops::Deref;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
+
+/// How long the end of a database waits for observers, and then for what they send.
+const TELEMETRY_PATIENCE: Duration = Duration::from_secs(1);
+/// Batches that wait for an observer that is busy.
+const BATCHES_WAITING_MAX: usize = 4;
 
 /// An open database. Everything a [`Kernel`] can do, a `Database` can.
 ///
@@ -55,7 +64,12 @@ pub struct Database {
     pub(crate) expiry: Arc<Expiry>,
     pub(crate) unfinished: Arc<Unfinished>,
     audit: Arc<AuditLog>,
-    telemetry: Arc<Telemetry>,
+    telemetry: Telemetry,
+    state: Arc<KernelState>,
+    served: Arc<Served>,
+    observers: Arc<Observers>,
+    delivery: Option<Delivery>,
+    server: Option<MetricsServer>,
     background: Option<Background>,
 }
 
@@ -82,7 +96,10 @@ impl Database {
             native_plugins: Vec::new(),
             policy: Policy::default(),
             background: true,
+            telemetry: None,
             telemetry_interval: Duration::from_secs(10),
+            serve_metrics: None,
+            archive_codec: None,
             compaction_bytes_per_second: 64 << 20,
         }
     }
@@ -205,7 +222,7 @@ impl Database {
     /// # Errors
     /// As [`Kernel::checkpoint`].
     pub fn checkpoint(&self) -> KernelResult<CheckpointReport> {
-        in_background(|| self.kernel.checkpoint())
+        self.served.checkpoint(&self.telemetry)
     }
 
     /// Loads the plugin whose manifest lies at `manifest` and lets the database keep it. Returns its name.
@@ -254,7 +271,13 @@ impl Database {
         self.plugins.host().into_iter().flat_map(PluginHost::list).collect()
     }
 
-    /// Every metric as it is now: the kernel's, the plugins' own, and those of telemetry itself.
+    /// Everything that this database says of itself: metrics, spans, log lines, health.
+    pub fn telemetry(&self) -> &Telemetry {
+        &self.telemetry
+    }
+
+    /// Every metric as it is now, sorted by name: the kernel's, the disk's, the plugins' own, and those of telemetry
+    /// itself.
     pub fn metrics(&self) -> Vec<Metric> {
         self.telemetry.metrics()
     }
@@ -264,16 +287,45 @@ impl Database {
     /// # Errors
     /// `Plugin` when it is not loaded or fails.
     pub fn metrics_text(&self) -> KernelResult<String> {
-        self.telemetry.render()
+        self.observers.render("").map(|page| page.body)
     }
 
-    /// Closes the database: ends the background thread, folds the log into the data file, shuts the
+    /// How the kernel, each plugin, tenant and observer is.
+    pub fn parts_health(&self) -> Vec<ComponentHealth> {
+        self.telemetry.health()
+    }
+
+    /// Where metrics and probes are served, if the builder was told to.
+    pub fn metrics_address(&self) -> Option<SocketAddr> {
+        self.server.as_ref().map(MetricsServer::address)
+    }
+
+    /// Hands observers what there is now; `false` when they have not taken it within `patience`.
+    pub fn flush_telemetry(&self, patience: Duration) -> bool {
+        let began = std::time::Instant::now();
+        let delivered = self.delivery.as_ref().is_none_or(|delivery| delivery.flush(patience));
+        let left = patience.saturating_sub(began.elapsed());
+        let sent = self.plugins.host().is_none_or(|host| host.outbox().flush(left));
+        delivered && sent
+    }
+
+    /// Ends what works beside callers, the last batch of telemetry included.
+    fn end_threads(&mut self) {
+        self.background = None;
+        self.delivery = None;
+        if let Some(host) = self.plugins.host() {
+            host.outbox().flush(TELEMETRY_PATIENCE);
+        }
+        self.server = None;
+    }
+
+    /// Closes the database: ends the background thread, hands observers what they have not got yet, folds the log into the data file, shuts the
     /// plugins down and gives the directory's lock back.
     ///
     /// # Errors
     /// As [`Kernel::close`]. Commits that returned are safe in any case: the next opening replays them.
     pub fn close(mut self) -> KernelResult<()> {
-        self.background = None;
+        self.end_threads();
         // Both are done; how the rows fared is the more important word.
         let closed = in_background(|| self.kernel.close());
         self.programs.indexes().detach();
@@ -321,7 +373,7 @@ impl Deref for Database {
 
 impl Drop for Database {
     fn drop(&mut self) {
-        self.background = None;
+        self.end_threads();
         match in_background(|| self.kernel.close()) {
             Ok(()) | Err(KernelError::Closed(_)) => {}
             Err(error) => tracing::error!(%error, "the database did not close well"),
@@ -426,7 +478,7 @@ impl TenantDatabase<'_> {
 }
 
 /// How a [`Database`] is opened.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct DatabaseBuilder {
     options: Options,
     bundled_plugins: bool,
@@ -438,7 +490,10 @@ pub struct DatabaseBuilder {
     native_plugins: Vec<(PathBuf, sochdb_native::Trust)>,
     policy: Policy,
     background: bool,
+    telemetry: Option<Telemetry>,
     telemetry_interval: Duration,
+    serve_metrics: Option<SocketAddr>,
+    archive_codec: Option<String>,
     compaction_bytes_per_second: u64,
 }
 
@@ -540,11 +595,35 @@ impl DatabaseBuilder {
         self
     }
 
+    /// Where everything is counted; by default a [`Telemetry`] of each database's own. Who makes one beforehand can add its
+    /// [`layer`](Telemetry::layer) to a subscriber of `tracing`, so that events become log lines for observers.
+    pub fn telemetry(mut self, telemetry: Telemetry) -> DatabaseBuilder {
+        self.telemetry = Some(telemetry);
+        self
+    }
+
+    /// Serves metrics and probes over HTTP at `address`, from before the database is opened until it is closed:
+    /// `/metrics`, `/livez`, `/readyz` and `/health`. Port 0 is any that is free; see
+    /// [`Database::metrics_address`]. Whoever can reach the address can read them.
+    pub fn serve_metrics(mut self, address: SocketAddr) -> DatabaseBuilder {
+        self.serve_metrics = Some(address);
+        self
+    }
+
     /// How many bytes of segments the background thread may merge in a second; zero for no bound. 64 MiB by
     /// default. Merges are done in slices, and whoever reads or writes meanwhile shares the machine with less of
     /// them the lower this is; too low, segments gather and reads get slower. What rows make due never waits.
     pub fn compaction_bytes_per_second(mut self, bytes: u64) -> DatabaseBuilder {
         self.compaction_bytes_per_second = bytes;
+        self
+    }
+
+    /// Keeps old segments of the log, as [`Options::wal_archive`] does, and has the background thread compress them
+    /// with the codec called `codec` after each checkpoint. What reads the archive (the change feed, restore, repair,
+    /// check) restores them by the codec of this name.
+    pub fn archive_codec(mut self, codec: impl Into<String>) -> DatabaseBuilder {
+        self.options.wal_archive = true;
+        self.archive_codec = Some(codec.into());
         self
     }
 
@@ -561,16 +640,30 @@ impl DatabaseBuilder {
     ///
     /// # Errors
     /// As [`open`](Self::open).
-    pub fn open_in(self, env: Environment) -> KernelResult<Database> {
-        let registered = PluginManager::default();
-        let host_options = self.host_options();
-        let HostOptions { programs, tenants, audit, .. } = host_options.clone();
-        let plugins = Arc::new(self.plugins(&registered, host_options)?);
+    pub fn open_in(mut self, mut env: Environment) -> KernelResult<Database> {
+        let telemetry = self.telemetry.take().unwrap_or_default();
+        env.vfs = Arc::new(MeasuredVfs::new(env.vfs, telemetry.registry()));
         let writes = !self.options.read_only;
         let background_checkpoints = self.background && writes;
         let clock = env.clock.clone();
-        let kernel = Kernel::open(env, Options { background_checkpoints, ..self.options })?;
+        let options = Options { background_checkpoints, ..self.options.clone() };
+        let boot = BootOrchestrator::new(env, options);
+        let state = Arc::new(KernelState::new(boot.watch()));
+        telemetry.watch(&state);
+        let pages = Arc::new(DatabasePages::new(telemetry.clone()));
+        let server = self.serve_metrics.map(|address| {
+            let started = MetricsServer::start(address, pages.clone());
+            started.map_err(|error| KernelError::io(format!("serve metrics at {address}"), error))
+        });
+        let server = server.transpose()?;
+        let registered = PluginManager::default();
+        let host_options = HostOptions { telemetry: telemetry.clone(), ..self.host_options() };
+        let HostOptions { programs, tenants, audit, .. } = host_options.clone();
+        let plugins = Arc::new(self.plugins(&registered, host_options)?);
+        let Booted { kernel, metrics: booted, .. } = boot.open()?;
         if let Plugins::Loaded(_) = &*plugins {
+            // What a storage engine is to read may be compressed.
+            hand_over_codecs(&registered, kernel.plugins())?;
             for info in registered.list() {
                 if info.capabilities.contains(&ExtensionCapability::Storage) {
                     canary::check(&kernel, &*registered.storage(&info.name)?)?;
@@ -582,7 +675,12 @@ impl DatabaseBuilder {
         kernel.plugins().register_storage(indexes.clone());
         indexes.attach(&kernel);
         let detach = Detach(Some(programs.clone()));
-        let telemetry = Arc::new(Telemetry::new(kernel.clone(), plugins.clone()));
+        programs.observe(&telemetry);
+        let served = Arc::new(Served::new(kernel.clone(), plugins.clone(), booted));
+        telemetry.registry().add(&served);
+        let observers = Observers::new(kernel.clone(), plugins.clone(), telemetry.clone());
+        let observers = Arc::new(observers);
+        pages.attach(Arc::downgrade(&observers));
         if let Some(path) = &self.audit_file {
             audit.write_to(path)?;
         }
@@ -604,24 +702,42 @@ impl DatabaseBuilder {
             unfinished,
             audit,
             telemetry,
+            state,
+            served,
+            observers,
+            delivery: None,
+            server,
             background: None,
         };
         detach.not_needed();
-        if self.background {
-            let (kernel, telemetry) = (database.kernel.clone(), database.telemetry.clone());
-            let (expiry, unfinished) = (database.expiry.clone(), database.unfinished.clone());
-            let indexes = database.programs.indexes().clone();
-            let pace = Pace {
-                writes,
-                telemetry_interval: self.telemetry_interval,
-                merge_bytes_per_second: self.compaction_bytes_per_second,
+        let no_thread = |error| KernelError::io("start a thread", error);
+        if background_checkpoints {
+            let jobs = Jobs {
+                kernel: database.kernel.clone(),
+                served: database.served.clone(),
+                telemetry: database.telemetry.clone(),
+                expiry: database.expiry.clone(),
+                unfinished: database.unfinished.clone(),
+                indexes: database.programs.indexes().clone(),
             };
-            let jobs = Jobs { kernel, telemetry, expiry, unfinished, indexes };
-            let started = Background::start(jobs, pace);
-            let started =
-                started.map_err(|error| KernelError::io("start the background thread", error))?;
-            database.background = Some(started);
+            let pace = Pace {
+                merge_bytes_per_second: self.compaction_bytes_per_second,
+                archive_codec: self.archive_codec.clone(),
+            };
+            database.background = Some(Background::start(jobs, pace).map_err(no_thread)?);
         }
+        if self.background {
+            let observers = database.observers.clone();
+            let options = DeliveryOptions {
+                interval: self.telemetry_interval,
+                waiting_max: BATCHES_WAITING_MAX,
+                patience: TELEMETRY_PATIENCE,
+            };
+            let telemetry = database.telemetry.clone();
+            let delivery = Delivery::start(telemetry, move || observers.listening(), options);
+            database.delivery = Some(delivery.map_err(no_thread)?);
+        }
+        database.state.is_ready(&database.kernel);
         Ok(database)
     }
 
@@ -718,17 +834,21 @@ impl Drop for Detach {
     }
 }
 
+fn hand_over_codecs(from: &PluginManager, to: &PluginManager) -> KernelResult<()> {
+    for extension in from.list() {
+        if extension.capabilities.contains(&ExtensionCapability::Compression) {
+            to.register_compression(from.compression(&extension.name)?);
+        }
+    }
+    Ok(())
+}
+
 /// Registers with `to` all that `from` has: plugins are loaded before there is a kernel to take them.
 fn hand_over(from: &PluginManager, to: &PluginManager) -> KernelResult<()> {
+    hand_over_codecs(from, to)?;
     for extension in from.list() {
-        for capability in &extension.capabilities {
-            match capability {
-                ExtensionCapability::Compression => {
-                    to.register_compression(from.compression(&extension.name)?)
-                }
-                ExtensionCapability::Storage => to.register_storage(from.storage(&extension.name)?),
-                _ => {}
-            }
+        if extension.capabilities.contains(&ExtensionCapability::Storage) {
+            to.register_storage(from.storage(&extension.name)?);
         }
     }
     from.observers().into_iter().for_each(|observer| to.register_observability(observer));

@@ -41,6 +41,7 @@
 //! | what happened since                     | [`Database::changes`]                              |
 //! | check, back up, repair, boot, health    | [`operations`]                                     |
 //! | queues of jobs, leases                  | [`claims`]                                         |
+//! | metrics, spans, log lines, health       | [`Database::telemetry`], [`observability`]         |
 //! | what can go wrong                       | [`KernelError`], sorted by [`ErrorKind`]           |
 //! | extensions in Rust, for those who trust | [`plugin`], [`Kernel::plugins`]                    |
 //! | the host of WebAssembly plugins         | [`PluginHost`]                                     |
@@ -87,10 +88,17 @@ pub use sochdb_kernel::{
 /// Native plugins: shared libraries behind a C interface, loaded only when the embedder vouches for them.
 #[cfg(feature = "dynamic-plugins")]
 pub use sochdb_native as native;
+/// Metrics, spans, log lines and health: where they are gathered, and who takes them to observers.
+pub use sochdb_observability as observability;
+pub use sochdb_observability::Telemetry;
 /// What an operator does: boot, health, check, backup, restore, repair, change feed.
 pub use sochdb_operations as operations;
 pub use sochdb_operations::{
     BackupReport, Change, Changes, CheckReport, ConvertReport, RepairReport, TableChanges,
     TableSize,
+};
+/// What observers get.
+pub use sochdb_telemetry::{
+    ComponentHealth, HealthState, Histogram, Metric, MetricValue, SpanContext,
 };
 pub use tables::TableStats;

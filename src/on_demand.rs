@@ -9,13 +9,14 @@
 //! elsewhere, all are loaded before the directory is touched, so that a bad one is refused in time.
 
 use parking_lot::Mutex;
+use sochdb_host_abi::plugin_manifest::Capabilities;
 use sochdb_host_abi::{HostOptions, PluginHost, PluginKind, PluginManifest, bundled};
 use sochdb_index::extension::Part;
 use sochdb_index::{Entries, IndexDefinition, IndexExtension, IndexSearcher};
 use sochdb_kernel::plugin::{
     Compaction, CompressionExtension, Extension, ExtensionCapability, ExtensionInfo,
-    ObservabilityExtension, PluginManager, RunCursor, SegmentRead, SegmentSink, StorageExtension,
-    StorageReader, TableContext, TelemetryBatch,
+    ObservabilityExtension, Page, PluginManager, RunCursor, SegmentRead, SegmentSink,
+    StorageExtension, StorageReader, TableContext, TelemetryBatch,
 };
 use sochdb_kernel::{KernelResult, SegmentId};
 use std::collections::BTreeSet;
@@ -36,6 +37,28 @@ impl Plugins {
             Plugins::Loaded(host) => Some(host),
             Plugins::OnDemand(bundled) => bundled.host(),
         }
+    }
+
+    /// Whether the plugin `name` is more than a stand-in.
+    pub(crate) fn is_loaded(&self, name: &str) -> bool {
+        match self {
+            Plugins::Loaded(_) => true,
+            Plugins::OnDemand(bundled) => {
+                bundled::find(name).is_none() || bundled.loaded.lock().contains(name)
+            }
+        }
+    }
+
+    /// Whether the observer `name` gets batches: it does something with them that nobody need ask for. One that
+    /// only renders gets the newest when it is asked.
+    pub(crate) fn listens(&self, name: &str) -> bool {
+        let has_outlet = |plugin: &bundled::Bundled| {
+            plugin.manifest().is_ok_and(|manifest| {
+                let Capabilities { directories, addresses, .. } = &manifest.capabilities;
+                !directories.is_empty() || !addresses.is_empty()
+            })
+        };
+        self.is_loaded(name) || bundled::find(name).is_some_and(has_outlet)
     }
 
     /// The host, needed now.
@@ -89,7 +112,7 @@ impl Bundled {
         }
         let (host, plugins) = self.host.get().expect("set above");
         for plugin in bundled::PLUGINS.iter().filter(|plugin| wanted(plugin.name)) {
-            if !loaded.contains(plugin.name) {
+            if !loaded.contains(plugin.name) && self.options.policy.wakes(&plugin.manifest()?) {
                 host.load_one_bundled(plugin.name, plugins)?;
                 loaded.insert(plugin.name);
             }
@@ -103,7 +126,10 @@ impl Bundled {
     /// As loading.
     pub(crate) fn register(self: &Arc<Bundled>, to: &PluginManager) -> KernelResult<()> {
         for plugin in bundled::PLUGINS.iter().filter(|_| self.are_wanted) {
-            let manifest = PluginManifest::parse(plugin.name, plugin.manifest)?;
+            let manifest = plugin.manifest()?;
+            if !self.options.policy.wakes(&manifest) {
+                continue;
+            }
             let kind = manifest.kind;
             let stand_in = Arc::new(StandIn { bundled: self.clone(), info: info(manifest) });
             match kind {
@@ -222,8 +248,8 @@ impl ObservabilityExtension for StandIn {
         self.observer()?.ingest(batch)
     }
 
-    fn render(&self) -> KernelResult<String> {
-        self.observer()?.render()
+    fn render(&self, accept: &str) -> KernelResult<Page> {
+        self.observer()?.render(accept)
     }
 }
 

@@ -3,7 +3,9 @@
 //! ```text
 //!   bench boundary      what crossing into a guest and back costs
 //!   bench tenants       what one tenant at its limits does to another
+//!   bench observers     what commits notice of observers, good and bad
 //!   bench lscs          the column store beside row stores, Parquet, and itself without a sandbox
+//!   bench codec         the codecs in the sandbox, natively, and in C
 //!   bench vector        nearest neighbours, beside hnswlib, usearch and faiss
 //!   bench kv            parent: rounds; in each the engines take turns, so that a slow minute hits everybody
 //!     └─ child          one engine, one round, a fresh directory: every workload once, figures as JSON lines
@@ -23,6 +25,8 @@
 //! | `report`   | the table                                                     |
 //! | `boundary` | `bench boundary`                                              |
 //! | `tenants`  | `bench tenants`                                               |
+//! | `observers` | `bench observers`                                            |
+//! | `codec/`   | `bench codec`                                                 |
 //! | `lscs/`    | `bench lscs`                                                  |
 //! | `vector/`  | `bench vector`                                                |
 //!
@@ -31,11 +35,13 @@
 //! figures of different machines or minutes do not.
 
 mod boundary;
+mod codec;
 mod data;
 mod engine;
 mod lscs;
 mod meter;
 mod metric;
+mod observers;
 mod parent;
 mod report;
 mod settings;
@@ -65,6 +71,10 @@ enum What {
     Boundary(boundary::Settings),
     /// One tenant at its limits: what the others notice
     Tenants(tenants::Settings),
+    /// What commits notice of observers, good and bad
+    Observers(observers::Settings),
+    /// The codecs in the sandbox, beside the same code compiled natively, and the C libraries
+    Codec(codec::Settings),
     /// The column store beside row stores, Parquet, and itself without a sandbox
     Lscs(lscs::Settings),
     /// Nearest neighbours: recall, queries a second, memory, beside hnswlib, usearch and faiss
@@ -115,6 +125,8 @@ fn main() -> Result<()> {
         }
         What::Boundary(settings) => boundary::run(&settings),
         What::Tenants(settings) => tenants::run(&settings),
+        What::Observers(settings) => observers::run(&settings),
+        What::Codec(settings) => codec::run(&settings),
         What::Lscs(settings) => lscs::run(&settings),
         What::Vector(settings) => vector::run(&settings),
         What::VectorChild { job } => vector::child(&serde_json::from_str(&job)?),

@@ -120,3 +120,20 @@ fn indexes_of_ours_do_every_part_of_the_comparison_of_vectors() {
     let svg = std::fs::read_to_string(picture).expect("a picture");
     assert!(svg.contains("sochdb vamana"), "{svg}");
 }
+
+#[test]
+fn every_codec_is_measured_in_the_sandbox_and_natively() {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_bench"));
+    let output = command.args(["codec", "--quick", "--json"]).output().expect("it starts");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let cases: Value = serde_json::from_slice(&output.stdout).expect("it prints JSON");
+    let cases = cases.as_array().expect("a list of cases");
+    assert_eq!(cases.len(), 2 * 3 * 5, "two kinds of data, three sizes, five codecs");
+    for case in cases {
+        assert!(case["stored"][0].as_f64().is_some_and(|share| share < 0.7), "{case}");
+        for direction in ["compress", "restore"] {
+            let rates = &case["rounds"][0][direction];
+            assert!(0.0 < rates[0].as_f64().unwrap() && 0.0 < rates[1].as_f64().unwrap(), "{case}");
+        }
+    }
+}

@@ -33,8 +33,8 @@ use file::Sink;
 use parking_lot::Mutex;
 use quanta::Instant;
 use serde::Serialize;
-use sochdb_kernel::plugin::{Metric, MetricValue};
 use sochdb_kernel::{KernelError, KernelResult};
+use sochdb_telemetry::{Family, Metric};
 use std::collections::VecDeque;
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
@@ -74,6 +74,16 @@ pub struct AuditStats {
     pub left_out: u64,
     /// Records that the file did not take, because writing it failed.
     pub failed: u64,
+}
+
+sochdb_telemetry::stats! {
+    /// The part of it that observers get.
+    struct Counted {
+        counter recorded = "sochdb_audit_records_total" "Calls recorded.",
+        counter denied = "sochdb_audit_denials_total" "Calls that were denied.",
+        counter left_out = "sochdb_audit_left_out_total" "Records the file was too slow for.",
+        counter failed = "sochdb_audit_failed_total" "Records the file did not take.",
+    }
 }
 
 /// A record in memory.
@@ -167,20 +177,13 @@ impl AuditLog {
 
     /// The same, for observers.
     pub(crate) fn metrics(&self) -> Vec<Metric> {
-        let stats = self.stats();
-        [
-            ("records_total", "Calls recorded.", stats.recorded),
-            ("denials_total", "Calls that were denied.", stats.denied),
-            ("left_out_total", "Records the file was too slow for.", stats.left_out),
-            ("failed_total", "Records the file did not take.", stats.failed),
-        ]
-        .map(|(name, help, value)| Metric {
-            name: format!("sochdb_audit_{name}"),
-            help: help.to_owned(),
-            labels: Vec::new(),
-            value: MetricValue::Counter(value),
-        })
-        .into()
+        let AuditStats { recorded, denied, left_out, failed, .. } = self.stats();
+        Counted { recorded, denied, left_out, failed }.metrics()
+    }
+
+    /// What the above are.
+    pub(crate) fn families() -> impl Iterator<Item = Family> {
+        Counted::FAMILIES.iter().copied()
     }
 
     /// Waits until everything so far is in the file, and the file on the disk. Nothing to do without one.

@@ -3,6 +3,8 @@
 //! The build script compiles every folder of `plugins/` and lists it here with its manifest. Without
 //! the feature `bundled` the list is empty.
 
+use crate::plugin_manifest::{ManifestError, PluginManifest};
+
 /// One plugin that was built in.
 #[derive(Debug, Clone, Copy)]
 pub struct Bundled {
@@ -12,6 +14,16 @@ pub struct Bundled {
     pub manifest: &'static str,
     /// Its component.
     pub component: &'static [u8],
+}
+
+impl Bundled {
+    /// Its manifest, read.
+    ///
+    /// # Errors
+    /// None that a test has not met.
+    pub fn manifest(&self) -> Result<PluginManifest, ManifestError> {
+        PluginManifest::parse(&format!("manifests/{}.toml", self.name), self.manifest)
+    }
 }
 
 /// Every plugin that was built in, sorted by name.

@@ -9,6 +9,7 @@
 //! | `sochdb:plugin/segments`                | granted to storage engines and indexes; handles of  |
 //! |                                         | what a call is about, and nothing else              |
 //! | `sochdb:plugin/entries`                 | granted to indexes, in the same way                 |
+//! | `sochdb:plugin/outbox`                  | granted to observers; each address asks the grant   |
 //! | `sochdb:plugin/rows, search, plugins,   | granted to kinds that can use them; each call asks  |
 //! | codecs`                                 | the plugin's [`Grant`](crate::policy::Grant)        |
 //! | WASI 0.2 without sockets and HTTP       | linked with nothing in it but granted directories:  |
@@ -40,6 +41,7 @@ const OFFERED_TO: &[(&str, &[PluginKind])] = &[
     ("codecs", &[PluginKind::Storage, PluginKind::Hooks, PluginKind::Procedure]),
     ("segments", &[PluginKind::Storage, PluginKind::Index]),
     ("entries", &[PluginKind::Index]),
+    ("outbox", &[PluginKind::Observer]),
 ];
 /// What the contract lets plugins export.
 const EXPORTABLE: &[&str] =

@@ -57,6 +57,7 @@
 
 #![deny(unsafe_code)]
 
+pub mod address;
 pub mod audit;
 pub mod bundled;
 pub mod canary;
@@ -72,6 +73,7 @@ mod chain;
 mod column_scan;
 mod component;
 mod indexes;
+mod observed;
 mod plugin;
 mod plugin_host;
 mod plugin_telemetry;
@@ -82,6 +84,7 @@ mod quarantine;
 mod search;
 mod strict_toml;
 mod tenant;
+mod timings;
 mod transaction;
 mod wasm_host_abi;
 mod wasm_runtime;

@@ -36,6 +36,7 @@
 use crate::tenant::Tenant;
 use std::ops::RangeInclusive;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 use wasmtime::ResourceLimiter;
 
@@ -301,6 +302,8 @@ pub(crate) struct MemoryLimiter {
     last_growth_bytes: u64,
     /// Whose memory this is; it has a bound over all its stores.
     tenant: Option<Arc<Tenant>>,
+    /// What all instances of the plugin have together, to be shown.
+    shown: Arc<AtomicU64>,
     refused: Option<MemoryBound>,
 }
 
@@ -314,8 +317,12 @@ pub(crate) enum MemoryBound {
 }
 
 impl MemoryLimiter {
-    pub(crate) fn new(bytes_max: u64, tenant: Option<Arc<Tenant>>) -> MemoryLimiter {
-        MemoryLimiter { bytes_max, bytes: 0, last_growth_bytes: 0, tenant, refused: None }
+    pub(crate) fn new(
+        bytes_max: u64,
+        tenant: Option<Arc<Tenant>>,
+        shown: Arc<AtomicU64>,
+    ) -> MemoryLimiter {
+        MemoryLimiter { bytes_max, bytes: 0, last_growth_bytes: 0, tenant, shown, refused: None }
     }
 
     /// Which bound refused a growth since the last time this was asked.
@@ -334,6 +341,7 @@ impl MemoryLimiter {
             return false;
         }
         self.bytes = total;
+        self.shown.fetch_add(bytes, Ordering::Relaxed);
         self.last_growth_bytes = bytes;
         true
     }
@@ -341,6 +349,7 @@ impl MemoryLimiter {
     fn undo_growth(&mut self) {
         let bytes = std::mem::take(&mut self.last_growth_bytes);
         self.bytes -= bytes;
+        self.shown.fetch_sub(bytes, Ordering::Relaxed);
         if let Some(tenant) = &self.tenant {
             tenant.give_memory_back(bytes);
         }
@@ -350,6 +359,7 @@ impl MemoryLimiter {
 /// A store ends with its memories.
 impl Drop for MemoryLimiter {
     fn drop(&mut self) {
+        self.shown.fetch_sub(self.bytes, Ordering::Relaxed);
         if let Some(tenant) = &self.tenant {
             tenant.give_memory_back(self.bytes);
         }
@@ -405,7 +415,7 @@ mod tests {
 
     #[test]
     fn memories_and_tables_share_one_bound() {
-        let mut limiter = MemoryLimiter::new(100_000, None);
+        let mut limiter = MemoryLimiter::new(100_000, None, Arc::default());
         assert!(limiter.memory_growing(0, 65_536, None).unwrap());
         assert!(limiter.table_growing(0, 1000, None).unwrap());
         assert_eq!(limiter.take_refused(), None);
@@ -417,7 +427,7 @@ mod tests {
 
     #[test]
     fn a_growth_that_failed_after_all_is_not_counted() {
-        let mut limiter = MemoryLimiter::new(100, None);
+        let mut limiter = MemoryLimiter::new(100, None, Arc::default());
         assert!(limiter.memory_growing(0, 100, None).unwrap());
         limiter.memory_grow_failed(wasmtime::Error::msg("no memory")).unwrap();
         assert!(limiter.memory_growing(0, 100, None).unwrap());
@@ -429,15 +439,17 @@ mod tests {
         let tenants = crate::tenant::Tenants::default();
         let options = crate::TenantOptions { memory_bytes_max: Some(150), ..Default::default() };
         let acme = tenants.set("acme", options).unwrap();
-        let mut first = MemoryLimiter::new(100, Some(acme.clone()));
-        let mut second = MemoryLimiter::new(100, Some(acme.clone()));
+        let shown = Arc::<AtomicU64>::default();
+        let mut first = MemoryLimiter::new(100, Some(acme.clone()), shown.clone());
+        let mut second = MemoryLimiter::new(100, Some(acme.clone()), shown.clone());
         assert!(first.memory_growing(0, 100, None).unwrap());
         assert!(!second.memory_growing(0, 100, None).unwrap());
         assert_eq!(second.take_refused(), Some(MemoryBound::Tenant));
         first.memory_grow_failed(wasmtime::Error::msg("no memory")).unwrap();
         assert!(second.memory_growing(0, 100, None).unwrap());
-        assert_eq!(acme.usage().memory_bytes, 100);
+        assert_eq!((acme.usage().memory_bytes, shown.load(Ordering::Relaxed)), (100, 100));
         drop((first, second));
+        assert_eq!(shown.load(Ordering::Relaxed), 0);
         assert_eq!((acme.usage().memory_bytes, acme.usage().memory_bytes_peak), (0, 100));
     }
 }

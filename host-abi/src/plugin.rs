@@ -11,6 +11,7 @@ use crate::tenant::Tenants;
 use crate::wasm_host_abi::Directories;
 use crate::wasm_runtime::Runtime;
 use sochdb_kernel::plugin::{ExtensionCapability, ExtensionInfo};
+use sochdb_observability::{Durations, Outbox, Tracer};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 
@@ -33,6 +34,10 @@ pub(crate) struct Plugin {
     pub(crate) audit: Arc<AuditLog>,
     /// The host's tenants.
     pub(crate) tenants: Tenants,
+    /// Where its calls' spans begin.
+    pub(crate) tracer: Tracer,
+    /// What it sends to addresses.
+    pub(crate) outbox: Arc<Outbox>,
     /// The plugins that this one may call; weak, because they hold this one.
     pub(crate) programs: Weak<Programs>,
 }
@@ -64,7 +69,11 @@ pub(crate) struct Usage {
     pub(crate) failures: AtomicU64,
     pub(crate) instances_started: AtomicU64,
     pub(crate) fuel: AtomicU64,
-    pub(crate) micros: AtomicU64,
+    /// How long calls took, waiting for an instance included.
+    pub(crate) took: Durations,
+    pub(crate) instances: AtomicU64,
+    /// Bytes of memories and tables of all instances.
+    pub(crate) memory: Arc<AtomicU64>,
 }
 
 pub(crate) fn add(counter: &AtomicU64, value: u64) {

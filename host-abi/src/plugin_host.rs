@@ -18,6 +18,7 @@ use crate::compiled_code::{CompileOptions, Origin};
 use crate::component::{self, Component};
 use crate::kept::{self, KeptInfo, KeptPlugin};
 use crate::limits::{Limits, MANIFEST_BYTES_MAX};
+use crate::observed::Observed;
 use crate::plugin::{Plugin, read};
 use crate::plugin_manifest::{Capabilities, ModuleSource, PluginKind, PluginManifest, Setting};
 use crate::plugin_telemetry::PluginTelemetry;
@@ -35,8 +36,12 @@ use crate::wasm_runtime::Runtime;
 use parking_lot::Mutex;
 use semver::Version;
 use serde::Serialize;
-use sochdb_kernel::plugin::{Extension, LogLine, Metric, MetricValue, PluginManager};
+use sochdb_kernel::plugin::{Extension, PluginManager};
 use sochdb_kernel::{KERNEL_VERSION, Kernel, KernelError, KernelResult, PluginFault};
+use sochdb_observability::{
+    HealthSource, LogSource, Outbox, OutboxOptions, Source as _, Telemetry,
+};
+use sochdb_telemetry::{ComponentHealth, LogLine, Metric};
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
@@ -49,6 +54,9 @@ pub struct PluginHost {
     tenants: Tenants,
     programs: Arc<Programs>,
     audit: Arc<AuditLog>,
+    telemetry: Telemetry,
+    observed: Arc<Observed>,
+    outbox: Arc<Outbox>,
 }
 
 /// What a host is told when it is made.
@@ -62,6 +70,8 @@ pub struct HostOptions {
     pub programs: Arc<Programs>,
     /// What plugins do is recorded here. Shared in the same way.
     pub audit: Arc<AuditLog>,
+    /// Where everything is counted. Shared in the same way.
+    pub telemetry: Telemetry,
     /// Who compiles plugins, and where compiled code is kept.
     pub compile: CompileOptions,
 }
@@ -191,8 +201,18 @@ impl PluginHost {
     /// # Errors
     /// `Unavailable` when this machine cannot run WebAssembly.
     pub fn with(options: HostOptions) -> KernelResult<PluginHost> {
-        let HostOptions { policy, tenants, programs, audit, compile } = options;
+        let HostOptions { policy, tenants, programs, audit, telemetry, compile } = options;
         let runtime = Arc::new(Runtime::new(compile)?);
+        let observed = Arc::new(Observed {
+            plugins: Mutex::default(),
+            tenants: tenants.clone(),
+            audit: audit.clone(),
+        });
+        telemetry.registry().add(&observed);
+        telemetry.watch(&observed);
+        telemetry.listen(&observed);
+        let outbox = Arc::new(Outbox::new(OutboxOptions::default()));
+        outbox.register(telemetry.registry());
         Ok(PluginHost {
             runtime,
             policy,
@@ -200,6 +220,9 @@ impl PluginHost {
             tenants,
             programs,
             audit,
+            telemetry,
+            observed,
+            outbox,
         })
     }
 
@@ -213,13 +236,18 @@ impl PluginHost {
         &self.policy
     }
 
-    /// Loads every plugin that was built into this program, and returns their names.
+    /// Loads every plugin that was built into this program, and returns their names; without those that
+    /// [wait](Policy::wakes) for a directory or an address.
     ///
     /// # Errors
     /// Whatever the first that cannot be loaded gives; then none is registered.
     pub fn load_bundled(&self, manager: &PluginManager) -> KernelResult<Vec<String>> {
-        let plugins = bundled::PLUGINS.iter().map(|plugin| self.prepare_bundled(plugin));
-        let plugins = plugins.collect::<KernelResult<Vec<_>>>()?;
+        let mut plugins = Vec::new();
+        for plugin in bundled::PLUGINS {
+            if self.policy.wakes(&plugin.manifest()?) {
+                plugins.push(self.prepare_bundled(plugin)?);
+            }
+        }
         self.register(plugins, manager)
     }
 
@@ -234,9 +262,7 @@ impl PluginHost {
     }
 
     fn prepare_bundled(&self, plugin: &Bundled) -> KernelResult<Loaded> {
-        let manifest =
-            PluginManifest::parse(&format!("manifests/{}.toml", plugin.name), plugin.manifest)?;
-        self.prepare("bundled".to_owned(), manifest, plugin.component, Origin::Bundled)
+        self.prepare("bundled".to_owned(), plugin.manifest()?, plugin.component, Origin::Bundled)
     }
 
     /// Loads the plugin whose manifest lies at `path`, and returns its name.
@@ -369,57 +395,26 @@ impl PluginHost {
         })
     }
 
-    /// What plugins have emitted, and what the host counts about each of them.
+    /// What plugins have emitted, and what the host counts about each of them, its tenants and its audit trail.
     pub fn metrics(&self) -> Vec<Metric> {
-        let plugins: Vec<_> =
-            self.loaded.lock().values().map(|loaded| loaded.plugin.clone()).collect();
         let mut metrics = Vec::new();
-        for plugin in plugins {
-            let name = &plugin.manifest.name;
-            let usage = usage(&plugin);
-            let counters = [
-                ("sochdb_plugin_calls_total", "Calls into a plugin that ended.", usage.calls),
-                (
-                    "sochdb_plugin_refusals_total",
-                    "Calls a plugin answered with an error.",
-                    usage.refusals,
-                ),
-                (
-                    "sochdb_plugin_failures_total",
-                    "Calls that trapped or met a limit.",
-                    usage.failures,
-                ),
-                ("sochdb_plugin_instances_total", "Instances started.", usage.instances_started),
-                ("sochdb_plugin_fuel_total", "Fuel used, host work included.", usage.fuel),
-                ("sochdb_plugin_microseconds_total", "Time spent in calls.", usage.micros),
-            ];
-            metrics.extend(counters.map(|(metric, help, value)| Metric {
-                name: metric.to_owned(),
-                help: help.to_owned(),
-                labels: vec![("plugin".to_owned(), name.clone())],
-                value: MetricValue::Counter(value),
-            }));
-            metrics.push(Metric {
-                name: "sochdb_plugin_quarantined".to_owned(),
-                help: "For how many tenants a plugin is kept from working, now or for good."
-                    .to_owned(),
-                labels: vec![("plugin".to_owned(), name.clone())],
-                value: MetricValue::Gauge(plugin.healths.unwell().len() as f64),
-            });
-            metrics.extend(plugin.telemetry.metrics(name));
-        }
-        metrics.extend(self.tenants.metrics());
-        metrics.extend(self.audit.metrics());
+        self.observed.collect(&mut metrics);
         metrics
     }
 
-    /// What plugins have logged since this was last asked, oldest first.
+    /// What plugins have logged since this was last asked, by plugin. With telemetry, observers get it.
     pub fn drain_logs(&self) -> Vec<LogLine> {
-        let loaded = self.loaded.lock();
-        let mut lines: Vec<_> =
-            loaded.values().flat_map(|loaded| loaded.plugin.telemetry.drain_lines()).collect();
-        lines.sort_by_key(|line| line.unix_us);
-        lines
+        self.observed.drain()
+    }
+
+    /// How each plugin and each tenant is.
+    pub fn health(&self) -> Vec<ComponentHealth> {
+        self.observed.health()
+    }
+
+    /// What observers send to addresses.
+    pub fn outbox(&self) -> &Outbox {
+        &self.outbox
     }
 
     fn prepare_file(&self, path: &Path) -> KernelResult<Loaded> {
@@ -483,6 +478,8 @@ impl PluginHost {
             healths: Default::default(),
             tenants: self.tenants.clone(),
             audit: self.audit.clone(),
+            tracer: self.telemetry.tracer().clone(),
+            outbox: self.outbox.clone(),
             programs: Arc::downgrade(&self.programs),
         });
         let adapter = match kind {
@@ -546,6 +543,7 @@ impl PluginHost {
             }
             let name = plugin.plugin.manifest.name.clone();
             tracing::info!(target: "sochdb::plugin", plugin = name, source = plugin.plugin.source, "loaded");
+            self.observed.plugins.lock().insert(name.clone(), plugin.plugin.clone());
             if let Some(old) = loaded.insert(name.clone(), plugin) {
                 old.retire();
             }
@@ -625,7 +623,7 @@ fn usage(plugin: &Plugin) -> UsageInfo {
         failures: read(&usage.failures),
         instances_started: read(&usage.instances_started),
         fuel: read(&usage.fuel),
-        micros: read(&usage.micros),
+        micros: (usage.took.read().sum * 1e6) as u64,
         log_lines_dropped: plugin.telemetry.lines_dropped(),
     }
 }

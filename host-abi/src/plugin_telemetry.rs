@@ -6,9 +6,14 @@
 
 use crate::limits::volume;
 use parking_lot::Mutex;
-use sochdb_kernel::plugin::{LogLevel, LogLine, Metric, MetricValue};
+use sochdb_observability::Tracer;
+use sochdb_telemetry::{LogLevel, LogLine, Metric, MetricValue};
 use std::collections::{BTreeMap, VecDeque};
-use std::time::{SystemTime, UNIX_EPOCH};
+
+/// How the names of the host's own metrics begin.
+const HOST_METRICS: &str = "sochdb_";
+/// What events of `tracing` are called that repeat what a plugin has said. It reaches observers by this way here.
+pub(crate) const SAID: &str = "sochdb::plugin::said";
 
 /// Metrics and log lines of one plugin.
 #[derive(Default)]
@@ -45,14 +50,13 @@ impl PluginTelemetry {
     pub(crate) fn log(&self, plugin: &str, level: LogLevel, message: &str) {
         let message = message.escape_debug().to_string();
         match level {
-            LogLevel::Trace => tracing::trace!(target: "sochdb::plugin", plugin, "{message}"),
-            LogLevel::Debug => tracing::debug!(target: "sochdb::plugin", plugin, "{message}"),
-            LogLevel::Info => tracing::info!(target: "sochdb::plugin", plugin, "{message}"),
-            LogLevel::Warn => tracing::warn!(target: "sochdb::plugin", plugin, "{message}"),
-            LogLevel::Error => tracing::error!(target: "sochdb::plugin", plugin, "{message}"),
+            LogLevel::Trace => tracing::trace!(target: SAID, plugin, "{message}"),
+            LogLevel::Debug => tracing::debug!(target: SAID, plugin, "{message}"),
+            LogLevel::Info => tracing::info!(target: SAID, plugin, "{message}"),
+            LogLevel::Warn => tracing::warn!(target: SAID, plugin, "{message}"),
+            LogLevel::Error => tracing::error!(target: SAID, plugin, "{message}"),
         }
-        let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        let unix_us = u64::try_from(since_1970.as_micros()).unwrap_or(u64::MAX);
+        let unix_us = sochdb_observability::unix_us();
         let mut inner = self.inner.lock();
         if inner.lines.len() == volume::LOG_LINES_KEPT_MAX {
             inner.lines.pop_front();
@@ -61,8 +65,10 @@ impl PluginTelemetry {
         inner.lines.push_back(LogLine {
             unix_us,
             level,
-            target: format!("plugin {plugin}"),
+            target: "sochdb::plugin".to_owned(),
             message,
+            fields: vec![("plugin".to_owned(), plugin.to_owned())],
+            span: Tracer::current(),
         });
     }
 
@@ -101,8 +107,7 @@ impl PluginTelemetry {
             let mut all = vec![("plugin".to_owned(), plugin.to_owned())];
             all.extend(labels.iter().cloned());
             let value = match inner.kinds[name] {
-                // Saturates; a counter is never negative.
-                MetricKind::Counter => MetricValue::Counter(*value as u64),
+                MetricKind::Counter => MetricValue::Counter(*value),
                 MetricKind::Gauge => MetricValue::Gauge(*value),
             };
             Metric {
@@ -134,6 +139,10 @@ fn check_metric(
 ) -> Result<(), Rejected> {
     if !is_name(name, true) {
         return Err(Rejected::Invalid(format!("{} is no metric name", shown(name))));
+    }
+    if name.starts_with(HOST_METRICS) {
+        let why = format!("{} begins with '{HOST_METRICS}', as the host's own do", shown(name));
+        return Err(Rejected::Invalid(why));
     }
     if labels.len() > volume::LABELS_MAX {
         return Err(Rejected::Limit(format!("a metric has at most {} labels", volume::LABELS_MAX)));
@@ -183,13 +192,14 @@ mod tests {
         }
         let values: Vec<_> =
             telemetry.metrics("p").into_iter().map(|metric| metric.value).collect();
-        assert_eq!(values, [MetricValue::Counter(5), MetricValue::Gauge(3.0)]);
+        assert_eq!(values, [MetricValue::Counter(5.0), MetricValue::Gauge(3.0)]);
     }
 
     #[test]
     fn what_would_spoil_a_page_is_invalid() {
         let telemetry = PluginTelemetry::default();
-        for name in ["", "1a", "a b", "ä", "a\n", &"a".repeat(volume::NAME_BYTES_MAX + 1)] {
+        let long = "a".repeat(volume::NAME_BYTES_MAX + 1);
+        for name in ["", "1a", "a b", "ä", "a\n", &long, "sochdb_commits_total"] {
             assert!(matches!(emit(&telemetry, name, 1.0), Err(Rejected::Invalid(_))), "{name}");
         }
         for value in [f64::NAN, f64::INFINITY, -1.0] {

@@ -17,7 +17,7 @@
 //! | `[plugin.NAME.limits]`  | for this plugin: each key in the place of the same key of `[limits]`     |
 //!
 //! A key that is left out is as in [`Policy::default`]: every table, codec and plugin, clock and random
-//! numbers, no directory, limits as high as a manifest can say.
+//! numbers, no directory and no address, limits as high as a manifest can say.
 //!
 //! Invariants:
 //! 1. Nothing is granted that the manifest does not ask for, and nothing that the policy does not allow.
@@ -25,6 +25,7 @@
 //! 3. A table whose name begins with `sochdb.` is the host's own and is never granted.
 //! 4. Names are compared byte for byte: no case is folded, nothing is normalised, and `..` is no way out.
 
+use crate::address::Address;
 use crate::glob::{Glob, Globs};
 use crate::limits::{Background, Limits, MANIFEST_BYTES_MAX};
 use crate::plugin_manifest::{
@@ -116,6 +117,8 @@ pub struct Grant {
     pub codecs: Both,
     /// Directories of the machine it sees.
     pub directories: Vec<Directory>,
+    /// Addresses that its payloads are sent to; ask with [`may_send_to`](Self::may_send_to).
+    pub addresses: Vec<Address>,
     /// Whether it reads the time.
     pub clock: bool,
     /// Whether it gets real random numbers.
@@ -168,7 +171,7 @@ struct RawAllowed {
 }
 
 impl Default for Policy {
-    /// Every table, index, codec and plugin, clock and random numbers; no directory; limits as high as a manifest
+    /// Every table, index, codec and plugin, clock and random numbers; no directory and no address; limits as high as a manifest
     /// can say.
     fn default() -> Policy {
         let capabilities = Capabilities {
@@ -179,6 +182,7 @@ impl Default for Policy {
             can_call_plugin: Globs::everything(),
             codecs: Globs::everything(),
             directories: Vec::new(),
+            addresses: Vec::new(),
             clock: true,
             random: true,
         };
@@ -239,6 +243,7 @@ impl Policy {
             can_call_plugin: both(&wanted.can_call_plugin, &allowed.can_call_plugin),
             codecs: both(&wanted.codecs, &allowed.codecs),
             directories: directories(&wanted.directories, &allowed.directories),
+            addresses: addresses(&wanted.addresses, &allowed.addresses),
             clock: wanted.clock && allowed.clock,
             random: wanted.random && allowed.random,
             hooks: manifest.hooks.clone().map(|wanted| GrantedHooks {
@@ -248,6 +253,19 @@ impl Policy {
             }),
             limits,
         })
+    }
+}
+
+impl Policy {
+    /// Whether a plugin that came with the program has anything to do: one that asks for directories or addresses
+    /// waits for the operator to grant it one.
+    pub fn wakes(&self, manifest: &PluginManifest) -> bool {
+        let Capabilities { directories, addresses, .. } = &manifest.capabilities;
+        let asks = !directories.is_empty() || !addresses.is_empty();
+        // What cannot be granted at all says so when it is loaded.
+        let is_granted =
+            |grant: Grant| !grant.directories.is_empty() || !grant.addresses.is_empty();
+        !asks || self.grant(manifest).map_or(true, is_granted)
     }
 }
 
@@ -297,6 +315,24 @@ fn directories(wanted: &[Directory], allowed: &[Directory]) -> Vec<Directory> {
     granted.collect()
 }
 
+/// What both cover: of a wanted and an allowed address where one covers the other, the longer one.
+fn addresses(wanted: &[Address], allowed: &[Address]) -> Vec<Address> {
+    let both = |wanted: &Address, allowed: &Address| match (
+        allowed.covers(wanted),
+        wanted.covers(allowed),
+    ) {
+        (true, _) => Some(wanted.clone()),
+        (false, true) => Some(allowed.clone()),
+        (false, false) => None,
+    };
+    let pairs =
+        wanted.iter().flat_map(|wanted| allowed.iter().map(move |allowed| (wanted, allowed)));
+    let mut granted: Vec<_> = pairs.filter_map(|(wanted, allowed)| both(wanted, allowed)).collect();
+    granted.sort();
+    granted.dedup();
+    granted
+}
+
 impl Grant {
     /// Whether it may read the rows of `table`.
     pub fn may_read(&self, table: &str) -> bool {
@@ -316,6 +352,11 @@ impl Grant {
     /// Whether it may compress and restore with the codec `codec`.
     pub fn may_use_codec(&self, codec: &str) -> bool {
         self.codecs.matches(codec)
+    }
+
+    /// Whether payloads may be sent to `address`.
+    pub fn may_send_to(&self, address: &Address) -> bool {
+        self.addresses.iter().any(|granted| granted.covers(address))
     }
 
     /// Whether it is asked before `change` is made to a row of `table`.
@@ -349,6 +390,7 @@ impl Grant {
             ("can_call_plugin", !self.can_call_plugin.granted().is_empty()),
             ("codecs", !self.codecs.granted().is_empty()),
             ("directories", !self.directories.is_empty()),
+            ("addresses", !self.addresses.is_empty()),
             ("clock", self.clock),
             ("random", self.random),
         ];

@@ -29,6 +29,7 @@ use crate::wasm_host_abi::{Exports, GuestError, GuestState, Lifecycle, clean};
 use crate::wasm_runtime::Running;
 use parking_lot::{Condvar, Mutex};
 use sochdb_kernel::{KernelError, KernelResult, PluginFault};
+use sochdb_observability::ActiveSpan;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -67,6 +68,23 @@ struct Instance<E> {
     store: Store<GuestState>,
     lifecycle: Lifecycle,
     exports: E,
+    _counted: Counted,
+}
+
+/// One more instance, while this lives.
+struct Counted(Arc<Plugin>);
+
+impl Counted {
+    fn new(plugin: &Arc<Plugin>) -> Counted {
+        plugin.usage.instances.fetch_add(1, Ordering::Relaxed);
+        Counted(plugin.clone())
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.usage.instances.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 /// How a call may be made.
@@ -126,6 +144,7 @@ struct Allowed<'a> {
     budget: Budget,
     /// What it is about.
     object: Object,
+    span: Option<ActiveSpan<'a>>,
     /// Whether another guest's call led to it; then the audit trail has that one, unless this one fails.
     is_nested: bool,
     /// `None` once it has ended.
@@ -265,6 +284,7 @@ impl<E: Exports> Pool<E> {
         terms: &Terms,
         is_part: bool,
     ) -> KernelResult<Allowed<'_>> {
+        let span = self.plugin.tracer.begin("plugin call");
         let began = Instant::now();
         let since_made = began.saturating_duration_since(self.made).as_micros();
         let last_used_us = u64::try_from(since_made).unwrap_or(u64::MAX);
@@ -288,6 +308,7 @@ impl<E: Exports> Pool<E> {
                 deadline,
                 budget,
                 object: terms.object.clone(),
+                span: Some(span),
                 is_nested: entered.is_nested(),
                 entered: Some(entered),
                 ticket: Some(ticket),
@@ -381,7 +402,7 @@ impl<E: Exports> Pool<E> {
     /// Gives the audit trail what the guest did in this call, and the call.
     fn record(
         &self,
-        allowed: &Allowed<'_>,
+        allowed: &mut Allowed<'_>,
         outcome: Outcome,
         (fuel, took): (u64, Duration),
         store: &mut Store<GuestState>,
@@ -390,6 +411,15 @@ impl<E: Exports> Pool<E> {
         let object = || allowed.object.clone();
         let call = is_new.then(|| Entry::call(allowed.function, object(), outcome, fuel, took));
         store.data_mut().audit.end_call(outcome, call);
+        if let Some(mut span) = allowed.span.take().filter(ActiveSpan::is_kept) {
+            span.about("sochdb.plugin", &self.plugin.manifest.name);
+            span.about("db.operation.name", allowed.function);
+            span.about("sochdb.outcome", format_args!("{outcome:?}"));
+            if let Some(tenant) = self.tenant_name() {
+                span.about("db.namespace", tenant);
+            }
+            span.about("sochdb.fuel", fuel);
+        }
         tracing::trace!(
             target: "sochdb::plugin",
             plugin = self.plugin.manifest.name,
@@ -459,7 +489,8 @@ impl<E: Exports> Pool<E> {
         match started {
             Ok((lifecycle, exports, Ok(()))) => {
                 let number = self.next_number.fetch_add(1, Ordering::Relaxed);
-                Ok(Instance { number, store, lifecycle, exports })
+                let _counted = Counted::new(&self.plugin);
+                Ok(Instance { number, store, lifecycle, exports, _counted })
             }
             Ok((_, _, Err(refused))) => {
                 let used = self.account(allowed, &store);
@@ -496,7 +527,8 @@ impl<E: Exports> Pool<E> {
         let usage = &self.plugin.usage;
         add(&usage.calls, 1);
         add(&usage.fuel, own_fuel);
-        add(&usage.micros, u64::try_from(took.as_micros()).unwrap_or(u64::MAX));
+        let span = allowed.span.as_ref().and_then(ActiveSpan::context);
+        usage.took.observe_in(took, span);
         if let Some(tenant) = &self.tenant {
             tenant.pay(allowed.work, own_fuel);
         }

@@ -5,10 +5,12 @@
 
 use crate::indexes::Indexes;
 use crate::tenant::Tenant;
+use crate::timings::Timings;
 use crate::wasm_host_abi::{ProcedureInfo, WasmCodec, WasmHooks, WasmProcedures};
 use parking_lot::{RwLock, RwLockWriteGuard};
 use sochdb_index::IndexEngine;
 use sochdb_kernel::{KernelError, KernelResult, PluginFault};
+use sochdb_observability::Telemetry;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
@@ -31,9 +33,17 @@ pub(crate) struct ProgramSet {
     /// In the order in which they are asked.
     pub(crate) hooks: Vec<Arc<WasmHooks>>,
     procedures: BTreeMap<String, Arc<WasmProcedures>>,
+    /// How long commits and searches take.
+    pub(crate) timings: Arc<Timings>,
 }
 
 impl Programs {
+    /// Times commits and searches from now on, for `telemetry`.
+    pub fn observe(&self, telemetry: &Telemetry) {
+        let timings = Timings::new(telemetry);
+        self.change(|set| set.timings = timings);
+    }
+
     /// Every procedure, by plugin and name.
     pub fn procedures(&self) -> Vec<(String, ProcedureInfo)> {
         let set = self.now();

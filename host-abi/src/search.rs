@@ -290,6 +290,15 @@ impl<'a> Ready<'a> {
         vector: Vec<f32>,
         not: Option<&[u8]>,
     ) -> KernelResult<Vec<Neighbour>> {
+        tx.timings()?.search(self.search.table, || self.find(tx, vector, not))
+    }
+
+    fn find(
+        &self,
+        tx: &Transaction,
+        vector: Vec<f32>,
+        not: Option<&[u8]>,
+    ) -> KernelResult<Vec<Neighbour>> {
         let Search { table, k, effort, exact, rows, ref range, .. } = *self.search;
         let mut search = VectorSearch::new(vector, k.saturating_add(usize::from(not.is_some())));
         search.effort = effort;

@@ -23,8 +23,8 @@ use crate::limits::{Budget, Work};
 use crate::policy::HOST_TABLES;
 use parking_lot::{Condvar, Mutex, RwLock};
 use serde::{Deserialize, Serialize};
-use sochdb_kernel::plugin::{Metric, MetricValue};
 use sochdb_kernel::{KernelError, KernelResult};
+use sochdb_telemetry::{ComponentHealth, Family, HealthState, Metric, MetricKind, MetricValue};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
@@ -33,6 +33,38 @@ use std::time::{Duration, Instant};
 /// What ends a tenant's name within a table's.
 const SEPARATOR: char = '/';
 const NO_BOUND: u64 = u64::MAX;
+
+type OfTenants = (Family, fn(&TenantUsage) -> f64);
+
+const fn of_tenants(name: &'static str, help: &'static str, is_total: bool) -> Family {
+    let kind = if is_total { MetricKind::Counter } else { MetricKind::Gauge };
+    Family { name, kind, help, labels: &["tenant"] }
+}
+
+const OF_TENANTS: [OfTenants; 7] = [
+    (of_tenants("sochdb_tenant_fuel_total", "Fuel its guests used.", true), |usage| {
+        usage.fuel as f64
+    }),
+    (of_tenants("sochdb_tenant_calls_total", "Its calls into guests.", true), |usage| {
+        usage.calls as f64
+    }),
+    (
+        of_tenants("sochdb_tenant_refused_total", "Its calls that met a bound of its own.", true),
+        |usage| usage.refused as f64,
+    ),
+    (of_tenants("sochdb_tenant_wait_seconds_total", "Time its calls waited.", true), |usage| {
+        usage.waited_us as f64 / 1e6
+    }),
+    (of_tenants("sochdb_tenant_calls_running", "Its calls running now.", false), |usage| {
+        usage.calls_now as f64
+    }),
+    (of_tenants("sochdb_tenant_memory_bytes", "Memory of its guests.", false), |usage| {
+        usage.memory_bytes as f64
+    }),
+    (of_tenants("sochdb_tenant_storage_bytes", "Bytes of its rows.", false), |usage| {
+        usage.storage_bytes as f64
+    }),
+];
 
 /// What a tenant may use. What is `None` has no bound; what is zero is not to be had at all.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -155,28 +187,35 @@ impl Tenants {
         tenants.into_iter().map(info).collect()
     }
 
-    /// What every known tenant has used, with the label `tenant`.
+    /// What every known tenant has used.
     pub(crate) fn metrics(&self) -> Vec<Metric> {
         let metrics = |TenantInfo { name, usage, .. }: TenantInfo| {
-            let counter = |value| MetricValue::Counter(value);
-            let gauge = |value: u64| MetricValue::Gauge(value as f64);
-            [
-                ("fuel_total", "Fuel its guests used.", counter(usage.fuel)),
-                ("calls_total", "Its calls into guests.", counter(usage.calls)),
-                ("refused_total", "Its calls that met a bound of its own.", counter(usage.refused)),
-                ("wait_microseconds_total", "Time its calls waited.", counter(usage.waited_us)),
-                ("calls", "Its calls running now.", gauge(usage.calls_now)),
-                ("memory_bytes", "Memory of its guests.", gauge(usage.memory_bytes)),
-                ("storage_bytes", "Bytes of its rows.", gauge(usage.storage_bytes)),
-            ]
-            .map(|(metric, help, value)| Metric {
-                name: format!("sochdb_tenant_{metric}"),
-                help: help.to_owned(),
-                labels: vec![("tenant".to_owned(), name.clone())],
-                value,
+            OF_TENANTS.map(|(family, value)| {
+                let value = match family.kind {
+                    MetricKind::Counter => MetricValue::Counter(value(&usage)),
+                    _ => MetricValue::Gauge(value(&usage)),
+                };
+                family.metric(&[("tenant", &name)], value)
             })
         };
         self.list().into_iter().flat_map(metrics).collect()
+    }
+
+    /// What the above are.
+    pub(crate) fn families() -> impl Iterator<Item = Family> {
+        OF_TENANTS.into_iter().map(|(family, _)| family)
+    }
+
+    /// How every known tenant is: one at a bound does not get all it asks for.
+    pub(crate) fn health(&self) -> Vec<ComponentHealth> {
+        let tenants: Vec<_> = self.0.tenants.read().values().cloned().collect();
+        let health = |tenant: Arc<Tenant>| {
+            let why = tenant.at_bounds();
+            let state = if why.is_empty() { HealthState::Healthy } else { HealthState::Degraded };
+            let (component, name) = ("tenant".to_owned(), tenant.name.to_string());
+            ComponentHealth { component, name, state, why: why.join("; ") }
+        };
+        tenants.into_iter().map(health).collect()
     }
 
     /// Forgets `name`: its bounds, its usage and its idle instances. Calls that run end as they would have;
@@ -242,6 +281,26 @@ struct State {
 }
 
 impl Tenant {
+    /// The bounds that it is at now, for people.
+    fn at_bounds(&self) -> Vec<String> {
+        let (options, usage) = (self.options(), self.usage());
+        let is_out_of_fuel = {
+            let mut state = self.state.lock();
+            let now = Instant::now();
+            state.bucket.as_mut().is_some_and(|bucket| bucket.begin(now).is_err())
+        };
+        let at = |name, used: u64, bound: Option<u64>| {
+            let bound = bound.filter(|bound| *bound <= used)?;
+            Some(format!("it is at its {name} of {bound}"))
+        };
+        let fuel = options.fuel_per_second.filter(|_| is_out_of_fuel);
+        let fuel = fuel.map(|rate| format!("it has used up its fuel_per_second of {rate}"));
+        let memory = at("memory_bytes_max", usage.memory_bytes, options.memory_bytes_max);
+        let calls = at("calls_max", usage.calls_now, options.calls_max.map(u64::from));
+        let storage = at("storage_bytes_max", usage.storage_bytes, options.storage_bytes_max);
+        [fuel, memory, calls, storage].into_iter().flatten().collect()
+    }
+
     fn new(name: &str, registry: Weak<Registry>) -> Tenant {
         let state = State { options: TenantOptions::default(), bucket: None, calls_now: 0 };
         Tenant {

@@ -26,6 +26,7 @@ use crate::indexes::{
 use crate::programs::{ProgramSet, Programs};
 use crate::search::{Search, Source};
 use crate::tenant::Tenant;
+use crate::timings::{Committing, Timings};
 use crate::wasm_host_abi::{Change, ChangeKind, Decision, WasmHooks, columns_of};
 use parking_lot::Mutex;
 use sochdb_encoding::row::Schema;
@@ -169,7 +170,12 @@ impl Transaction {
         let indexes = programs.index_catalog();
         // What the epoch was before the next attempt begins.
         let mut before = indexes.epoch();
+        let timings = programs.now().timings.clone();
+        let mut timed = None::<Committing<'_>>;
         let result = kernel.run_owned(options, |rows| {
+            if let Some(timed) = timed.take() {
+                timed.conflicted();
+            }
             // What the attempt before has taken, it has not used.
             drop((rest.take(), passage.take()));
             let marks = Marks::new(indexes, Some(before));
@@ -184,10 +190,15 @@ impl Transaction {
                 passage = Some(indexes.pass(marks.changes));
                 result =
                     result.and_then(|value| marks.check(indexes, kernel, &rows).map(|()| value));
+                timed = result.is_ok().then(|| timings.begin()).flatten();
             }
             before = indexes.epoch();
             (result, rows)
-        })?;
+        });
+        if let Some(timed) = timed {
+            timed.end(&result);
+        }
+        let result = result?;
         drop(passage);
         rest.into_iter().for_each(Committed::finish);
         Ok(result)
@@ -351,6 +362,11 @@ impl Transaction {
         let (_memory, reader) = self.live()?.rows.scan_layers(table, KeyRange::all())?;
         let columns = reader.as_deref().and_then(columns_of);
         columns.map(|columns| columns.stats()).transpose()
+    }
+
+    /// How long searches take.
+    pub(crate) fn timings(&self) -> KernelResult<&Timings> {
+        Ok(&self.live()?.programs.timings)
     }
 
     /// The indexes of `table`, sorted by name, and whether each is ready or still being built.
@@ -833,7 +849,13 @@ impl Transaction {
         if !reads_only {
             marks.check(&indexes, &committed.kernel, &rows)?;
         }
-        let timestamp = rows.commit()?;
+        let timings = committed.programs.timings.clone();
+        let timed = if reads_only { None } else { timings.begin() };
+        let ended = rows.commit();
+        if let Some(timed) = timed {
+            timed.end(&ended);
+        }
+        let timestamp = ended?;
         drop(passage);
         committed.finish();
         Ok(timestamp)

@@ -19,7 +19,7 @@ use parking_lot::RwLock;
 pub use sochdb_encoding::compaction::Compaction;
 use sochdb_encoding::row::Schema;
 pub use sochdb_encoding::select::Selection;
-pub use sochdb_telemetry::{LogLevel, LogLine, Metric, MetricValue, TelemetryBatch};
+pub use sochdb_telemetry::{Page, TelemetryBatch};
 use std::any::Any;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -88,11 +88,11 @@ pub trait ObservabilityExtension: Extension {
     /// Any; the batch is then counted as dropped.
     fn ingest(&self, batch: &TelemetryBatch) -> KernelResult<()>;
 
-    /// What the observer shows when it is asked, such as the Prometheus text format.
+    /// What the observer shows when it is asked: in one of the media types of `accept`, as HTTP writes them, if it can.
     ///
     /// # Errors
     /// When the observer cannot answer.
-    fn render(&self) -> KernelResult<String>;
+    fn render(&self, accept: &str) -> KernelResult<Page>;
 }
 
 /// What a storage or index extension is told of its table.

@@ -8,7 +8,7 @@ sochdb_telemetry::stats! {
     pub struct KernelStats, counted by pub(crate) struct Counts {
         commits = "sochdb_commits_total" "Transactions committed.",
         conflicts = "sochdb_conflicts_total" "Commits refused because another transaction was first.",
-        rollbacks = "sochdb_rollbacks_total" "Transactions that ended without a commit.",
+        rollbacks = "sochdb_rollbacks_total" "Writing transactions that ended without a commit.",
         rows_put = "sochdb_rows_put_total" "Rows written by committed transactions.",
         rows_deleted = "sochdb_rows_deleted_total" "Rows removed by committed transactions.",
         checkpoints = "sochdb_checkpoints_total" "Checkpoints done.",
@@ -17,7 +17,7 @@ sochdb_telemetry::stats! {
         codec_bytes_stored = "sochdb_codec_stored_bytes_total" "The same bytes as they were stored.",
         codec_refusals = "sochdb_codec_refusals_total" "Blocks stored plain because a codec failed its check.",
     } and {
-        counter log_bytes_written = "sochdb_log_bytes_written_total" "Bytes written to the log.",
+        counter log_bytes_written = "sochdb_log_written_bytes_total" "Bytes written to the log.",
         counter log_syncs = "sochdb_log_syncs_total" "Syncs of the log.",
         gauge log_bytes = "sochdb_log_bytes" "Bytes of log that a restart would read.",
         gauge memtable_bytes = "sochdb_memtable_bytes" "Memory held by rows that are not only on disk.",

@@ -614,7 +614,7 @@ impl Drop for Transaction {
         if self.registered {
             self.inner.unregister(self.snapshot);
         }
-        if !self.finished {
+        if !self.finished && !self.options.read_only {
             self.inner.counts.rollbacks.add(1);
         }
     }

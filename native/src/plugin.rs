@@ -8,7 +8,7 @@ use crate::trust::Trust;
 use blake3::Hash;
 use sochdb_kernel::limits::VALUE_BYTES_MAX;
 use sochdb_kernel::plugin::{
-    CompressionExtension, Extension, ExtensionInfo, ObservabilityExtension, PluginManager,
+    CompressionExtension, Extension, ExtensionInfo, ObservabilityExtension, Page, PluginManager,
     TelemetryBatch,
 };
 use sochdb_kernel::{KernelError, KernelResult, PluginFault};
@@ -148,7 +148,9 @@ impl ObservabilityExtension for Running {
         self.0.ingest(&json::batch(batch))
     }
 
-    fn render(&self) -> KernelResult<String> {
-        self.0.render()
+    /// The C interface has one kind of page: text.
+    fn render(&self, _accept: &str) -> KernelResult<Page> {
+        let content_type = "text/plain; charset=utf-8".to_owned();
+        Ok(Page { content_type, body: self.0.render()? })
     }
 }

@@ -21,7 +21,7 @@
 //! [`Options::wal_archive`]: sochdb_kernel::Options::wal_archive
 
 use crate::fresh::Fresh;
-use crate::log::{Log, LogFile};
+use crate::log::{Log, LogDir, LogFile};
 use crate::progress::OnProgress;
 use crate::walk::Walk;
 use sochdb_encoding::codec::Reader;
@@ -31,6 +31,7 @@ use sochdb_kernel::inspect::{
     segment_name,
 };
 use sochdb_kernel::limits::PAGE_BYTES;
+use sochdb_kernel::plugin::PluginManager;
 use sochdb_kernel::vfs::{OpenMode, Vfs, VfsFile};
 use sochdb_kernel::{
     Environment, Kernel, KernelError, KernelResult, Options, TableInfo, Timestamp,
@@ -87,7 +88,8 @@ pub fn backup(
     progress: OnProgress<'_>,
 ) -> KernelResult<BackupReport> {
     let held = kernel.hold()?;
-    let files = LogFile::list(held.vfs(), WAL_DIR, held.meta.lsn)?;
+    let from = LogDir { vfs: held.vfs(), codecs: kernel.plugins() };
+    let files = LogFile::list(from, WAL_DIR, held.meta.lsn)?;
     let mut log = Log::new(held.meta.database, files, Vec::new());
     let end = find_end(&mut log, &held, held.log_end, None)?;
     make(target, |file| copy(&held, held.meta.database, (&mut log, end), (target, file), progress))
@@ -139,6 +141,22 @@ pub fn restore(
     until: Option<Timestamp>,
     progress: OnProgress<'_>,
 ) -> KernelResult<BackupReport> {
+    restore_with(backup, original, &PluginManager::default(), target, until, progress)
+}
+
+/// As [`restore`], from an archive that [`compress_archive`](crate::compress_archive) made smaller: `codecs` has
+/// the codecs that its files name.
+///
+/// # Errors
+/// As [`restore`], and `Plugin` that names file and codec when there is no such codec or it fails.
+pub fn restore_with(
+    backup: &Environment,
+    original: Option<&dyn Vfs>,
+    codecs: &PluginManager,
+    target: &Environment,
+    until: Option<Timestamp>,
+    progress: OnProgress<'_>,
+) -> KernelResult<BackupReport> {
     let options = Options { read_only: true, create: false, ..Options::default() };
     let held = Kernel::open(backup.clone(), options)?.hold()?;
     let folded = Timestamp(held.meta.timestamp);
@@ -153,10 +171,12 @@ pub fn restore(
     // In this order a file that is being archived meanwhile is seen at least once.
     for dir in [WAL_DIR, ARCHIVE_DIR] {
         if let Some(original) = original {
-            files.append(&mut LogFile::list(original, dir, held.meta.lsn)?);
+            let from = LogDir { vfs: original, codecs };
+            files.append(&mut LogFile::list(from, dir, held.meta.lsn)?);
         }
     }
-    let copies = LogFile::list(&*backup.vfs, WAL_DIR, held.meta.lsn)?;
+    let from = LogDir { vfs: &*backup.vfs, codecs };
+    let copies = LogFile::list(from, WAL_DIR, held.meta.lsn)?;
     let mut log = Log::new(held.meta.database, files, copies);
     let end = find_end(&mut log, &held, u64::MAX, until)?;
     let vfs = &*target.vfs;

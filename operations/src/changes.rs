@@ -63,6 +63,7 @@ pub struct Changes {
 ///
 /// # Errors
 /// `NotFound` when the log does not reach back so far; [`sochdb_kernel::Options::wal_archive`] keeps all of it.
+/// `Plugin` that names the codec when a compressed file of the archive cannot be restored.
 ///
 /// ```
 /// use sochdb_kernel::{Environment, Kernel, Options, TableOptions, Timestamp};
@@ -84,7 +85,11 @@ pub struct Changes {
 /// ```
 pub fn changes(kernel: &Kernel, since: Timestamp) -> KernelResult<Changes> {
     let (open, ready) = Default::default();
-    let log = LogReader::new(kernel)?;
+    // What came after the checkpoint is in the log behind it; only for more the archive is read.
+    let log = match LogReader::at_checkpoint(kernel) {
+        Ok((folded, log)) if folded <= since => log,
+        _ => LogReader::new(kernel)?,
+    };
     let mut changes = Changes { kernel: kernel.clone(), log, told: since, open, ready };
     changes.read()?;
     let follows = match changes.ready.front() {

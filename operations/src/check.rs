@@ -3,9 +3,11 @@
 //! Works on a held checkpoint and the log since ([`Kernel::hold`]), so commits and checkpoints go on
 //! meanwhile. Every page, large value and segment block is read and compared with its checksum; every page
 //! of the file must be used once or be free; the log's records must make whole transactions whose
-//! timestamps follow each other. A deep check also restores everything that is compressed, and has each
+//! timestamps follow each other; compressed files of the archived log are compared with their checksums. A deep
+//! check also restores everything that is compressed, and has each
 //! storage plugin show all its rows.
 
+use crate::archive::check_packed;
 use crate::log_reader::visit_held;
 use crate::progress::OnProgress;
 use crate::walk::Walk;
@@ -35,6 +37,8 @@ pub struct CheckReport {
     pub segments: u64,
     /// Log records read.
     pub log_records: u64,
+    /// Compressed files of the archived log that were read.
+    pub archived: u64,
     /// What is wrong; empty for a healthy database.
     pub problems: Vec<KernelError>,
     /// How many more problems there are than `problems` lists.
@@ -68,8 +72,8 @@ impl CheckReport {
 /// How thorough a check is.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct CheckOptions {
-    /// Restore large values from their codecs, and have storage plugins show all their rows. Needs the
-    /// plugins, and takes as long as reading every row.
+    /// Restore large values and archived log files from their codecs, and have storage plugins show all their
+    /// rows. Needs the plugins, and takes as long as reading every row.
     pub deep: bool,
 }
 
@@ -124,6 +128,13 @@ pub fn check_with(
     }
     walk.meter.begin("the log");
     check_log(&held, &mut walk.report);
+    walk.meter.begin("the archive");
+    let report = &mut walk.report;
+    let listed = check_packed(held.vfs(), kernel.plugins(), options.deep, &mut |file| {
+        report.archived += 1;
+        report.problems_of(file);
+    });
+    report.problems_of(listed);
     walk.meter.end();
     Ok(walk.report)
 }

@@ -18,9 +18,12 @@
 //! | `convert`      | [`convert()`]: a table moved to another storage while others use it               |
 //! | `expire`       | [`Ttl`]: which rows of a table have had their time                              |
 //! | `log`          | the log's files, wherever they lie                                              |
+//! | `archive`      | [`compress_archive`]: the archived log, compressed                              |
+//! | `samples`      | [`codec_samples`]: what a codec is given of a table                              |
 //! | `size`         | [`table_size`]: how much a table takes on disk                                  |
 //! | `progress`     | how far a long operation is                                                     |
 
+mod archive;
 mod backup;
 mod boot;
 mod changes;
@@ -36,10 +39,12 @@ mod namespaced;
 mod orchestrator;
 mod progress;
 mod repair;
+mod samples;
 mod size;
 mod walk;
 
-pub use backup::{BackupReport, backup, restore};
+pub use archive::{ArchiveReport, compress_archive};
+pub use backup::{BackupReport, backup, restore, restore_with};
 pub use boot::{BootSnapshot, BootState, BootStateMachine, BootStep, BootWatch, PhaseProgress};
 pub use changes::{Change, Changes, RowChange, TableChange, changes};
 pub use check::{CheckOptions, CheckReport, check, check_with};
@@ -57,5 +62,6 @@ pub use progress::{OnProgress, Progress};
 pub use repair::{
     LostCommits, LostRows, Register, RepairOptions, RepairReport, RepairedTable, repair,
 };
+pub use samples::codec_samples;
 pub use size::{TableSize, table_size};
 pub use sochdb_kernel::{BootPhase, RecoveryMode};

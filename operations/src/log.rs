@@ -2,17 +2,28 @@
 //!
 //! One log may be spread over several folders: `wal` of a database, its `archive`, the `wal` of a backup.
 //! LSNs say what belongs where. A frame that lies in several files is the same in all of them, except that
-//! a backup's log ends with a frame of its own; so earlier places are believed before later ones.
+//! a backup's log ends with a frame of its own; so earlier places are believed before later ones. Files of the
+//! archive may be compressed: see `archive`.
 
+use crate::archive::{LogBytes, all_starts};
+use sochdb_kernel::inspect::WAL_DIR;
 use sochdb_kernel::inspect::record::{self, SEGMENT_HEADER_BYTES};
-use sochdb_kernel::inspect::{WAL_DIR, log_starts};
-use sochdb_kernel::vfs::{OpenMode, Vfs};
+use sochdb_kernel::plugin::PluginManager;
+use sochdb_kernel::vfs::Vfs;
 use sochdb_kernel::{KernelError, KernelResult};
+
+/// A directory with files of the log, and the codecs to restore them with.
+#[derive(Clone, Copy)]
+pub(crate) struct LogDir<'a> {
+    pub vfs: &'a dyn Vfs,
+    pub codecs: &'a PluginManager,
+}
 
 /// One log file.
 #[derive(Clone)]
 pub(crate) struct LogFile<'a> {
-    pub vfs: &'a dyn Vfs,
+    from: LogDir<'a>,
+    dir: &'a str,
     pub name: String,
     /// LSN of the first byte behind its header.
     pub start: u64,
@@ -21,24 +32,34 @@ pub(crate) struct LogFile<'a> {
 }
 
 impl<'a> LogFile<'a> {
-    /// The log files in the folder `dir`, oldest first, without those that end before `from`.
+    /// The log files in the folder `dir`, oldest first, without those that end before `lsn`.
     ///
     /// # Errors
-    /// `Unavailable` when the disk refuses.
-    pub fn list(vfs: &'a dyn Vfs, dir: &str, from: u64) -> KernelResult<Vec<LogFile<'a>>> {
-        let starts = log_starts(vfs, dir)?;
-        let older = starts.partition_point(|&start| start <= from).saturating_sub(1);
+    /// `Unavailable` when the disk refuses, `Corrupt` when a compressed file is broken.
+    pub fn list(from: LogDir<'a>, dir: &'a str, lsn: u64) -> KernelResult<Vec<LogFile<'a>>> {
+        LogFile::each(from, dir, lsn)?.into_iter().collect()
+    }
+
+    /// The same, file by file: one that cannot be opened does not hide the others.
+    ///
+    /// # Errors
+    /// `Unavailable` when the folder cannot be listed.
+    pub fn each(
+        from: LogDir<'a>,
+        dir: &'a str,
+        lsn: u64,
+    ) -> KernelResult<Vec<KernelResult<LogFile<'a>>>> {
+        let starts = all_starts(from.vfs, dir)?;
+        let older = starts.partition_point(|&start| start <= lsn).saturating_sub(1);
         let file = |&start: &u64| {
-            let name = format!("{dir}/{start:016x}.wal");
-            let len = vfs.open(&name, OpenMode::Read).and_then(|file| file.len());
-            let len = len.map_err(|e| KernelError::io(format!("read {name}"), e))?;
-            let bytes = len.saturating_sub(SEGMENT_HEADER_BYTES as u64);
-            Ok(LogFile { vfs, name, start, bytes })
+            let file = LogBytes::open(from.vfs, dir, start)?;
+            let bytes = file.len()?.saturating_sub(SEGMENT_HEADER_BYTES as u64);
+            Ok(LogFile { from, dir, name: file.name().to_owned(), start, bytes })
         };
         let files = starts[older..].iter().map(file);
         // A name that says that the file goes on past the greatest LSN is not the log's.
         let is_sane = |file: &LogFile<'_>| file.start.checked_add(file.bytes).is_some();
-        files.filter(|file| file.as_ref().map_or(true, is_sane)).collect()
+        Ok(files.filter(|file| file.as_ref().map_or(true, is_sane)).collect())
     }
 
     /// Whether the byte at `lsn` may lie in this file.
@@ -49,15 +70,23 @@ impl<'a> LogFile<'a> {
     /// Header and content, as far as they can be read.
     ///
     /// # Errors
-    /// `Unavailable` when the disk refuses.
+    /// `Unavailable` when the disk refuses, `Corrupt` or `Plugin` when it is compressed and cannot be restored.
     pub fn load(&self) -> KernelResult<(Vec<u8>, Vec<u8>)> {
-        let io = |e| KernelError::io(format!("read {}", self.name), e);
-        let file = self.vfs.open(&self.name, OpenMode::Read).map_err(io)?;
-        let mut bytes = vec![0; usize::try_from(file.len().map_err(io)?).unwrap_or(usize::MAX)];
-        let got = file.read_at(0, &mut bytes).map_err(io)?;
-        bytes.truncate(got);
-        let content = bytes.split_off(got.min(SEGMENT_HEADER_BYTES));
-        Ok((bytes, content))
+        match self.salvage()? {
+            (_, _, Some(error)) => Err(error),
+            (header, content, None) => Ok((header, content)),
+        }
+    }
+
+    /// The same, with zeroes for what cannot be restored, and why it cannot be.
+    ///
+    /// # Errors
+    /// `Unavailable` when the disk refuses, `Corrupt` when nothing can be restored.
+    pub fn salvage(&self) -> KernelResult<(Vec<u8>, Vec<u8>, Option<KernelError>)> {
+        let file = LogBytes::open(self.from.vfs, self.dir, self.start)?;
+        let (mut bytes, lost) = file.salvage(self.from.codecs)?;
+        let content = bytes.split_off(bytes.len().min(SEGMENT_HEADER_BYTES));
+        Ok((bytes, content, lost))
     }
 }
 

@@ -1,12 +1,12 @@
 //! Reads the log of an open database: what is on disk of it, from any place that is still kept.
 
+use crate::archive::{LogBytes, all_starts};
+use crate::log::LogDir;
 use sochdb_encoding::codec::Reader;
 use sochdb_kernel::inspect::record::{self, SEGMENT_HEADER_BYTES};
-use sochdb_kernel::inspect::{
-    ARCHIVE_DIR, FIRST_LSN, Held, Pin, Visit, WAL_DIR, WalRecord, log_starts, segment_name,
-};
-use sochdb_kernel::vfs::{OpenMode, Vfs};
-use sochdb_kernel::{Kernel, KernelError, KernelResult};
+use sochdb_kernel::inspect::{ARCHIVE_DIR, FIRST_LSN, Held, Pin, Visit, WAL_DIR, WalRecord};
+use sochdb_kernel::vfs::Vfs;
+use sochdb_kernel::{Kernel, KernelError, KernelResult, Timestamp};
 use std::sync::Arc;
 
 /// A place in the log. While this lives the log is kept from there on.
@@ -27,17 +27,30 @@ impl LogReader {
         Ok(LogReader { kernel: kernel.clone(), lsn, pin })
     }
 
+    /// The place of the newest checkpoint, behind all that it holds: the timestamp, and the place.
+    ///
+    /// # Errors
+    /// `Closed`, or `Unavailable` when the disk refuses.
+    pub fn at_checkpoint(kernel: &Kernel) -> KernelResult<(Timestamp, LogReader)> {
+        let held = kernel.hold()?;
+        let lsn = held.meta.lsn;
+        let (pin, _) = kernel.pin_log(lsn)?;
+        Ok((Timestamp(held.meta.timestamp), LogReader { kernel: kernel.clone(), lsn, pin }))
+    }
+
     /// Hands some of the records that are on disk behind this place to `visit`, and moves behind them.
     /// Returns whether there were any.
     ///
     /// # Errors
-    /// `NotFound` when an archived segment is missing, `Corrupt`, `Unavailable`, and what `visit` returns.
+    /// `NotFound` when an archived segment is missing, `Plugin` that names the codec when one that is compressed
+    /// cannot be restored, `Corrupt`, `Unavailable`, and what `visit` returns.
     pub fn read(&mut self, visit: Visit<'_>) -> KernelResult<bool> {
         let (pin, synced) = self.kernel.pin_log(self.lsn)?;
         self.pin = pin;
         let more = self.lsn < synced;
         if more {
-            self.lsn = read_some(self.kernel.vfs(), self.lsn, synced, visit)?;
+            let log = LogDir { vfs: self.kernel.vfs(), codecs: self.kernel.plugins() };
+            self.lsn = read_some(log, self.lsn, synced, visit)?;
         }
         Ok(more)
     }
@@ -48,24 +61,25 @@ impl LogReader {
 /// # Errors
 /// `Corrupt`, `Unavailable`, and what `visit` returns.
 pub(crate) fn visit_held(held: &Held, visit: Visit<'_>) -> KernelResult<()> {
+    let log = LogDir { vfs: held.vfs(), codecs: &held.access().plugins };
     let mut lsn = held.meta.lsn;
     while lsn < held.log_end {
-        lsn = read_some(held.vfs(), lsn, held.log_end, visit)?;
+        lsn = read_some(log, lsn, held.log_end, visit)?;
     }
     Ok(())
 }
 
 /// Where the log's files begin, those of the archive included.
 fn starts(vfs: &dyn Vfs) -> KernelResult<Vec<u64>> {
-    let mut starts = log_starts(vfs, ARCHIVE_DIR)?;
-    starts.extend(log_starts(vfs, WAL_DIR)?);
+    let mut starts = all_starts(vfs, ARCHIVE_DIR)?;
+    starts.append(&mut all_starts(vfs, WAL_DIR)?);
     starts.sort_unstable();
     Ok(starts)
 }
 
 /// Visits the records from `lsn` to the end of its file, but not past `end`; the LSN behind them.
-fn read_some(vfs: &dyn Vfs, mut lsn: u64, end: u64, visit: Visit<'_>) -> KernelResult<u64> {
-    let bytes = read_file(vfs, lsn, end)?;
+fn read_some(log: LogDir<'_>, mut lsn: u64, end: u64, visit: Visit<'_>) -> KernelResult<u64> {
+    let bytes = read_file(log, lsn, end)?;
     let mut rest = bytes.as_slice();
     while !rest.is_empty() {
         let broken = |why| KernelError::corrupt(WAL_DIR, lsn, "a frame that was synced", why);
@@ -81,23 +95,18 @@ fn read_some(vfs: &dyn Vfs, mut lsn: u64, end: u64, visit: Visit<'_>) -> KernelR
 }
 
 /// The bytes of the log from `lsn` to the end of its file, but not past `end`.
-fn read_file(vfs: &dyn Vfs, lsn: u64, end: u64) -> KernelResult<Vec<u8>> {
-    let starts = starts(vfs)?;
+fn read_file(log: LogDir<'_>, lsn: u64, end: u64) -> KernelResult<Vec<u8>> {
+    let starts = starts(log.vfs)?;
     let behind = starts.partition_point(|&start| start <= lsn);
     let gap = || KernelError::NotFound { kind: "log position", name: lsn.to_string() };
     let start = *starts[..behind].last().ok_or_else(gap)?;
     let end = starts.get(behind).map_or(end, |&next| end.min(next));
-    let mut bytes = vec![0; usize::try_from(end.saturating_sub(lsn)).unwrap_or(usize::MAX)];
-    let name = segment_name(start);
-    let archived = name.replacen(WAL_DIR, ARCHIVE_DIR, 1);
     // A segment may be archived at any moment: first where it was, then where it is then.
-    let file = vfs.open(&name, OpenMode::Read).or_else(|_| vfs.open(&archived, OpenMode::Read));
-    file.and_then(|file| file.read_exact_at(SEGMENT_HEADER_BYTES as u64 + lsn - start, &mut bytes))
-        .map_err(|error| match error.kind() {
-            std::io::ErrorKind::UnexpectedEof => gap(),
-            _ => KernelError::io(format!("read the log at {lsn}"), error),
-        })?;
-    Ok(bytes)
+    let open = |dir| LogBytes::open(log.vfs, dir, start);
+    let file = open(WAL_DIR).or_else(|_| open(ARCHIVE_DIR))?;
+    let at = SEGMENT_HEADER_BYTES as u64 + lsn - start;
+    let bytes = file.read(log.codecs, at..at + end.saturating_sub(lsn))?;
+    if (bytes.len() as u64) < end.saturating_sub(lsn) { Err(gap()) } else { Ok(bytes) }
 }
 
 #[cfg(test)]

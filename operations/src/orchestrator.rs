@@ -90,11 +90,11 @@ sochdb_telemetry::stats! {
     /// What a boot took and found.
     pub struct BootMetrics {
     gauge attempts = "sochdb_boot_attempts" "Times the database was tried to be opened: 1, or 2 when forced.",
-    gauge init_us = "sochdb_boot_init_microseconds" "Time of the last attempt's phase Init.",
-    gauge migrate_us = "sochdb_boot_migrate_microseconds" "Time of the last attempt's phase Migrate.",
-    gauge recover_us = "sochdb_boot_recover_microseconds" "Time of the last attempt's phase Recover.",
-    gauge warmup_us = "sochdb_boot_warmup_microseconds" "Time of the phase Warmup.",
-    gauge total_us = "sochdb_boot_microseconds" "Time from the first attempt's begin until the database served.",
+    micros init_us = "sochdb_boot_init_seconds" "Time of the last attempt's phase Init.",
+    micros migrate_us = "sochdb_boot_migrate_seconds" "Time of the last attempt's phase Migrate.",
+    micros recover_us = "sochdb_boot_recover_seconds" "Time of the last attempt's phase Recover.",
+    micros warmup_us = "sochdb_boot_warmup_seconds" "Time of the phase Warmup.",
+    micros total_us = "sochdb_boot_seconds" "Time from the first attempt's begin until the database served.",
     gauge log_bytes = "sochdb_boot_log_bytes" "Bytes of log that were read.",
     gauge transactions = "sochdb_boot_transactions" "Committed transactions among them.",
     gauge rows = "sochdb_boot_rows" "Rows put back into memory.",

@@ -56,12 +56,13 @@ pub mod codec {
     });
 }
 
-/// The export of an observer.
+/// The export of an observer, and what only observers import.
 pub mod observer {
     wit_bindgen::generate!({
         inline: "
             package sochdb:sdk;
             world observer {
+                import sochdb:plugin/outbox@0.1.0;
                 export sochdb:plugin/observer@0.1.0;
             }
         ",
@@ -70,7 +71,10 @@ pub mod observer {
         pub_export_macro: true,
         export_macro_name: "export_observer",
         default_bindings_module: "sochdb_guest::bindings::observer",
-        with: { "sochdb:plugin/types@0.1.0": super::base::sochdb::plugin::types },
+        with: {
+            "sochdb:plugin/types@0.1.0": super::base::sochdb::plugin::types,
+            "sochdb:plugin/outbox@0.1.0": generate,
+        },
     });
 }
 

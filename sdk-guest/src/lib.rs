@@ -37,7 +37,7 @@
 //! - [`config`] reads the settings that the manifest gives, typed by its schema.
 //! - [`telemetry`] writes log lines and updates metrics.
 //! - [`rows`] reads and writes tables in the caller's transaction, [`blocks`] uses codecs of other plugins; both
-//!   as far as the manifest was granted it.
+//!   as far as the manifest was granted it. [`outbox`] sends what an observer has to addresses.
 //! - An [`Error`] is a code that says what the caller can do, and a sentence for people. A panic is a
 //!   trap: the host throws the instance away and the next call gets a fresh one.
 //!
@@ -56,6 +56,7 @@ mod typed;
 
 pub mod blocks;
 pub mod config;
+pub mod outbox;
 pub mod rows;
 pub mod search;
 pub mod telemetry;
@@ -72,7 +73,10 @@ pub use index::{
     Allowed, COMPARED_MAX, Definition, Entries, GONE, Index, IndexSearcher, Part, Query,
     VECTORS_BYTES_MAX, Values, VectorMetric,
 };
-pub use observer::{Batch, Histogram, LogLine, Metric, MetricValue, Observer};
+pub use observer::{
+    Batch, ComponentHealth, Exemplar, HealthState, Histogram, LogLine, Metric, MetricValue,
+    Observer, Page, Span, SpanContext, test_batch, unit_of,
+};
 pub use procedure::{Procedure, ProcedureInfo};
 /// Rows as columns.
 pub use sochdb_encoding::columns;

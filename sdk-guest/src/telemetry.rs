@@ -6,16 +6,7 @@
 use crate::bindings::types;
 use crate::error::Result;
 
-/// How loud a log line is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-#[allow(missing_docs, reason = "the usual five")]
-pub enum Level {
-    Trace,
-    Debug,
-    Info,
-    Warn,
-    Error,
-}
+pub use sochdb_telemetry::LogLevel as Level;
 
 /// Writes a line to the database's log. A line beyond the call's bound is dropped.
 pub fn log(level: Level, message: &str) {

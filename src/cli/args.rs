@@ -2,7 +2,9 @@
 
 use super::failure::EXIT_CODES_HELP;
 use super::names::{CODECS, INDEXES, STORAGES};
+use super::top::parse_interval;
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 /// An embedded ACID database with sandboxed WebAssembly plugins.
@@ -179,6 +181,28 @@ pub enum Command {
         after_help = "Examples:\n  sochdb stats\n  sochdb stats words\n  sochdb stats words --json"
     )]
     Stats(Stats),
+    /// Serve metrics and health over HTTP for as long as the database is open here.
+    ///
+    /// /metrics is written by the prometheus plugin, as text or as OpenMetrics; /livez and /readyz answer
+    /// orchestrators, /health says how the kernel, each plugin, tenant and observer is. Meanwhile the database
+    /// does what it does in the background: checkpoints, merges, expiry. A program that embeds the database
+    /// serves the same by `DatabaseBuilder::serve_metrics`.
+    #[command(after_help = "Examples:\n  \
+        sochdb serve-metrics\n  \
+        sochdb serve-metrics --listen 0.0.0.0:9464        whoever reaches the port can read it\n  \
+        sochdb serve-metrics --dashboard > dashboard.json  import it into Grafana")]
+    ServeMetrics(ServeMetrics),
+    /// Watch a database live: commits, latencies, log, cache, levels and plugins, once a second.
+    ///
+    /// With --connect a running program that serves its metrics; without it the database itself, which no other
+    /// program may have open then. ? shows the keys. Where standard output is no terminal, one screen is printed as
+    /// text, as with --once; with --json an object for each interval.
+    #[command(after_help = "Examples:\n  \
+        sochdb serve-metrics --listen 127.0.0.1:9464 &\n  \
+        sochdb top --connect 127.0.0.1:9464\n  \
+        sochdb top --connect 127.0.0.1:9464 --once --interval 5\n  \
+        sochdb top --connect 127.0.0.1:9464 --json --count 60")]
+    Top(Top),
     /// Call a procedure of a plugin, in a transaction that commits only when it succeeds.
     ///
     /// Arguments and result are JSON. Without NAME every procedure is listed.
@@ -192,6 +216,9 @@ pub enum Command {
     /// Every call of a plugin and every call of a plugin for something is recorded beside the database, in
     /// `audit.jsonl`, the newest last; the file is replaced before it grows without bound.
     Audit(Audit),
+    /// Make a codec of a table's own blocks.
+    #[command(subcommand)]
+    Codec(Codec),
     /// Look at plugins, install and remove them.
     #[command(subcommand)]
     Plugin(Plugin),
@@ -594,6 +621,66 @@ pub struct Stats {
     /// The metrics as the Prometheus plugin renders them.
     #[arg(long, conflicts_with_all = ["json", "table"])]
     pub prometheus: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct ServeMetrics {
+    /// The address to listen at; port 0 is any that is free.
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:9464")]
+    pub listen: SocketAddr,
+    /// Print a Grafana dashboard of all metrics instead.
+    #[arg(long, conflicts_with = "listen")]
+    pub dashboard: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct Top {
+    /// Where a running program serves its metrics; HOST:PORT, or a URL that begins with http://.
+    #[arg(long, value_name = "ADDRESS")]
+    pub connect: Option<String>,
+    /// How long from one reading to the next, 0.1 to 3600.
+    #[arg(long, value_name = "SECONDS", default_value = "1", value_parser = parse_interval)]
+    pub interval: f64,
+    /// Print one screen as text after one interval, and end.
+    #[arg(long)]
+    pub once: bool,
+    /// End after so many objects.
+    #[arg(long, value_name = "N", requires = "json", value_parser = clap::value_parser!(u64).range(1..))]
+    pub count: Option<u64>,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Codec {
+    /// Make a codec with a dictionary: what the blocks of a table have in common, said once.
+    ///
+    /// It is worth it for tables in the kernel's own tree with values of some KiB. The codec is a plugin of its
+    /// own, which the database keeps; no table uses it until it is told to.
+    #[command(after_help = "Examples:\n  \
+        sochdb codec train words --name zstd-words\n  \
+        sochdb codec train words --name zstd-words --bytes 65536 --level 9 -o zstd-words.toml\n  \
+        sochdb table convert words --codec zstd-words")]
+    Train(CodecTrain),
+}
+
+#[derive(Debug, Args)]
+pub struct CodecTrain {
+    /// The table whose blocks it is made of.
+    pub table: String,
+    /// The codec that is to have the dictionary.
+    #[arg(long, value_name = "NAME", default_value = "zstd", value_parser = CODECS, hide_possible_values = true)]
+    pub using: String,
+    /// What the new codec is called; blocks on disk refer to it by that.
+    #[arg(long, value_name = "NAME")]
+    pub name: String,
+    /// How large the dictionary may be.
+    #[arg(long, value_name = "N", default_value_t = 32_768, value_parser = clap::value_parser!(u32).range(256..=114_688))]
+    pub bytes: u32,
+    /// Zstandard's level: 1 is fast, 19 is small.
+    #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(i32).range(1..=19))]
+    pub level: i32,
+    /// Also write the manifest to this file, which must not exist.
+    #[arg(short, long, value_name = "FILE")]
+    pub output: Option<PathBuf>,
 }
 
 #[derive(Debug, Subcommand)]

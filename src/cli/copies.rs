@@ -3,11 +3,12 @@
 use super::args::Restore;
 use super::failure::{Exit, Failure, Outcome};
 use super::screen::{bytes_text, thousands};
-use super::{Access, Session, progress_bar};
+use super::{Access, Session, plugins, progress_bar};
 use indicatif::ProgressBar;
 use serde_json::json;
 use sochdb::operations::{self, BackupReport, Progress};
-use sochdb::{Environment, Timestamp};
+use sochdb::plugin::PluginManager;
+use sochdb::{Environment, KernelError, PluginFault, PluginHost, Timestamp};
 use std::path::Path;
 
 /// Copies the database to `target`.
@@ -26,15 +27,42 @@ pub fn restore(session: &mut Session, args: &Restore) -> Outcome {
     let bar = bar();
     let log = args.log.as_ref().map(|directory| Environment::disk(directory).vfs);
     let target = session.common.directory.clone();
-    let report = operations::restore(
-        &Environment::disk(&args.backup),
-        log.as_deref(),
-        &Environment::disk(&target),
-        args.until.map(Timestamp),
-        &mut |progress| show(&bar, progress),
-    )?;
+    let restore = |codecs: &PluginManager| {
+        operations::restore_with(
+            &Environment::disk(&args.backup),
+            log.as_deref(),
+            codecs,
+            &Environment::disk(&target),
+            args.until.map(Timestamp),
+            &mut |progress| show(&bar, progress),
+        )
+    };
+    let report = match restore(&PluginManager::default()) {
+        // The archive of the log is compressed, and only now are plugins worth their time.
+        Err(KernelError::Plugin { fault: PluginFault::Missing, .. }) => {
+            let (_host, codecs) = codecs(session, &args.backup)?;
+            restore(&codecs)?
+        }
+        done => done?,
+    };
     bar.finish_and_clear();
     done(session, &target, &report)
+}
+
+/// The codecs of this session, and those that the database in `backup` keeps, with the host that runs them.
+fn codecs(session: &Session, backup: &Path) -> Outcome<(PluginHost, PluginManager)> {
+    let (host, codecs) = (plugins::host(session)?, PluginManager::default());
+    host.load_bundled(&codecs)?;
+    for dir in &session.common.plugin_dirs {
+        host.load_dir(dir, &codecs)?;
+    }
+    let db = session.common.builder(Access::Read)?.kept_plugins(false).open(backup)?;
+    for name in host.load_kept(&db)? {
+        if let Ok(codec) = db.plugins().compression(&name) {
+            codecs.register_compression(codec);
+        }
+    }
+    Ok((host, codecs))
 }
 
 /// Saves what can be saved of the database into `target`.

@@ -8,8 +8,9 @@ use super::tables::table_json;
 use super::text::{JsonValue, cell_text, shorten};
 use super::{Access, Session, picture};
 use serde_json::{Map, Value as Json, json};
-use sochdb::plugin::{Metric, MetricValue};
+use sochdb::observability::unit_of;
 use sochdb::{ColumnStats, EncodingStats, LevelStats, TableOptions, TableSize, TableStats, Value};
+use sochdb::{Metric, MetricValue};
 
 /// Walks the whole database; fails when anything is wrong.
 pub fn check(session: &mut Session) -> Outcome {
@@ -71,7 +72,7 @@ pub fn stats(session: &mut Session, args: &Stats) -> Outcome {
     if session.screen.json {
         let numbers: Map<_, _> = metrics
             .iter()
-            .filter_map(|metric| Some((short_name(metric), number(metric)?.into())))
+            .filter_map(|metric| Some((short_name(metric), number_json(number(metric)?))))
             .collect();
         let plugins: Vec<_> = db.plugins_loaded().iter().map(usage_json).collect();
         return session.screen.object(&json!({
@@ -89,9 +90,8 @@ pub fn stats(session: &mut Session, args: &Stats) -> Outcome {
     let shown = metrics.iter().filter_map(|metric| {
         // The counters of this very opening are mostly zero, and then say nothing.
         let is_counter = matches!(metric.value, MetricValue::Counter(_));
-        let number = number(metric).filter(|number| *number != 0 || !is_counter)?;
-        let text =
-            if metric.name.contains("bytes") { bytes_text(number) } else { thousands(number) };
+        let number = number(metric).filter(|number| *number != 0.0 || !is_counter)?;
+        let text = number_text(&metric.name, number);
         Some([short_name(metric), text, metric.help.clone()])
     });
     session.screen.table(["counter", "value", "meaning"].map(String::from), shown)?;
@@ -232,11 +232,24 @@ fn short_name(metric: &Metric) -> String {
     name.strip_suffix("_total").unwrap_or(name).to_owned()
 }
 
-fn number(metric: &Metric) -> Option<u64> {
+fn number(metric: &Metric) -> Option<f64> {
     match metric.value {
-        MetricValue::Counter(count) => Some(count),
-        MetricValue::Gauge(value) => Some(value as u64),
-        MetricValue::Histogram { .. } => None,
+        MetricValue::Counter(value) | MetricValue::Gauge(value) => Some(value),
+        MetricValue::Histogram(_) => None,
+    }
+}
+
+/// A number as JSON: whole ones without a point.
+fn number_json(value: f64) -> Json {
+    if value.fract() == 0.0 && value.abs() < 1e15 { (value as i64).into() } else { value.into() }
+}
+
+/// A number with its unit.
+fn number_text(name: &str, value: f64) -> String {
+    match unit_of(name) {
+        "bytes" => bytes_text(value as u64),
+        "seconds" => micros_text((value * 1e6) as u64),
+        _ => thousands(value as u64),
     }
 }
 
@@ -247,13 +260,11 @@ pub fn excerpt(text: &str) -> Vec<&str> {
         "sochdb_rows_put_total",
         "sochdb_pages",
         "sochdb_log_syncs_total",
-        "sochdb_plugin_",
+        "sochdb_plugin_calls_total",
     ];
     let lines = text.lines().filter(|line| {
         let name = line.split(['{', ' ']).next().unwrap_or_default();
-        wanted
-            .iter()
-            .any(|wanted| name == *wanted || (wanted.ends_with('_') && name.starts_with(wanted)))
+        wanted.contains(&name)
     });
     lines.take(8).collect()
 }

@@ -8,7 +8,8 @@
 //!   import   files in                   export   files out
 //!   index    index create, list, drop, stats, check       search  the rows nearest to a vector
 //!   inspect  check, stats               plugins  plugin list, inspect     install  plugin install, remove
-//!   calls    call                       audit    what plugins did
+//!   serve    serve-metrics              top      the live view
+//!   calls    call                       audit    what plugins did      codec  codec train
 //!   copies   backup, restore, repair     compile  a compiler of its own process, for hosts
 //!   demo     the whole path, alive      dataset  the demo's rows    crash  writer to be killed
 //! ```
@@ -16,6 +17,7 @@
 mod args;
 mod audit;
 mod calls;
+mod codec;
 mod compile;
 mod copies;
 mod crash;
@@ -33,8 +35,10 @@ mod plugins;
 mod rows;
 mod screen;
 mod search;
+mod serve;
 mod tables;
 mod text;
+mod top;
 
 use args::{Cli, Command, Common, Sync};
 use clap::{CommandFactory, Parser};
@@ -42,8 +46,9 @@ use failure::{Exit, Failure, Outcome};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use screen::Screen;
 use sochdb::host::compiled_code::{ChildCompiler, CodeCache, CompileOptions, Compiler};
-use sochdb::{Database, DatabaseBuilder, Durability, Options, Policy};
+use sochdb::{Database, DatabaseBuilder, Durability, Options, Policy, Telemetry};
 use std::process::ExitCode;
+use std::sync::LazyLock;
 use tracing_subscriber::Layer;
 use tracing_subscriber::filter::Targets;
 use tracing_subscriber::layer::SubscriberExt;
@@ -91,8 +96,11 @@ fn run(session: &mut Session, command: Command) -> Outcome {
         Command::Restore(args) => copies::restore(session, &args),
         Command::Repair { target } => copies::repair(session, &target),
         Command::Stats(args) => inspect::stats(session, &args),
+        Command::ServeMetrics(args) => serve::serve_metrics(session, &args),
+        Command::Top(args) => top::top(session, &args),
         Command::Audit(args) => audit::audit(session, &args),
         Command::Call(args) => calls::call(session, &args),
+        Command::Codec(command) => codec::codec(session, command),
         Command::Plugin(command) => plugins::plugin(session, command),
         Command::Completions { shell } => {
             let mut script = Vec::new();
@@ -104,9 +112,20 @@ fn run(session: &mut Session, command: Command) -> Outcome {
     }
 }
 
-/// Prints what `RUST_LOG` asks for on standard error: `sochdb=debug`, `sochdb::plugin=trace,warn`.
+/// What this process counts and says. One database at a time is open in it.
+fn telemetry() -> &'static Telemetry {
+    static TELEMETRY: LazyLock<Telemetry> = LazyLock::new(Telemetry::default);
+    &TELEMETRY
+}
+
+/// Events go to observers, and on standard error what `RUST_LOG` asks for: `sochdb=debug`,
+/// `sochdb::plugin=trace,warn`.
 fn trace() -> Outcome {
-    let Ok(wanted) = std::env::var("RUST_LOG") else { return Ok(()) };
+    let subscriber = tracing_subscriber::registry().with(telemetry().layer());
+    let Ok(wanted) = std::env::var("RUST_LOG") else {
+        subscriber.init();
+        return Ok(());
+    };
     let targets: Targets = wanted.parse().map_err(|error| {
         Failure::new(Exit::Invalid, format!("RUST_LOG={wanted} makes no sense: {error}"))
             .help("such as RUST_LOG=sochdb=debug or RUST_LOG=sochdb::plugin=trace,warn")
@@ -114,7 +133,7 @@ fn trace() -> Outcome {
     let lines = tracing_subscriber::fmt::layer()
         .with_writer(std::io::stderr)
         .with_ansi(console::colors_enabled_stderr());
-    tracing_subscriber::registry().with(lines.with_filter(targets)).init();
+    subscriber.with(lines.with_filter(targets)).init();
     Ok(())
 }
 
@@ -173,6 +192,7 @@ impl Common {
             .options(self.options())
             .create(access == Access::Create)
             .read_only(access == Access::Read)
+            .telemetry(telemetry().clone())
             .policy(self.policy()?)
             .compile(compile_options()?);
         let builder = match access {

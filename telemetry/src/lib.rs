@@ -1,72 +1,30 @@
-//! What the database says about itself: metrics, log lines, and the batches that observers get.
+//! What the database says about itself: metrics, spans, log lines and health, and the batches of them that
+//! observers get.
+//!
+//! Plain data, known to the kernel, to what is around it, and to observers. Who gathers it, and who takes it to
+//! the observers, is the crate `sochdb-observability`.
+//!
+//! Names follow the conventions of Prometheus: `sochdb_` first, base units (`_seconds`, `_bytes`) before `_total`,
+//! which is what counters end with. The unit of a metric is in its name: [`unit_of`].
 
 #![forbid(unsafe_code)]
 
+mod batch;
+mod context;
+mod family;
+mod histogram;
+#[cfg(test)]
+mod tests;
+
+pub use batch::{
+    ComponentHealth, HealthState, LogLevel, LogLine, Metric, MetricValue, Page, Span,
+    TelemetryBatch,
+};
+pub use context::SpanContext;
+pub use family::{Family, MetricKind, unit_of};
+pub use histogram::{Exemplar, Histogram};
+
 use std::sync::atomic::{AtomicU64, Ordering};
-
-/// One batch of telemetry.
-#[derive(Debug, Clone, Default, PartialEq)]
-pub struct TelemetryBatch {
-    /// Every metric's present value. Counters and histograms are totals since opening.
-    pub metrics: Vec<Metric>,
-    /// Log lines since the last batch, oldest first.
-    pub logs: Vec<LogLine>,
-}
-
-/// One metric with its present value.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Metric {
-    /// Prometheus style: `sochdb_commits_total`.
-    pub name: String,
-    /// One sentence for people.
-    pub help: String,
-    /// Pairs of label name and value.
-    pub labels: Vec<(String, String)>,
-    /// The value, and with it the metric's type.
-    pub value: MetricValue,
-}
-
-/// The value of a [`Metric`].
-#[derive(Debug, Clone, PartialEq)]
-pub enum MetricValue {
-    /// Only grows.
-    Counter(u64),
-    /// Goes up and down.
-    Gauge(f64),
-    /// How many observations fell at or below each bound.
-    Histogram {
-        /// Upper bounds, growing, without the infinite one.
-        bounds: Vec<f64>,
-        /// Cumulative counts, one per bound and a last one for infinity.
-        counts: Vec<u64>,
-        /// The sum of all observations.
-        sum: f64,
-    },
-}
-
-/// How loud a [`LogLine`] is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-#[allow(missing_docs, reason = "the usual five")]
-pub enum LogLevel {
-    Trace,
-    Debug,
-    Info,
-    Warn,
-    Error,
-}
-
-/// One structured log line.
-#[derive(Debug, Clone, PartialEq)]
-pub struct LogLine {
-    /// Microseconds since 1970 by the database's clock.
-    pub unix_us: u64,
-    /// How loud.
-    pub level: LogLevel,
-    /// Which part of the database, or which plugin, speaks.
-    pub target: String,
-    /// The sentence.
-    pub message: String,
-}
 
 /// A number that only grows.
 #[derive(Debug, Default)]
@@ -84,7 +42,8 @@ impl Counter {
     }
 }
 
-/// Declares a struct of numbers, and how each is called as a metric.
+/// Declares a struct of numbers, and how each is called as a metric: a `counter`, a `gauge`, or `micros`, which
+/// are microseconds that are shown as a gauge of seconds.
 ///
 /// ```
 /// sochdb_telemetry::stats! {
@@ -118,14 +77,14 @@ impl Counter {
 /// ```
 #[macro_export]
 macro_rules! stats {
-    ($(#[$meta:meta])* pub struct $stats:ident, counted by $vis:vis struct $counts:ident {
+    ($(#[$meta:meta])* $public:vis struct $stats:ident, counted by $vis:vis struct $counts:ident {
         $($count:ident = $count_metric:literal $count_help:literal,)*
     } and {
         $($kind:ident $name:ident = $metric:literal $help:literal,)*
     }) => {
         $crate::stats! {
             $(#[$meta])*
-            pub struct $stats {
+            $public struct $stats {
                 $(counter $count = $count_metric $count_help,)*
                 $($kind $name = $metric $help,)*
             }
@@ -144,16 +103,24 @@ macro_rules! stats {
             }
         }
     };
-    ($(#[$meta:meta])* pub struct $stats:ident {
+    ($(#[$meta:meta])* $public:vis struct $stats:ident {
         $($kind:ident $name:ident = $metric:literal $help:literal,)*
     }) => {
         $(#[$meta])*
         #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-        pub struct $stats {
+        $public struct $stats {
             $(#[doc = $help] pub $name: u64,)*
         }
 
         impl $stats {
+            /// What each number is as a metric.
+            pub const FAMILIES: &'static [$crate::Family] = &[$($crate::Family {
+                name: $metric,
+                kind: $crate::stats!(@kind $kind),
+                help: $help,
+                labels: &[],
+            },)*];
+
             /// The same numbers as metrics, with Prometheus names.
             pub fn metrics(&self) -> Vec<$crate::Metric> {
                 vec![$($crate::Metric {
@@ -165,6 +132,10 @@ macro_rules! stats {
             }
         }
     };
-    (@counter $value:expr) => { $crate::MetricValue::Counter($value) };
+    (@kind counter) => { $crate::MetricKind::Counter };
+    (@kind gauge) => { $crate::MetricKind::Gauge };
+    (@kind micros) => { $crate::MetricKind::Gauge };
+    (@counter $value:expr) => { $crate::MetricValue::Counter($value as f64) };
     (@gauge $value:expr) => { $crate::MetricValue::Gauge($value as f64) };
+    (@micros $value:expr) => { $crate::MetricValue::Gauge($value as f64 / 1e6) };
 }

@@ -7,6 +7,7 @@
 //! | `guard`    | hooks     | continues, replaces, skips, aborts or fails, as the key of a change says |
 //! | `identity` | codec     | nothing: what a call costs beside its work                               |
 //! | `ledger`   | procedure | moves amounts between accounts, reads tables in every way, calls others  |
+//! | `moody`    | observer  | takes batches, or sleeps, traps, bombs, as its setting `mood` says       |
 //! | `nearest`  | index     | compares the query with all entries, some at a time, and keeps nothing   |
 
 include!(concat!(env!("OUT_DIR"), "/guests.rs"));

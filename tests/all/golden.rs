@@ -7,7 +7,7 @@
 //! never change.
 
 use crate::contract::{FROZEN, folder_of};
-use sochdb::plugin::MetricValue;
+use sochdb::MetricValue;
 use sochdb::{
     Column, ColumnType, Database, KernelError, KernelResult, Schema, TableOptions, Value,
 };
@@ -138,7 +138,7 @@ fn hooks(db: &Database) -> Result<(), Wrong> {
     // The hook after a commit counts them, and the host takes the metric.
     let metrics = db.metrics();
     let counted = metrics.iter().find(|metric| metric.name == "guard_changes_total");
-    expect("after", counted.map(|metric| metric.value.clone()), Some(MetricValue::Counter(4)))
+    expect("after", counted.map(|metric| metric.value.clone()), Some(MetricValue::Counter(4.0)))
 }
 
 fn codec(db: &Database) -> Result<(), Wrong> {

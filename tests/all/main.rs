@@ -2,6 +2,8 @@
 //! this repository that a machine can check.
 
 mod bad_input;
+mod codecs;
+mod collector;
 mod columns;
 mod commands;
 mod conformance;
@@ -12,6 +14,7 @@ mod fixtures;
 mod golden;
 mod index_commands;
 mod indexes;
+mod observers;
 mod plugins;
 mod policy;
 mod program;

@@ -16,6 +16,7 @@
 
 pub mod allocation;
 mod api;
+mod archive;
 mod encoding;
 mod files;
 mod formats;
@@ -59,6 +60,7 @@ pub const TARGETS: &[Target] = &[
         short: 150_000,
     },
     Target { name: "log", run: files::log, seeds: files::log_seeds, short: 4_000 },
+    Target { name: "archive", run: archive::archive, seeds: archive::archive_seeds, short: 20_000 },
     Target { name: "files", run: files::files, seeds: files::files_seeds, short: 4_000 },
     Target {
         name: "index_segment",

@@ -1,6 +1,7 @@
 //! `[capabilities]` of a manifest and `[allow]` of a policy: the same keys, checked in the same way.
 
 use super::PluginKind;
+use crate::address::Address;
 use crate::capability;
 use crate::glob::{Glob, Globs, PATTERN_BYTES_MAX};
 use crate::strict_toml::{Wrong, wrong};
@@ -10,6 +11,8 @@ use toml::Spanned;
 
 /// Directories that one plugin may have.
 const DIRECTORIES_MAX: usize = 16;
+/// Addresses that one plugin may have.
+const ADDRESSES_MAX: usize = 16;
 
 /// What a plugin may do beside computing: what its manifest asks for, or what a policy allows.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
@@ -28,6 +31,8 @@ pub struct Capabilities {
     pub codecs: Globs,
     /// Directories of the machine it sees.
     pub directories: Vec<Directory>,
+    /// Addresses that the host sends its payloads to, each with those that go on from it.
+    pub addresses: Vec<Address>,
     /// Reads the time, in steps of a millisecond. Otherwise its clocks stand still.
     pub clock: bool,
     /// Gets real random numbers. Otherwise it gets the same ones every time.
@@ -56,6 +61,7 @@ impl Capabilities {
             ("can_call_plugin", !self.can_call_plugin.is_empty()),
             ("codecs", !self.codecs.is_empty()),
             ("directories", !self.directories.is_empty()),
+            ("addresses", !self.addresses.is_empty()),
             ("clock", self.clock),
             ("random", self.random),
         ];
@@ -73,6 +79,7 @@ pub(crate) struct RawCapabilities {
     can_call_plugin: Option<Patterns>,
     codecs: Option<Patterns>,
     directories: Option<Spanned<Vec<Spanned<RawDirectory>>>>,
+    addresses: Option<Patterns>,
     clock: Option<bool>,
     random: Option<bool>,
 }
@@ -106,6 +113,10 @@ impl RawCapabilities {
                 Some(given) => directories(given)?,
                 None => base.directories.clone(),
             },
+            addresses: match self.addresses {
+                Some(given) => addresses(given)?,
+                None => base.addresses.clone(),
+            },
             clock: self.clock.unwrap_or(base.clock),
             random: self.random.unwrap_or(base.random),
         })
@@ -130,6 +141,7 @@ impl RawCapabilities {
             ("can_write_table", "rows", &self.can_write_table),
             ("can_call_plugin", "plugins", &self.can_call_plugin),
             ("codecs", "codecs", &self.codecs),
+            ("addresses", "outbox", &self.addresses),
         ] {
             let Some(given) = given.as_ref().filter(|given| !given.get_ref().is_empty()) else {
                 continue;
@@ -153,6 +165,18 @@ pub(crate) fn globs(given: &Patterns) -> Result<Globs, Wrong> {
     };
     let globs = given.get_ref().iter().map(one).collect::<Result<_, _>>()?;
     Globs::new(globs).map_err(|message| wrong(given, message))
+}
+
+fn addresses(given: Patterns) -> Result<Vec<Address>, Wrong> {
+    let count = given.get_ref().len();
+    if ADDRESSES_MAX < count {
+        let message = format!("{count} addresses are too many: at most {ADDRESSES_MAX}");
+        return Err(wrong(&given, message));
+    }
+    let one = |text: Spanned<String>| {
+        Address::parse(text.get_ref()).map_err(|message| wrong(&text, message))
+    };
+    given.into_inner().into_iter().map(one).collect()
 }
 
 fn directories(given: Spanned<Vec<Spanned<RawDirectory>>>) -> Result<Vec<Directory>, Wrong> {

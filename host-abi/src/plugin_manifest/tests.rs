@@ -40,7 +40,7 @@ fn wrong_keys_and_values_are_named_with_their_place() {
     check_error(
         "[capabilities]\nclok = true",
         expect![
-            "p.toml:11:1: unknown field `clok`, expected one of `can_read_table`, `can_write_table`, `can_vector_search`, `can_index_search`, `can_call_plugin`, `codecs`, `directories`, `clock`, `random`; did you mean 'clock'?"
+            "p.toml:11:1: unknown field `clok`, expected one of `can_read_table`, `can_write_table`, `can_vector_search`, `can_index_search`, `can_call_plugin`, `codecs`, `directories`, `addresses`, `clock`, `random`; did you mean 'clock'?"
         ],
     );
     check_error(
@@ -214,7 +214,7 @@ fn capabilities_that_cannot_be_granted_are_named_with_their_place() {
     check(
         "can_raed_table = [\"a\"]",
         expect![
-            "p.toml:11:1: unknown field `can_raed_table`, expected one of `can_read_table`, `can_write_table`, `can_vector_search`, `can_index_search`, `can_call_plugin`, `codecs`, `directories`, `clock`, `random`; did you mean 'can_read_table'?"
+            "p.toml:11:1: unknown field `can_raed_table`, expected one of `can_read_table`, `can_write_table`, `can_vector_search`, `can_index_search`, `can_call_plugin`, `codecs`, `directories`, `addresses`, `clock`, `random`; did you mean 'can_read_table'?"
         ],
     );
     check(

@@ -131,7 +131,7 @@ fn wrong_keys_and_values_are_named_with_their_place() {
     check(
         "[allow]\nclok = true",
         expect![
-            "policy.toml:2:1: unknown field `clok`, expected one of `can_read_table`, `can_write_table`, `can_vector_search`, `can_index_search`, `can_call_plugin`, `codecs`, `directories`, `clock`, `random`; did you mean 'clock'?"
+            "policy.toml:2:1: unknown field `clok`, expected one of `can_read_table`, `can_write_table`, `can_vector_search`, `can_index_search`, `can_call_plugin`, `codecs`, `directories`, `addresses`, `clock`, `random`; did you mean 'clock'?"
         ],
     );
     check(

@@ -13,6 +13,7 @@
 //! | `search`    | `search` (import)         | indexes of those tables                              |
 //! | `codecs`    | `codecs` (import)         | blocks through another plugin                        |
 //! | `calls`     | `plugins` (import)        | procedures of other plugins                          |
+//! | `outbox`    | `outbox` (import)         | payloads to addresses, for observers                 |
 //! | `wasi`      | WASI 0.2 (import)         | linked with nothing in it but what was granted       |
 //! | `lifecycle` | `lifecycle` (export)      | what every instance goes through                     |
 //! | `codec`     | `codec` (export)          | [`WasmCodec`], a `CompressionExtension`              |
@@ -40,6 +41,7 @@ mod hooks;
 mod index;
 mod lifecycle;
 mod observer;
+mod outbox;
 mod procedure;
 mod rows;
 mod search;
@@ -89,6 +91,7 @@ pub(crate) mod base_bindings {
                 import sochdb:plugin/search@0.1.0;
                 import sochdb:plugin/codecs@0.1.0;
                 import sochdb:plugin/plugins@0.1.0;
+                import sochdb:plugin/outbox@0.1.0;
                 export sochdb:plugin/lifecycle@0.1.0;
             }
         ",
@@ -205,6 +208,8 @@ pub(crate) struct GuestState {
     pub(crate) rows: rows::Rows,
     /// Codecs of other plugins that the guest holds handles of.
     codecs: codecs::Codecs,
+    /// Addresses that the guest holds handles of.
+    addresses: outbox::Addresses,
     /// What kept the host from serving the present call, if it was not the guest's own mistake. When the
     /// guest then gives up, this is the reason.
     failure: Option<KernelError>,
@@ -221,13 +226,18 @@ impl GuestState {
     ) -> GuestState {
         GuestState {
             audit: Entries::new(plugin.audit.clone(), who),
-            memory: MemoryLimiter::new(plugin.grant.limits.memory_bytes_max, tenant),
+            memory: MemoryLimiter::new(
+                plugin.grant.limits.memory_bytes_max,
+                tenant,
+                plugin.usage.memory.clone(),
+            ),
             deadline: Instant::now(),
             said: telemetry::Said::default(),
             segments: segments::Segments::default(),
             indexes: entries::Indexes::default(),
             rows: rows::Rows::default(),
             codecs: codecs::Codecs::default(),
+            addresses: outbox::Addresses::default(),
             failure: None,
             wasi: wasi::Wasi::new(&plugin.manifest.name, &plugin.grant, &plugin.directories),
             plugin,
@@ -291,6 +301,7 @@ pub(crate) fn link(linker: &mut Linker<GuestState>) -> wasmtime::Result<()> {
     plugin::search::add_to_linker::<_, Host>(linker, |state| state)?;
     plugin::codecs::add_to_linker::<_, Host>(linker, |state| state)?;
     plugin::plugins::add_to_linker::<_, Host>(linker, |state| state)?;
+    plugin::outbox::add_to_linker::<_, Host>(linker, |state| state)?;
     wasi::link(linker)
 }
 
@@ -333,7 +344,13 @@ macro_rules! answered {
         }
     })* };
 }
-answered!((), bool, String, base_bindings::sochdb::plugin::segments::SegmentInfo);
+answered!(
+    (),
+    bool,
+    String,
+    base_bindings::sochdb::plugin::segments::SegmentInfo,
+    base_bindings::sochdb::plugin::outbox::OutboxStatus
+);
 
 /// Takes the fuel for a host call that carries `bytes`, and for the guests that earlier ones led to.
 ///

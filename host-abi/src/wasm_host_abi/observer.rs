@@ -1,4 +1,4 @@
-//! `observer`: a plugin as an observer of metrics and logs.
+//! `observer`: a plugin as an observer of metrics, spans, logs and health.
 //!
 //! The one instance of an observer remembers what it was told. When it had to be replaced after a
 //! trap, the fresh one is told the newest batch that was taken before it is asked anything else.
@@ -10,9 +10,13 @@ use super::{Exports, GuestState};
 use crate::plugin::Plugin;
 use crate::pools::Pools;
 use parking_lot::Mutex;
-use sochdb_kernel::KernelResult;
 use sochdb_kernel::plugin::{
-    Extension, ExtensionInfo, LogLine, Metric, MetricValue, ObservabilityExtension, TelemetryBatch,
+    Extension, ExtensionInfo, ObservabilityExtension, Page, TelemetryBatch,
+};
+use sochdb_kernel::{KernelError, KernelResult, PluginFault};
+use sochdb_telemetry::{
+    ComponentHealth, Exemplar, HealthState, Histogram, LogLine, Metric, MetricValue, Span,
+    SpanContext,
 };
 use std::sync::Arc;
 use wasmtime::Store;
@@ -20,6 +24,10 @@ use wasmtime::component::{Instance, InstancePre};
 
 /// 16 MiB. A page of that size has a hundred thousand series.
 const PAGE_BYTES_MAX: usize = 16 << 20;
+/// Twice the largest payload that an observer may put into the outbox, which it does while it takes a batch. What is
+/// only a little too large is told so; more ends the call.
+const CARRIED_BYTES_MAX: usize = 8 << 20;
+const CONTENT_TYPE_BYTES_MAX: usize = 256;
 
 impl Exports for Observer {
     fn check(component: &InstancePre<GuestState>) -> wasmtime::Result<()> {
@@ -60,57 +68,111 @@ impl Extension for WasmObserver {
 
 impl ObservabilityExtension for WasmObserver {
     fn ingest(&self, batch: &TelemetryBatch) -> KernelResult<()> {
-        let batch = Arc::new(contract::Batch::from(batch));
-        self.pools.call("ingest", 0, |call| {
+        let batch = contract::Batch::from(batch);
+        self.pools.call("ingest", CARRIED_BYTES_MAX, |call| {
             call.exports.sochdb_plugin_observer().call_ingest(&mut *call.store, &batch)
         })?;
-        // Log lines were delivered; telling them again would double them.
-        let metrics =
-            Arc::try_unwrap(batch).map_or_else(|kept| kept.metrics.clone(), |batch| batch.metrics);
-        *self.newest.lock() = Some(Arc::new(contract::Batch { metrics, logs: Vec::new() }));
+        // Spans and log lines were delivered; telling them again would double them.
+        let batch = contract::Batch { spans: Vec::new(), logs: Vec::new(), ..batch };
+        *self.newest.lock() = Some(Arc::new(batch));
         Ok(())
     }
 
-    fn render(&self) -> KernelResult<String> {
+    fn render(&self, accept: &str) -> KernelResult<Page> {
         let newest = self.newest.lock().clone();
-        self.pools.call("render", PAGE_BYTES_MAX, |call| {
+        let page = self.pools.call("render", PAGE_BYTES_MAX, |call| {
             let observer = call.exports.sochdb_plugin_observer();
             if let Some(batch) = newest.as_deref().filter(|_| call.is_fresh)
                 && let Err(error) = observer.call_ingest(&mut *call.store, batch)?
             {
                 return Ok(Err(error));
             }
-            observer.call_render(&mut *call.store)
-        })
+            observer.call_render(&mut *call.store, accept)
+        })?;
+        let content_type = page.content_type;
+        // It becomes a header of an answer.
+        let is_plain = content_type.bytes().all(|byte| matches!(byte, b' '..=b'~'));
+        if content_type.is_empty() || !is_plain || CONTENT_TYPE_BYTES_MAX < content_type.len() {
+            let why = format!("render: {:?} is no media type", super::clean(&content_type));
+            return Err(KernelError::plugin(&self.info().name, PluginFault::Refused, why));
+        }
+        Ok(Page { content_type, body: page.body })
     }
 }
 
 impl From<&TelemetryBatch> for contract::Batch {
     fn from(batch: &TelemetryBatch) -> contract::Batch {
         contract::Batch {
-            metrics: batch.metrics.iter().map(Into::into).collect(),
-            logs: batch.logs.iter().map(Into::into).collect(),
+            unix_us: batch.unix_us,
+            since_unix_us: batch.since_unix_us,
+            resource: labels(&batch.resource),
+            metrics: all(&batch.metrics),
+            spans: all(&batch.spans),
+            logs: all(&batch.logs),
+            health: all(&batch.health),
         }
     }
 }
 
+fn all<'a, A, B: From<&'a A>>(list: &'a [A]) -> Vec<B> {
+    list.iter().map(Into::into).collect()
+}
+
+fn labels(pairs: &[(String, String)]) -> Vec<Label> {
+    let label =
+        |(name, value): &(String, String)| Label { name: name.clone(), value: value.clone() };
+    pairs.iter().map(label).collect()
+}
+
 impl From<&Metric> for contract::Metric {
     fn from(metric: &Metric) -> contract::Metric {
-        let label =
-            |(name, value): &(String, String)| Label { name: name.clone(), value: value.clone() };
         let value = match &metric.value {
             MetricValue::Counter(total) => contract::MetricValue::Counter(*total),
             MetricValue::Gauge(value) => contract::MetricValue::Gauge(*value),
-            MetricValue::Histogram { bounds, counts, sum } => {
+            MetricValue::Histogram(histogram) => {
+                let Histogram { bounds, counts, sum, exemplars } = histogram;
                 let (bounds, counts) = (bounds.clone(), counts.clone());
-                contract::MetricValue::Histogram(contract::Histogram { bounds, counts, sum: *sum })
+                let exemplars = all(exemplars);
+                let histogram = contract::Histogram { bounds, counts, sum: *sum, exemplars };
+                contract::MetricValue::Histogram(histogram)
             }
         };
         contract::Metric {
             name: metric.name.clone(),
             help: metric.help.clone(),
-            labels: metric.labels.iter().map(label).collect(),
+            labels: labels(&metric.labels),
             value,
+        }
+    }
+}
+
+impl From<&Exemplar> for contract::Exemplar {
+    fn from(exemplar: &Exemplar) -> contract::Exemplar {
+        let Exemplar { value, unix_us, span } = *exemplar;
+        contract::Exemplar { value, unix_us, span: (&span).into() }
+    }
+}
+
+impl From<&SpanContext> for contract::SpanContext {
+    fn from(context: &SpanContext) -> contract::SpanContext {
+        contract::SpanContext {
+            trace_id_high: (context.trace_id >> 64) as u64,
+            trace_id_low: context.trace_id as u64,
+            span_id: context.span_id,
+        }
+    }
+}
+
+impl From<&Span> for contract::Span {
+    fn from(span: &Span) -> contract::Span {
+        contract::Span {
+            context: (&span.context).into(),
+            parent: span.parent,
+            name: span.name.clone(),
+            unix_ns: span.unix_ns,
+            took_ns: span.took_ns,
+            attributes: labels(&span.attributes),
+            error: span.error.clone(),
         }
     }
 }
@@ -122,6 +184,24 @@ impl From<&LogLine> for contract::LogLine {
             level: line.level.into(),
             target: line.target.clone(),
             message: line.message.clone(),
+            fields: labels(&line.fields),
+            span: line.span.as_ref().map(Into::into),
+        }
+    }
+}
+
+impl From<&ComponentHealth> for contract::ComponentHealth {
+    fn from(health: &ComponentHealth) -> contract::ComponentHealth {
+        contract::ComponentHealth {
+            component: health.component.clone(),
+            name: health.name.clone(),
+            state: match health.state {
+                HealthState::Healthy => contract::HealthState::Healthy,
+                HealthState::Starting => contract::HealthState::Starting,
+                HealthState::Degraded => contract::HealthState::Degraded,
+                HealthState::Failed => contract::HealthState::Failed,
+            },
+            why: health.why.clone(),
         }
     }
 }

@@ -4,8 +4,8 @@ use super::GuestState;
 use super::base_bindings::sochdb::plugin::types;
 use crate::limits::ERROR_TEXT_BYTES_MAX;
 use crate::plugin_telemetry::Rejected;
-use sochdb_kernel::plugin::LogLevel;
 use sochdb_kernel::{KernelError, PluginFault};
+use sochdb_telemetry::LogLevel;
 use types::Error as GuestError;
 
 /// The codes of the contract's table that the host answers with, or knows the names of.

@@ -1,6 +1,6 @@
 //! Small guests, written as core WebAssembly text and wrapped into components of a world of `wit/`.
 
-use sochdb_host_abi::PluginHost;
+use sochdb_host_abi::{HostOptions, PluginHost};
 use sochdb_index::IndexExtension;
 use sochdb_kernel::KernelResult;
 use sochdb_kernel::plugin::{
@@ -379,6 +379,8 @@ impl Index<'_> {
 /// An observer in pieces of core WebAssembly text, which are answers.
 #[derive(Clone, Copy)]
 pub struct Observer<'a> {
+    /// Imports, which come first.
+    pub imports: &'a str,
     /// More items: data, functions.
     pub items: &'a str,
     /// Body of `ingest`, with `$metrics` and their `$count`.
@@ -391,24 +393,35 @@ pub struct Observer<'a> {
 
 impl Default for Observer<'_> {
     fn default() -> Self {
-        let render = "(call $same (i32.const 0) (i32.const 0))";
-        Observer { items: "", ingest: "(call $ok)", render, realloc: ALLOC }
+        let render = "(call $page (i32.const 0) (i32.const 0))";
+        Observer { imports: "", items: "", ingest: "(call $ok)", render, realloc: ALLOC }
     }
 }
 
 impl Observer<'_> {
     /// The component.
     pub fn build(&self) -> Vec<u8> {
-        let Observer { items, ingest, render, .. } = self;
+        let Observer { imports, items, ingest, render, .. } = self;
         let realloc = realloc(self.realloc);
         let text = format!(
-            r#"(module {PRELUDE} {realloc} {items}
+            r#"(module {imports} {PRELUDE} {realloc} {items}
+                (data (i32.const 1500) "text/plain")
+                (func $page (param $body i32) (param $len i32) (result i32)
+                    (i32.store8 (i32.const 64) (i32.const 0))
+                    (i32.store (i32.const 68) (i32.const 1500))
+                    (i32.store (i32.const 72) (global.get $type-len))
+                    (i32.store (i32.const 76) (local.get $body))
+                    (i32.store (i32.const 80) (local.get $len))
+                    (i32.const 64))
+                (global $type-len (mut i32) (i32.const 10))
                 (func (export "{LIFECYCLE}#init") (result i32) (call $ok))
                 (func (export "{LIFECYCLE}#self-test") (result i32) (call $ok))
                 (func (export "{LIFECYCLE}#shutdown") (result i32) (call $ok))
                 (func (export "sochdb:plugin/observer@0.1.0#ingest")
-                    (param $metrics i32) (param $count i32) (param i32 i32) (result i32) {ingest})
-                (func (export "sochdb:plugin/observer@0.1.0#render") (result i32) {render}))"#
+                    (param i64 i64 i32 i32) (param $metrics i32) (param $count i32)
+                    (param i32 i32 i32 i32 i32 i32) (result i32) {ingest})
+                (func (export "sochdb:plugin/observer@0.1.0#render")
+                    (param $accept i32) (param $accept-len i32) (result i32) {render}))"#
         );
         wrap(
             &text,
@@ -678,8 +691,12 @@ pub struct Bench {
 
 impl Bench {
     pub fn new() -> Bench {
+        Bench::with(HostOptions::default())
+    }
+
+    pub fn with(options: HostOptions) -> Bench {
         Bench {
-            host: PluginHost::new().unwrap(),
+            host: PluginHost::with(options).unwrap(),
             plugins: PluginManager::default(),
             folder: tempfile::tempdir().unwrap(),
         }

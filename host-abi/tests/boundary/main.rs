@@ -5,6 +5,8 @@ mod directories;
 mod guest;
 mod hostile;
 mod index;
+mod log_files;
+mod outbox;
 mod quarantine;
 mod refused;
 mod shipped;

@@ -3,8 +3,9 @@
 use crate::guest::{Bench, Codec, Storage};
 use sochdb_host_abi::Health;
 use sochdb_host_abi::limits::quarantine::{BACK_OFF_FAILURES, BACK_OFF_MAX};
-use sochdb_kernel::plugin::{CompressionExtension, MetricValue, TableContext};
+use sochdb_kernel::plugin::{CompressionExtension, TableContext};
 use sochdb_kernel::{KernelError, PluginFault, TableId};
+use sochdb_telemetry::MetricValue;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};

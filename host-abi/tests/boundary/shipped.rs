@@ -3,10 +3,9 @@
 use crate::guest::{Bench, Codec};
 use expect_test::expect;
 use sochdb_host_abi::{PluginHost, PluginKind, bundled};
-use sochdb_kernel::plugin::{
-    CompressionExtension, LogLevel, LogLine, Metric, MetricValue, PluginManager, TelemetryBatch,
-};
+use sochdb_kernel::plugin::{CompressionExtension, PluginManager, TelemetryBatch};
 use sochdb_kernel::{ErrorKind, KernelError, PluginFault};
+use sochdb_telemetry::{Histogram, Metric, MetricValue};
 use std::path::Path;
 
 /// Loads only those of `names`, as compiling is what takes time here.
@@ -87,19 +86,19 @@ fn batch() -> TelemetryBatch {
     };
     TelemetryBatch {
         metrics: vec![
-            metric("sochdb_commits_total", MetricValue::Counter(3)),
+            metric("sochdb_commits_total", MetricValue::Counter(3.0)),
             metric("sochdb_memtable_bytes", MetricValue::Gauge(1.5)),
             metric(
                 "sochdb_sync_seconds",
-                MetricValue::Histogram { bounds: vec![0.01], counts: vec![2, 3], sum: 0.5 },
+                MetricValue::Histogram(Histogram {
+                    bounds: vec![0.01],
+                    counts: vec![2, 3],
+                    sum: 0.5,
+                    exemplars: Vec::new(),
+                }),
             ),
         ],
-        logs: vec![LogLine {
-            unix_us: 7,
-            level: LogLevel::Info,
-            target: "wal".to_owned(),
-            message: "a line".to_owned(),
-        }],
+        ..TelemetryBatch::default()
     }
 }
 
@@ -107,10 +106,18 @@ fn batch() -> TelemetryBatch {
 fn prometheus_renders_the_newest_batch() {
     let (_, plugins) = shipped("prometheus");
     let observer = plugins.observers().remove(0);
-    assert_eq!(observer.render().unwrap(), "", "before the first batch");
+    let skipped = "prometheus_skipped_metrics{reason=\"name\"} 0\n";
+    assert!(observer.render("").unwrap().body.contains(skipped), "before the first batch");
     observer.ingest(&TelemetryBatch::default()).unwrap();
     observer.ingest(&batch()).unwrap();
-    expect![[r#"
+    expect![[r##"
+        # HELP prometheus_skipped_metrics Metrics of the newest batch that are not on this page.
+        # TYPE prometheus_skipped_metrics gauge
+        prometheus_skipped_metrics{reason="name"} 0
+        prometheus_skipped_metrics{reason="label"} 0
+        prometheus_skipped_metrics{reason="value"} 0
+        prometheus_skipped_metrics{reason="clash"} 0
+        prometheus_skipped_metrics{reason="duplicate"} 0
         # HELP sochdb_commits_total A \\ line\nbreak.
         # TYPE sochdb_commits_total counter
         sochdb_commits_total{table="a \"b\""} 3
@@ -123,29 +130,30 @@ fn prometheus_renders_the_newest_batch() {
         sochdb_sync_seconds_bucket{table="a \"b\"",le="+Inf"} 3
         sochdb_sync_seconds_sum{table="a \"b\""} 0.5
         sochdb_sync_seconds_count{table="a \"b\""} 3
-    "#]]
-    .assert_eq(&observer.render().unwrap());
+    "##]]
+    .assert_eq(&observer.render("").unwrap().body);
 }
 
 #[test]
-fn prometheus_refuses_a_batch_that_would_spoil_the_page_and_keeps_the_old_one() {
+fn prometheus_leaves_out_what_would_spoil_the_page_and_counts_it() {
     let (_, plugins) = shipped("prometheus");
     let observer = plugins.observers().remove(0);
-    observer.ingest(&batch()).unwrap();
-    let page = observer.render().unwrap();
     let mut wrong = batch();
     wrong.metrics[0].name = "no name".to_owned();
-    let error = observer.ingest(&wrong).unwrap_err();
-    assert!(error.to_string().contains("no name"), "{error}");
-    assert_eq!(observer.render().unwrap(), page);
+    observer.ingest(&wrong).unwrap();
+    let page = observer.render("").unwrap().body;
+    assert!(!page.contains("no name") && page.contains("\nsochdb_memtable_bytes{"), "{page}");
+    assert!(page.contains("prometheus_skipped_metrics{reason=\"name\"} 1\n"), "{page}");
 }
 
 #[test]
 fn the_hosts_own_metrics_fit_the_page() {
     let (host, plugins) = shipped("prometheus");
     let observer = plugins.observers().remove(0);
-    observer.ingest(&TelemetryBatch { metrics: host.metrics(), logs: host.drain_logs() }).unwrap();
-    let page = observer.render().unwrap();
+    observer
+        .ingest(&TelemetryBatch { metrics: host.metrics(), ..TelemetryBatch::default() })
+        .unwrap();
+    let page = observer.render("").unwrap().body;
     assert!(page.contains("sochdb_plugin_calls_total{plugin=\"prometheus\"} 1\n"), "{page}");
 }
 
@@ -160,7 +168,7 @@ fn the_prefix_comes_from_the_manifest() {
     bench.host.load_manifest(&path, &bench.plugins).unwrap();
     let observer = bench.plugins.observers().remove(0);
     observer.ingest(&batch()).unwrap();
-    assert!(observer.render().unwrap().contains("\ntest_sochdb_commits_total{"));
+    assert!(observer.render("").unwrap().body.contains("\ntest_sochdb_commits_total{"));
     std::fs::write(&path, changed.replace("\"test_\"", "\"1 2\"")).unwrap();
     let error = bench.host.load_manifest(&path, &bench.plugins).unwrap_err();
     assert!(error.to_string().contains("'prefix'"), "{error}");

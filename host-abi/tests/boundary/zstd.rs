@@ -5,12 +5,24 @@ use sochdb_kernel::plugin::{CompressionExtension, PluginManager};
 use sochdb_kernel::{ErrorKind, KernelError, KernelResult, PluginFault};
 use std::sync::Arc;
 
+/// A dictionary for rows of orders, as text.
+const ORDERS: &str = include_str!("../../../plugins/zstd/fixtures/orders.dictionary.txt");
+
 /// The codec at `level`, with the host that runs it.
 fn zstd(level: i64) -> KernelResult<(PluginHost, Arc<dyn CompressionExtension>)> {
+    zstd_with(level, "")
+}
+
+/// The same with a dictionary, if there is one.
+fn zstd_with(
+    level: i64,
+    dictionary: &str,
+) -> KernelResult<(PluginHost, Arc<dyn CompressionExtension>)> {
     let (host, plugins) = (PluginHost::new()?, PluginManager::default());
     let folder = tempfile::tempdir().unwrap();
     let manifest = bundled::find("zstd").unwrap().manifest;
     let set = manifest.replace("\nlevel = 3", &format!("\nlevel = {level}"));
+    let set = set.replace("\ndictionary = \"\"", &format!("\ndictionary = \"{dictionary}\""));
     std::fs::write(folder.path().join("zstd.toml"), set).unwrap();
     host.load_manifest(&folder.path().join("zstd.toml"), &plugins)?;
     Ok((host, plugins.compression("zstd")?))
@@ -71,5 +83,38 @@ fn a_level_that_there_is_not_is_refused() {
         let error = zstd(level).err().expect("a level from 1 to 19");
         assert_eq!(error.kind(), ErrorKind::Invalid, "{error}");
         assert!(error.to_string().contains("level"), "{error}");
+    }
+}
+
+#[test]
+fn a_dictionary_in_the_manifest_makes_rows_smaller_and_is_named_where_it_is_missing() {
+    let row = b"tenant=demo table=orders key=77 region=eu status=shipped\n";
+    let (plain_host, plain) = zstd(3).unwrap();
+    let (trained_host, trained) = zstd_with(3, ORDERS).unwrap();
+    for block in [&row[..], &row.repeat(300), b"", &prose()] {
+        let stored = trained.compress(block).unwrap();
+        assert!(trained.decompress(&stored, block.len()).unwrap() == block);
+    }
+    let stored = trained.compress(row).unwrap();
+    assert!(stored.len() < plain.compress(row).unwrap().len(), "{} bytes", stored.len());
+    let error = plain.decompress(&stored, row.len()).unwrap_err();
+    let KernelError::Plugin { fault: PluginFault::Refused, message, .. } = &error else {
+        panic!("{error}")
+    };
+    assert!(message.contains("dictionary 970328551, this codec has none"), "{message}");
+    assert!(message.ends_with("(corrupt)"), "{message}");
+    let stored = plain.compress(row).unwrap();
+    assert_eq!(trained.decompress(&stored, row.len()).unwrap(), row, "none is needed");
+    for host in [plain_host, trained_host] {
+        assert_eq!(host.list()[0].usage.failures, 0, "nothing trapped");
+    }
+}
+
+#[test]
+fn a_dictionary_that_is_none_keeps_the_codec_from_being_loaded() {
+    let damaged = ORDERS.replacen('b', "c", 1);
+    for broken in ["N6Qw", "no base64", &ORDERS[..100], &damaged] {
+        let error = zstd_with(3, broken).err().expect("it is no dictionary");
+        assert!(error.to_string().contains("'dictionary' is broken"), "{error}");
     }
 }

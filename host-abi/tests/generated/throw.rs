@@ -11,13 +11,15 @@ use sochdb_index::extension::Part;
 use sochdb_index::vectors::{CodeKind, Codebook, Element, Metric as VectorMetric};
 use sochdb_index::{Entries, IndexDefinition, IndexKind};
 use sochdb_kernel::plugin::{
-    Compaction, Extension, ExtensionInfo, LogLevel, LogLine, Metric, MetricValue, RunCursor,
-    RunRow, SegmentRead, SegmentSink, StorageExtension, StorageReader, TableContext,
-    TelemetryBatch,
+    Compaction, Extension, ExtensionInfo, RunCursor, RunRow, SegmentRead, SegmentSink,
+    StorageExtension, StorageReader, TableContext, TelemetryBatch,
 };
 use sochdb_kernel::{
     Kernel, KernelError, KernelResult, KeyRange, Options, SegmentId, Slice, TableId, TableOptions,
     TransactionOptions,
+};
+use sochdb_telemetry::{
+    Exemplar, Histogram, LogLevel, LogLine, Metric, MetricValue, Span, SpanContext,
 };
 use std::collections::BTreeMap;
 use std::ops::Bound;
@@ -87,7 +89,7 @@ pub fn throw(bench: &Bench, world: &str, guest: &[u8], rng: &mut Rng, outcomes: 
             let Some(observer) = outcomes.note("load", load) else { return };
             for _ in 0..3 {
                 outcomes.note("ingest", || observer.ingest(&batch(rng)));
-                outcomes.note("render", || observer.render());
+                outcomes.note("render", || observer.render("text/plain"));
             }
         }
         "storage-plugin" => {
@@ -104,15 +106,22 @@ pub fn throw(bench: &Bench, world: &str, guest: &[u8], rng: &mut Rng, outcomes: 
     }
 }
 
+const SPAN: SpanContext = SpanContext { trace_id: 1 << 100 | 7, span_id: 9 };
+
 fn batch(rng: &mut Rng) -> TelemetryBatch {
     let metric = |number: u8, rng: &mut Rng| Metric {
         name: format!("metric_{number}"),
         help: "What it means.".to_owned(),
         labels: vec![("table".to_owned(), "t".repeat(rng.usize(0..40)))],
         value: match number % 3 {
-            0 => MetricValue::Counter(rng.u64(..)),
+            0 => MetricValue::Counter(rng.f64() * 1e9),
             1 => MetricValue::Gauge(rng.f64()),
-            _ => MetricValue::Histogram { bounds: vec![0.5, 1.0], counts: vec![1, 2, 3], sum: 2.5 },
+            _ => MetricValue::Histogram(Histogram {
+                bounds: vec![0.5, 1.0],
+                counts: vec![1, 2, 3],
+                sum: 2.5,
+                exemplars: vec![Exemplar { value: 0.7, unix_us: 1, span: SPAN }],
+            }),
         },
     };
     let line = LogLine {
@@ -120,10 +129,23 @@ fn batch(rng: &mut Rng) -> TelemetryBatch {
         level: LogLevel::Warn,
         target: "wal".to_owned(),
         message: "a line".to_owned(),
+        fields: vec![("a".to_owned(), "b".to_owned())],
+        span: Some(SPAN),
+    };
+    let span = Span {
+        context: SPAN,
+        parent: Some(rng.u64(1..)),
+        name: "commit".to_owned(),
+        unix_ns: rng.u64(..),
+        took_ns: rng.u64(..),
+        attributes: vec![("a".to_owned(), "b".to_owned())],
+        error: Some("no room".to_owned()),
     };
     TelemetryBatch {
         metrics: (0..rng.u8(0..20)).map(|number| metric(number, rng)).collect(),
+        spans: vec![span; rng.usize(0..5)],
         logs: vec![line; rng.usize(0..5)],
+        ..TelemetryBatch::default()
     }
 }
 

@@ -5,6 +5,7 @@ use sochdb_kernel::{
     Column, ColumnType, Kernel, KernelError, KernelResult, Options, PluginFault, Schema,
     TableOptions, TransactionOptions, Value,
 };
+use sochdb_telemetry::MetricValue;
 use sochdb_test_guests::{GUARD, IDENTITY, LEDGER, manifest};
 use std::fs;
 use std::path::Path;
@@ -105,8 +106,7 @@ impl World {
         let metrics = self.host.metrics();
         let found = metrics.iter().find(|metric| metric.name == name);
         match found.map(|metric| &metric.value) {
-            Some(sochdb_kernel::plugin::MetricValue::Counter(value)) => *value as f64,
-            Some(sochdb_kernel::plugin::MetricValue::Gauge(value)) => *value,
+            Some(MetricValue::Counter(value) | MetricValue::Gauge(value)) => *value,
             _ => 0.0,
         }
     }

@@ -5,14 +5,13 @@ mod layout;
 mod plugins;
 
 use plugins::{built_from_c, example};
-use sochdb_kernel::plugin::{
-    CompressionExtension, Metric, MetricValue, PluginManager, TelemetryBatch,
-};
+use sochdb_kernel::plugin::{CompressionExtension, PluginManager, TelemetryBatch};
 use sochdb_kernel::{
     Environment, ErrorKind, Kernel, KernelError, KernelResult, Options, PluginFault, TableOptions,
 };
 use sochdb_native::{NativePlugin, Trust};
 use sochdb_sim::MemoryVfs;
+use sochdb_telemetry::{Metric, MetricValue};
 use std::fs;
 use std::path::Path;
 use std::sync::Arc;
@@ -202,25 +201,25 @@ fn an_observer_remembers_within_its_database() {
             name: name.to_owned(),
             help: String::new(),
             labels: Vec::new(),
-            value: MetricValue::Counter(3),
+            value: MetricValue::Counter(3.0),
         }],
-        logs: Vec::new(),
+        ..TelemetryBatch::default()
     };
     let [one, other] = [one, other].map(|plugins| plugins.observers().remove(0));
-    assert_eq!(one.render().unwrap(), "0 batches, the newest: ");
+    assert_eq!(one.render("").unwrap().body, "0 batches, the newest: ");
     one.ingest(&batch("first")).unwrap();
     one.ingest(&batch("second")).unwrap();
     other.ingest(&batch("third")).unwrap();
     let json = |name: &str| {
         format!(
-            r#"{{"metrics":[{{"name":"{name}","help":"","labels":[],"counter":3}}],"logs":[]}}"#
+            r#"{{"unix_us":0,"since_unix_us":0,"resource":[],"metrics":[{{"name":"{name}","help":"","labels":[],"counter":3.0}}],"spans":[],"logs":[],"health":[]}}"#
         )
     };
-    assert_eq!(one.render().unwrap(), format!("2 batches, the newest: {}", json("second")));
-    assert_eq!(other.render().unwrap(), format!("1 batches, the newest: {}", json("third")));
+    assert_eq!(one.render("").unwrap().body, format!("2 batches, the newest: {}", json("second")));
+    assert_eq!(other.render("").unwrap().body, format!("1 batches, the newest: {}", json("third")));
     one.shutdown().unwrap();
-    assert_eq!(one.render().unwrap_err().kind(), ErrorKind::Closed);
-    other.render().unwrap();
+    assert_eq!(one.render("").unwrap_err().kind(), ErrorKind::Closed);
+    other.render("").unwrap();
 }
 
 #[test]

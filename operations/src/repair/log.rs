@@ -5,12 +5,11 @@
 //! torn tail too: what nobody was promised does no harm, and what rotted cannot be told from it.
 
 use super::report::RepairReport;
-use crate::log::LogFile;
+use crate::log::{LogDir, LogFile};
 use crate::progress::Meter;
 use sochdb_encoding::codec::Reader;
 use sochdb_kernel::inspect::record::{self, FRAME_ALIGN, SEGMENT_HEADER_BYTES};
 use sochdb_kernel::inspect::{ARCHIVE_DIR, Committed, Transactions, WAL_DIR, WalRecord};
-use sochdb_kernel::vfs::Vfs;
 use std::collections::BTreeMap;
 
 /// The files of the log.
@@ -21,20 +20,29 @@ pub(super) struct BrokenLog<'a> {
 }
 
 impl<'a> BrokenLog<'a> {
-    /// The log files in `vfs` that belong to `database`, or to whom most of them belong. What fits nowhere
+    /// The log files in `from` that belong to `database`, or to whom most of them belong. What fits nowhere
     /// is noted in `report`.
-    pub fn open(vfs: &'a dyn Vfs, database: Option<u64>, report: &mut RepairReport) -> Self {
+    pub fn open(from: LogDir<'a>, database: Option<u64>, report: &mut RepairReport) -> Self {
         let mut files = Vec::new();
         for dir in [ARCHIVE_DIR, WAL_DIR] {
-            match LogFile::list(vfs, dir, 0) {
-                Ok(mut found) => files.append(&mut found),
+            match LogFile::each(from, dir, 0) {
+                Ok(found) => {
+                    for file in found {
+                        match file {
+                            Ok(file) => files.push(file),
+                            Err(error) => {
+                                report.note(format!("a file of the log is lost: {error}"))
+                            }
+                        }
+                    }
+                }
                 Err(error) => report.note(format!("the folder {dir} cannot be read: {error}")),
             }
         }
         files.sort_by_key(|file| file.start);
         let mut owners: BTreeMap<u64, usize> = BTreeMap::new();
         for file in &files {
-            if let Some(owner) = file.load().ok().and_then(|(header, _)| owner(&header)) {
+            if let Some(owner) = file.salvage().ok().and_then(|(header, ..)| owner(&header)) {
                 *owners.entry(owner).or_default() += 1;
             }
         }
@@ -52,8 +60,8 @@ impl<'a> BrokenLog<'a> {
         let mut files = self.files.iter().filter(|file| file.reaches(lsn));
         files.any(|file| {
             let at = usize::try_from(lsn - file.start).unwrap_or(usize::MAX);
-            let loaded = file.load().ok();
-            let bytes = loaded.as_ref().and_then(|(_, content)| content.get(at..));
+            let loaded = file.salvage().ok();
+            let bytes = loaded.as_ref().and_then(|(_, content, _)| content.get(at..));
             bytes.is_some_and(|bytes| record::decode_frame(bytes, lsn).is_ok())
         })
     }
@@ -71,8 +79,13 @@ impl<'a> BrokenLog<'a> {
         let mut end = 0;
         for file in &self.files {
             meter.add(file.bytes);
-            let (header, content) = match file.load() {
-                Ok(loaded) => loaded,
+            let (header, content) = match file.salvage() {
+                Ok((header, content, lost)) => {
+                    if let Some(error) = lost {
+                        report.note(format!("a part of {} cannot be restored: {error}", file.name));
+                    }
+                    (header, content)
+                }
                 Err(error) => {
                     report.note(format!("{} cannot be read: {error}", file.name));
                     continue;

@@ -28,14 +28,16 @@ mod tree;
 
 pub use report::{LostCommits, LostRows, RepairReport, RepairedTable};
 
+use crate::archive::all_starts;
 use crate::fresh::{Fresh, Unnamed};
+use crate::log::LogDir;
 use crate::progress::{Meter, OnProgress};
 use catalog::Catalog;
 use log::BrokenLog;
 use orphans::Leaf;
 use rows::Age;
 use sochdb_kernel::inspect::{
-    ARCHIVE_DIR, CATALOG, Committed, DATA_FILE, LOCK_FILE, TreeRoot, WAL_DIR, log_starts,
+    ARCHIVE_DIR, CATALOG, Committed, DATA_FILE, LOCK_FILE, TreeRoot, WAL_DIR,
 };
 use sochdb_kernel::limits::PAGE_BYTES;
 use sochdb_kernel::plugin::PluginManager;
@@ -109,7 +111,7 @@ pub fn repair(
     options: &RepairOptions<'_>,
     progress: OnProgress<'_>,
 ) -> KernelResult<RepairReport> {
-    let has_log = |dir| log_starts(from, dir).is_ok_and(|starts| !starts.is_empty());
+    let has_log = |dir| all_starts(from, dir).is_ok_and(|starts| !starts.is_empty());
     let names = from.list("").unwrap_or_default();
     if !names.iter().any(|name| name == DATA_FILE) && !has_log(WAL_DIR) && !has_log(ARCHIVE_DIR) {
         return Err(KernelError::NotFound { kind: "database", name: from.root() });
@@ -181,11 +183,13 @@ fn salvage(
     progress: OnProgress<'_>,
 ) -> KernelResult<RepairReport> {
     let source = Source::open(from)?;
+    let codecs = plugins.clone();
     let mut report = RepairReport::default();
     let mut meter = Meter::new(2 * source.bytes(), progress);
     meter.begin("the catalog");
     let mut catalog = Catalog::read(&source, &mut report, &mut meter);
-    let log = BrokenLog::open(from, catalog.database, &mut report);
+    let dir = LogDir { vfs: from, codecs: &codecs };
+    let log = BrokenLog::open(dir, catalog.database, &mut report);
     meter.grow(2 * log.bytes());
     meter.begin("the log");
     let mut others = read_log(&log, &mut catalog, &mut report, &mut meter);

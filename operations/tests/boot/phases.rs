@@ -9,6 +9,7 @@ use sochdb_operations::{
     KernelHealth, PhaseProgress, PreloadHints, WarmupEnd,
 };
 use sochdb_sim::ManualClock;
+use sochdb_telemetry::MetricValue;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -74,7 +75,10 @@ fn the_metrics_say_what_each_phase_took_and_found() {
     assert!(m.init_us + m.recover_us + m.warmup_us <= m.total_us, "{m:?}");
     assert_eq!((m.warmup_tables, m.warmup_rows), (2, 3500));
     assert_eq!(m.warmup_bytes, 3500 * 1004);
-    assert_eq!(m.metrics().len(), 13);
+    let metrics = m.metrics();
+    assert_eq!(metrics.len(), 13);
+    let total = metrics.iter().find(|metric| metric.name == "sochdb_boot_seconds").unwrap();
+    assert_eq!(total.value, MetricValue::Gauge(m.total_us as f64 / 1e6));
     assert_eq!((booted.state, booted.warmup_end), (BootState::Ready, WarmupEnd::Whole));
     assert!(booted.corrupt.is_none() && booted.warmup_skipped.is_empty());
     let states: Vec<BootState> = booted.history.iter().map(|step| step.state).collect();

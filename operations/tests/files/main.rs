@@ -1,7 +1,9 @@
 //! Databases that are checked, backed up, damaged and repaired, all in memory.
 
+mod archive;
 mod backup;
 mod check;
+mod codecs;
 mod engine;
 mod forgetful;
 mod repair;

@@ -13,6 +13,9 @@ pub fn compress(input: &[u8]) -> Vec<u8> {
 }
 
 /// Restores exactly `raw_bytes` bytes from `input`, or says why that cannot be done.
+///
+/// # Errors
+/// What is wrong with `input`, for people.
 pub fn decompress(input: &[u8], raw_bytes: usize) -> Result<Vec<u8>, String> {
     let raw = lz4_flex::block::decompress(input, raw_bytes)
         .map_err(|error| format!("{} bytes are no LZ4 block: {error}", input.len()))?;

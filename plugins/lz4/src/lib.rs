@@ -1,6 +1,6 @@
 //! The LZ4 codec as a plugin: glue between the contract and `block`.
 
-mod block;
+pub mod block;
 
 use sochdb_guest::{Codec, Error, Result};
 

@@ -1,7 +1,8 @@
 //! One block as one Zstandard frame.
 //!
-//! The frame says how long its content is and carries no checksum and no dictionary: the host keeps a
-//! checksum beside it. Any Zstandard library restores it, whatever the level it was made with.
+//! The frame says how long its content is and carries no checksum: the host keeps one beside it. Made with
+//! a [`Dictionary`], it says with which. Any Zstandard library restores it, whatever the level it was made
+//! with, if it is given that dictionary.
 //!
 //! Nothing of a frame is believed. A content that is not announced with the length asked for is refused
 //! before anything is reserved, and the decoder writes into a buffer of that length, never beyond. So
@@ -10,6 +11,7 @@
 //! Source: RFC 8878, by way of the crate `structured-zstd`. It is one of the few that have the format's
 //! levels without any C, and uses `unsafe` for speed; a plugin keeps that inside the sandbox.
 
+use crate::dictionary::Dictionary;
 use std::ops::RangeInclusive;
 use structured_zstd::decoding::FrameDecoder;
 use structured_zstd::encoding::{CompressionLevel, FrameCompressor};
@@ -25,10 +27,15 @@ const EXPANSION_MAX: usize = (128 << 10) / 4;
 pub struct Compressor(FrameCompressor);
 
 impl Compressor {
-    /// A compressor of `level`, one of [`LEVELS`].
-    pub fn new(level: i32) -> Compressor {
+    /// A compressor of `level`, one of [`LEVELS`], with a dictionary or without.
+    pub fn new(level: i32, dictionary: Option<&Dictionary>) -> Compressor {
         assert!(LEVELS.contains(&level), "level {level} is not one of {LEVELS:?}");
-        Compressor(FrameCompressor::new(CompressionLevel::from_level(level)))
+        let mut compressor = FrameCompressor::new(CompressionLevel::from_level(level));
+        if let Some(dictionary) = dictionary {
+            let set = compressor.set_encoder_dictionary(dictionary.encoder.clone());
+            set.expect("a dictionary that was read has no distance of zero");
+        }
+        Compressor(compressor)
     }
 
     /// Compresses `input` into one frame. It does not depend on what was compressed before.
@@ -37,25 +44,70 @@ impl Compressor {
     }
 }
 
-/// Restores exactly `raw_bytes` bytes from `input`, or says why that cannot be done.
-pub fn decompress(input: &[u8], raw_bytes: usize) -> Result<Vec<u8>, String> {
+/// Restores exactly `raw_bytes` bytes from `input`, or says why that cannot be done: also when `input` was
+/// made with another dictionary than this.
+///
+/// # Errors
+/// What is wrong with `input`, for people.
+pub fn decompress(
+    input: &[u8],
+    raw_bytes: usize,
+    dictionary: Option<&Dictionary>,
+) -> Result<Vec<u8>, String> {
     let refused = |what: &dyn std::fmt::Display| {
         format!("{} bytes are no Zstandard frame of {raw_bytes}: {what}", input.len())
     };
     if input.len().saturating_mul(EXPANSION_MAX) < raw_bytes {
         return Err(refused(&"no frame of that size holds so many"));
     }
+    let wanted = dictionary_id(input);
+    let named = dictionary.filter(|_| wanted != 0);
+    let has = dictionary.map_or(0, Dictionary::id);
+    if wanted != 0 && wanted != has {
+        let text = match has {
+            0 => format!("it was made with dictionary {wanted}, this codec has none"),
+            has => format!("it was made with dictionary {wanted}, this codec has {has}"),
+        };
+        return Err(refused(&text));
+    }
     let mut decoder = FrameDecoder::new();
-    decoder.reset(input).map_err(|error| refused(&error))?;
+    let reset = match named {
+        Some(dictionary) => decoder.reset_with_dict_handle(input, &dictionary.decoder),
+        None => decoder.reset(input),
+    };
+    reset.map_err(|error| refused(&error))?;
     if decoder.content_size() != raw_bytes as u64 {
         return Err(refused(&format!("it says {}", decoder.content_size())));
     }
     let mut raw = vec![0; raw_bytes];
-    match decoder.decode_all(input, &mut raw) {
+    let decoded = match named {
+        Some(dictionary) => {
+            decoder.decode_all_with_dict_handle(input, &mut raw, &dictionary.decoder)
+        }
+        None => decoder.decode_all(input, &mut raw),
+    };
+    match decoded {
         Ok(len) if len == raw_bytes => Ok(raw),
         Ok(len) => Err(refused(&format!("it holds {len}"))),
         Err(error) => Err(refused(&error)),
     }
+}
+
+/// The number of the dictionary that the frame `input` begins with was made with; 0 for none, or where
+/// there is no frame.
+///
+/// | offset | size       | field                                                                    |
+/// |-------:|-----------:|--------------------------------------------------------------------------|
+/// |      0 |          4 | magic                                                                    |
+/// |      4 |          1 | bits 0, 1: the number's size of 0, 1, 2 or 4 bytes; bit 5: no window byte |
+/// |      5 |     0 or 1 | window                                                                   |
+/// |        | 0, 1, 2, 4 | the number                                                               |
+fn dictionary_id(input: &[u8]) -> u32 {
+    let Some(&descriptor) = input.get(4) else { return 0 };
+    let at = if descriptor & 0x20 == 0 { 6 } else { 5 };
+    let size = [0, 1, 2, 4][usize::from(descriptor & 3)];
+    let bytes = input.get(at..at + size).unwrap_or_default();
+    bytes.iter().rev().fold(0, |id, &byte| id << 8 | u32::from(byte))
 }
 
 #[cfg(test)]
@@ -64,7 +116,11 @@ mod tests {
     use proptest::prelude::*;
 
     fn compress(level: i32, input: &[u8]) -> Vec<u8> {
-        Compressor::new(level).compress(input)
+        Compressor::new(level, None).compress(input)
+    }
+
+    fn decompress(input: &[u8], raw_bytes: usize) -> Result<Vec<u8>, String> {
+        super::decompress(input, raw_bytes, None)
     }
 
     /// Words in no order: what entropy coding gains on and LZ4 does not.
@@ -117,7 +173,7 @@ mod tests {
     #[test]
     fn a_frame_does_not_depend_on_the_blocks_before_it() {
         for level in LEVELS {
-            let mut compressor = Compressor::new(level);
+            let mut compressor = Compressor::new(level, None);
             for bytes in [70_000, 10, 3000, 200_000, 0, 70_000] {
                 let block = prose(bytes);
                 assert_eq!(compressor.compress(&block), compress(level, &block), "level {level}");

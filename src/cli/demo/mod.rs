@@ -24,8 +24,8 @@ use super::{Access, Session, inspect, picture, plugins, progress_bar};
 use report::Report;
 use serde_json::{Map, Value as Json, json};
 use sochdb::{
-    ColumnView, Comparison, Condition, Database, KernelStats, KeyRange, Schema, TableOptions,
-    Transaction, Value,
+    ColumnView, Comparison, Condition, Database, Histogram, KernelStats, KeyRange, Metric,
+    MetricValue, Schema, TableOptions, Transaction, Value,
 };
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader};
@@ -613,13 +613,43 @@ fn metrics(db: &Database, report: &mut Report) -> Outcome<Json> {
     for line in inspect::excerpt(&text) {
         report.detail(line)?;
     }
+    let mut latencies = Map::new();
+    for (what, name, labels) in [
+        ("a commit, sync included", "sochdb_commit_duration_seconds", &["committed"][..]),
+        ("a sync of the log", "sochdb_disk_operation_duration_seconds", &["log", "sync"]),
+        ("a search", "sochdb_search_duration_seconds", &[]),
+    ] {
+        let Some(histogram) = histogram(&db.metrics(), name, labels) else { continue };
+        let quantile = |q| histogram.quantile(q).map(|seconds| (seconds * 1e6) as u64);
+        let (Some(median), Some(p99)) = (quantile(0.5), quantile(0.99)) else { continue };
+        let count = thousands(histogram.count());
+        let (median_text, p99_text) = (micros_text(median), micros_text(p99));
+        report.done(format!(
+            "{what}: median {median_text}, 99 % below {p99_text}, {count} of them"
+        ))?;
+        latencies.insert(
+            name.to_owned(),
+            json!({ "count": histogram.count(), "p50_us": median, "p99_us": p99 }),
+        );
+    }
     let usage: Vec<Json> = db.plugins_loaded().iter().map(plugins::usage_json).collect();
     report.done("what the plugins used for it")?;
     report.table(
         ["plugin", "calls", "failed", "fuel", "time"],
         db.plugins_loaded().iter().map(plugins::usage_row).collect(),
     )?;
-    Ok(json!({ "series": count, "text": text, "plugin_usage": usage }))
+    Ok(json!({ "series": count, "text": text, "latencies": latencies, "plugin_usage": usage }))
+}
+
+/// The histogram called `name` that has all of `values` among those of its labels.
+fn histogram(metrics: &[Metric], name: &str, values: &[&str]) -> Option<Histogram> {
+    let has = |metric: &Metric, value: &str| metric.labels.iter().any(|(_, own)| own == value);
+    let is_it =
+        |metric: &&Metric| metric.name == name && values.iter().all(|value| has(metric, value));
+    match &metrics.iter().find(is_it)?.value {
+        MetricValue::Histogram(histogram) => Some(histogram.clone()),
+        MetricValue::Counter(_) | MetricValue::Gauge(_) => None,
+    }
 }
 
 /// How the writer ended.

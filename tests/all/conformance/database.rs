@@ -1,17 +1,20 @@
 //! A table of a database on a simulated disk, as a subject of the kit.
 
+use crate::collector::Collector;
 use crate::sim_disk::Disk;
 use crate::sim_vfs::SimVfs;
 use fastrand::Rng;
-use sochdb::host::columns_of;
+use sochdb::host::{bundled, columns_of};
+use sochdb::observability::{Telemetry, TelemetryOptions, TracerOptions};
 use sochdb::{
-    CheckpointReport, Database, Environment, Kernel, KernelResult, Options, TableOptions,
-    Transaction, Value,
+    CheckpointReport, Database, DatabaseBuilder, Environment, Kernel, KernelResult, Options,
+    Policy, TableOptions, Transaction, Value,
 };
 use sochdb_guest::testing::{Outcome, Reads, Reply, Row, Scan, Setup, Subject};
-use std::fmt;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
+use std::{fmt, fs};
+use tempfile::TempDir;
 
 /// The table's name.
 pub const TABLE: &str = "t";
@@ -23,9 +26,15 @@ pub struct Keeper {
     pub storage: Option<&'static str>,
     /// A codec plugin.
     pub codec: Option<&'static str>,
+    /// Whether every observer that comes with the program is told of what happens.
+    pub observed: bool,
 }
 
 impl Keeper {
+    fn open(self, vfs: &SimVfs) -> KernelResult<Database> {
+        if self.observed { open_observed(vfs) } else { open(vfs) }
+    }
+
     pub fn options(self) -> TableOptions {
         let (storage, codec) = (self.storage.map(str::to_owned), self.codec.map(str::to_owned));
         TableOptions { storage, codec, ..TableOptions::default() }
@@ -35,16 +44,84 @@ impl Keeper {
 impl fmt::Display for Keeper {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let storage = self.storage.unwrap_or("the kernel's tree");
-        write!(f, "{storage}{}", self.codec.map_or(String::new(), |codec| format!(" with {codec}")))
+        write!(
+            f,
+            "{storage}{}",
+            self.codec.map_or(String::new(), |codec| format!(" with {codec}"))
+        )?;
+        if self.observed { write!(f, ", observed") } else { Ok(()) }
     }
 }
 
 /// Opens a database with small bounds, so that checkpoints come in between by themselves.
 pub fn open(vfs: &SimVfs) -> KernelResult<Database> {
+    builder().open_in(Environment::with_vfs(Arc::new(vfs.clone())))
+}
+
+fn builder() -> DatabaseBuilder {
     let options =
         Options { memtable_bytes_max: 1 << 20, wal_segment_bytes: 256 << 10, ..Options::default() };
-    let environment = Environment::with_vfs(Arc::new(vfs.clone()));
-    Database::builder().options(options).background(false).open_in(environment)
+    Database::builder().options(options).background(false)
+}
+
+/// Where the observers of all databases write and send to.
+struct Outlets {
+    folder: TempDir,
+    policy: Policy,
+    collector: Collector,
+}
+
+static OUTLETS: LazyLock<Outlets> = LazyLock::new(|| {
+    let (folder, collector) = (tempfile::tempdir().expect("a folder"), Collector::new());
+    let logs = folder.path().join("logs");
+    let plugins = folder.path().join("plugins");
+    fs::create_dir(&logs).and_then(|()| fs::create_dir(&plugins)).expect("folders");
+    let grant = format!("directories = [{{ host = {logs:?}, guest = \"/logs\", write = true }}]");
+    let url = collector.url("");
+    for observer in ["jsonlog", "logfmt", "otlp"] {
+        let manifest = bundled::find(observer).expect("comes with the program").manifest;
+        let changed = |line: &str| match line.starts_with("directories = ") {
+            true => format!("{grant}\n"),
+            false => format!("{}\n", line.replace("http://127.0.0.1:4318", &url)),
+        };
+        let text: String = manifest.lines().map(changed).collect();
+        fs::write(plugins.join(observer).with_extension("toml"), text).expect("a manifest");
+    }
+    let policy = format!("[allow]\n{grant}\naddresses = [\"{url}/\"]\n");
+    let policy = Policy::parse("policy.toml", &policy).expect("a policy");
+    Outlets { folder, policy, collector }
+});
+
+/// The same with every observer.
+fn open_observed(vfs: &SimVfs) -> KernelResult<Database> {
+    let spans = TracerOptions { one_in: 1, ..TracerOptions::default() };
+    builder()
+        .telemetry(Telemetry::new(TelemetryOptions { spans, ..TelemetryOptions::default() }))
+        .plugin_dir(OUTLETS.folder.path().join("plugins"))
+        .policy(OUTLETS.policy.clone())
+        .kept_plugins(false)
+        .open_in(Environment::with_vfs(Arc::new(vfs.clone())))
+}
+
+/// Tells every observer what has happened, and looks at a page.
+fn tell(db: &Database) -> Outcome<()> {
+    let observers = db.plugins().observers();
+    assert_eq!(observers.len(), 4, "jsonlog, logfmt, otlp, prometheus");
+    let batch = db.telemetry().batch();
+    for observer in observers {
+        observer.ingest(&batch)?;
+    }
+    match db.metrics_text()?.contains("\nsochdb_commits_total ") {
+        true => Ok(()),
+        false => Err("the page has no commits".to_owned().into()),
+    }
+}
+
+/// What has come out of the observers by now: bytes of log files, and payloads.
+pub fn observed() -> (u64, usize) {
+    let logs = fs::read_dir(OUTLETS.folder.path().join("logs")).expect("is there");
+    let bytes = logs.map(|file| file.and_then(|file| file.metadata()).expect("is a file").len());
+    (bytes.sum(), OUTLETS.collector.all().len())
 }
 
 /// A checkpoint of which no table fails.
@@ -75,7 +152,7 @@ pub struct Kept {
 impl Kept {
     pub fn new(keeper: Keeper, setup: &Setup) -> Outcome<Kept> {
         let vfs = SimVfs::new(Disk::default(), setup.number as u64);
-        let db = open(&vfs)?;
+        let db = keeper.open(&vfs)?;
         let (schema, settings) = (setup.schema.clone(), setup.settings.clone());
         let options = TableOptions { schema, settings, ..keeper.options() };
         db.create_table(TABLE, options)?;
@@ -113,6 +190,9 @@ impl Subject for Kept {
 
     fn flush(&mut self) -> Outcome<Reply<()>> {
         checkpoint(self.db())?;
+        if self.keeper.observed {
+            tell(self.db())?;
+        }
         Ok(Reply::Done(()))
     }
 
@@ -130,7 +210,7 @@ impl Subject for Kept {
 
     fn reopen(&mut self) -> Outcome<Reply<()>> {
         self.db.take().expect("open between operations").close()?;
-        self.db = Some(open(&self.vfs)?);
+        self.db = Some(self.keeper.open(&self.vfs)?);
         Ok(Reply::Done(()))
     }
 
@@ -140,7 +220,7 @@ impl Subject for Kept {
         self.vfs.set_crash_at(Some(0));
         drop(self.db.take());
         self.vfs = SimVfs::new(disk, self.rng.u64(..));
-        self.db = Some(open(&self.vfs)?);
+        self.db = Some(self.keeper.open(&self.vfs)?);
         let report = self.db().check()?;
         match &report.problems[..] {
             [] => Ok(Reply::Done(())),

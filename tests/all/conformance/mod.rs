@@ -38,22 +38,47 @@ fn ask(keeper: Keeper) {
 
 #[test]
 fn the_kernels_own_tree_answers_as_the_model() {
-    ask(Keeper { storage: None, codec: None });
+    ask(Keeper { storage: None, codec: None, observed: false });
+}
+
+#[test]
+fn the_kernels_own_tree_with_lz4_answers_as_the_model() {
+    ask(Keeper { storage: None, codec: Some("lz4"), observed: false });
+}
+
+#[test]
+fn the_kernels_own_tree_with_zstd_answers_as_the_model() {
+    ask(Keeper { storage: None, codec: Some("zstd"), observed: false });
 }
 
 #[test]
 fn lscs_answers_as_the_model() {
-    ask(Keeper { storage: Some("lscs"), codec: None });
+    ask(Keeper { storage: Some("lscs"), codec: None, observed: false });
 }
 
 #[test]
 fn lscs_with_lz4_answers_as_the_model() {
-    ask(Keeper { storage: Some("lscs"), codec: Some("lz4") });
+    ask(Keeper { storage: Some("lscs"), codec: Some("lz4"), observed: false });
 }
 
 #[test]
 fn lscs_with_zstd_answers_as_the_model() {
-    ask(Keeper { storage: Some("lscs"), codec: Some("zstd") });
+    ask(Keeper { storage: Some("lscs"), codec: Some("zstd"), observed: false });
+}
+
+/// Each with fewer operations than above: what is new is the company.
+#[test]
+fn every_codec_and_every_observer_goes_with_every_storage() {
+    let kit = Kit { operations: 30, ..Kit::default() }.sequences(3);
+    for storage in [None, Some("lscs")] {
+        for codec in [None, Some("lz4"), Some("zstd")] {
+            let keeper = Keeper { storage, codec, observed: true };
+            kit.run(&keeper.to_string(), |setup| Ok(Box::new(Kept::new(keeper, setup)?)));
+        }
+    }
+    let (log_bytes, payloads) = database::observed();
+    assert!(0 < log_bytes && 0 < payloads, "{log_bytes} bytes of logs, {payloads} payloads");
+    println!("{log_bytes} bytes of logs and {payloads} payloads beside it");
 }
 
 /// Keys and values of a table.

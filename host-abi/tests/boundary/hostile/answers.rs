@@ -3,8 +3,9 @@
 
 use super::{check_fault, compress_fails, engine, evil, evil_get, flush_fails, get, get_fails};
 use crate::guest::{Bench, Codec, Observer, Storage};
-use sochdb_kernel::plugin::{CompressionExtension, Metric, MetricValue, TelemetryBatch};
+use sochdb_kernel::plugin::{CompressionExtension, TelemetryBatch};
 use sochdb_kernel::{Kernel, Options, PluginFault, TableOptions};
+use sochdb_telemetry::{Histogram, Metric, MetricValue};
 use std::sync::Arc;
 
 #[test]
@@ -143,13 +144,13 @@ fn a_plan_of_no_known_shape_is_refused() {
 #[test]
 fn a_page_that_lies_or_is_endless_is_refused() {
     for (render, fault, words) in [
-        ("(call $same (i32.const 0) (i32.const -1))", PluginFault::Trapped, "render"),
-        ("(call $same (i32.const -1) (i32.const 1))", PluginFault::Trapped, "render"),
-        ("(call $same (i32.const 200) (i32.const 1))", PluginFault::Trapped, "utf-8"),
-        ("(call $same (i32.const 202) (i32.const 3))", PluginFault::Trapped, "utf-8"),
+        ("(call $page (i32.const 0) (i32.const -1))", PluginFault::Trapped, "render"),
+        ("(call $page (i32.const -1) (i32.const 1))", PluginFault::Trapped, "render"),
+        ("(call $page (i32.const 200) (i32.const 1))", PluginFault::Trapped, "utf-8"),
+        ("(call $page (i32.const 202) (i32.const 3))", PluginFault::Trapped, "utf-8"),
         (
             "(drop (memory.grow (i32.const 300)))
-             (call $same (i32.const 4096) (i32.const 18000000))",
+             (call $page (i32.const 4096) (i32.const 18000000))",
             PluginFault::Exhausted,
             "more bytes",
         ),
@@ -159,7 +160,7 @@ fn a_page_that_lies_or_is_endless_is_refused() {
         let guest = Observer { items, render, ..Observer::default() };
         let bench = Bench::new();
         let observer = bench.load_observer(&guest.build(), "").unwrap();
-        check_fault(&observer.render().unwrap_err(), fault, &["render", words]);
+        check_fault(&observer.render("").unwrap_err(), fault, &["render", words]);
         observer.ingest(&TelemetryBatch::default()).unwrap();
     }
 }
@@ -170,9 +171,14 @@ fn batch() -> TelemetryBatch {
         name: format!("metric_{number}"),
         help: "What it means.".to_owned(),
         labels: vec![("table".to_owned(), "t".repeat(number as usize))],
-        value: MetricValue::Histogram { bounds: vec![1.0], counts: vec![1, 2], sum: 2.0 },
+        value: MetricValue::Histogram(Histogram {
+            bounds: vec![1.0],
+            counts: vec![1, 2],
+            sum: 2.0,
+            exemplars: Vec::new(),
+        }),
     };
-    TelemetryBatch { metrics: (0..100).map(metric).collect(), logs: Vec::new() }
+    TelemetryBatch { metrics: (0..100).map(metric).collect(), ..TelemetryBatch::default() }
 }
 
 #[test]
@@ -215,7 +221,10 @@ fn an_allocator_that_gives_what_is_not_aligned_or_not_there_is_refused() {
             // Nothing to put anywhere still asks for a place.
             check_fault(&error, PluginFault::Trapped, &["ingest"]);
         });
-        assert_eq!(observer.render().unwrap(), "");
+        match observer.render("") {
+            Ok(page) => assert_eq!(page.body, ""),
+            Err(error) => check_fault(&error, PluginFault::Trapped, &["render"]),
+        }
     }
 }
 

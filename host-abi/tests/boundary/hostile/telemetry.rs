@@ -4,7 +4,8 @@ use super::{check_fault, compress_fails, evil};
 use crate::guest::{Bench, Codec};
 use sochdb_host_abi::limits::volume;
 use sochdb_kernel::PluginFault;
-use sochdb_kernel::plugin::{CompressionExtension, MetricValue};
+use sochdb_kernel::plugin::CompressionExtension;
+use sochdb_telemetry::MetricValue;
 use std::sync::Arc;
 
 const LOG: &str = r#"(import "sochdb:plugin/telemetry@0.1.0" "log-message"
@@ -19,7 +20,7 @@ fn a_flood_of_log_lines_is_cut() {
         compress_fails(&guest, "fuel_limit = 10_000_000", PluginFault::Exhausted, &["fuel_limit"]);
     let lines = bench.host.drain_logs();
     assert_eq!(lines.len(), volume::LOG_LINES_PER_CALL_MAX as usize);
-    assert_eq!((lines[0].message.as_str(), lines[0].target.as_str()), ("!", "plugin guest"));
+    assert_eq!((lines[0].message.as_str(), lines[0].target.as_str()), ("!", "sochdb::plugin"));
 }
 
 #[test]
@@ -56,8 +57,27 @@ fn a_flood_of_metrics_is_cut_and_odd_ones_are_answered() {
         metrics.iter().filter(|metric| !metric.name.starts_with("sochdb_")).collect();
     assert_eq!(emitted.len(), 1, "{emitted:?}");
     assert_eq!(emitted[0].name, "hit");
-    let taken = u64::from(volume::METRICS_PER_CALL_MAX) / 2;
+    let taken = f64::from(volume::METRICS_PER_CALL_MAX / 2);
     assert_eq!(emitted[0].value, MetricValue::Counter(taken));
+}
+
+#[test]
+fn a_guest_cannot_speak_in_the_hosts_name() {
+    let emit = r#"(import "sochdb:plugin/telemetry@0.1.0" "emit-metric"
+        (func $emit (param i32 i32 i32 i32 i32 f64 i32)))"#;
+    // Traps unless the answer is an error of code 3, `invalid`.
+    let takes =
+        "(call $emit (i32.const 0) (i32.const 200) (i32.const 20) (i32.const 0) (i32.const 0)
+            (f64.const 1000000) (i32.const 128))
+        (if (i32.eqz (i32.load8_u (i32.const 128))) (then unreachable))
+        (if (i32.ne (i32.load8_u (i32.const 132)) (i32.const 3)) (then unreachable))";
+    let compress = format!("{takes} {}", Codec::default().compress);
+    let items = r#"(data (i32.const 200) "sochdb_commits_total")"#;
+    let guest = Codec { imports: emit, items, compress: &compress, ..Codec::default() };
+    let bench = Bench::new();
+    bench.load(&guest.build(), "").unwrap().compress(b"a").unwrap();
+    let metrics = bench.host.metrics();
+    assert!(metrics.iter().all(|metric| metric.name != "sochdb_commits_total"));
 }
 
 #[test]

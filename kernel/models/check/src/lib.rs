@@ -3,8 +3,12 @@
 
 #![allow(dead_code, unused_imports, reason = "other rooms of `sochdb-operations` use the rest")]
 
+#[path = "../../../../operations/src/archive/mod.rs"]
+mod archive;
 #[path = "../../../../operations/src/check.rs"]
 mod check;
+#[path = "../../../../operations/src/log.rs"]
+mod log;
 #[path = "../../../../operations/src/log_reader.rs"]
 mod log_reader;
 #[path = "../../../../operations/src/progress.rs"]
