@@ -314,7 +314,7 @@ impl Database {
         self.background = None;
         self.delivery = None;
         if let Some(host) = self.plugins.host() {
-            host.outbox().flush(TELEMETRY_PATIENCE);
+            host.outbox().settle(TELEMETRY_PATIENCE);
         }
         self.server = None;
     }

@@ -188,11 +188,20 @@ impl Outbox {
 
     /// Waits until nothing waits any more; `false` when that takes longer than `patience`.
     pub fn flush(&self, patience: Duration) -> bool {
+        self.wait(patience, Queues::is_empty)
+    }
+
+    /// The same for those who are about to end: does not wait for addresses that failed when they were last tried.
+    pub fn settle(&self, patience: Duration) -> bool {
+        self.wait(patience, Queues::is_settled) && self.0.state.lock().queues.is_empty()
+    }
+
+    fn wait(&self, patience: Duration, is_over: fn(&Queues) -> bool) -> bool {
         let deadline = Instant::now() + patience.min(FOREVER);
         let mut state = self.0.state.lock();
-        while !state.queues.is_empty() {
+        while !is_over(&state.queues) {
             if self.0.changed.wait_until(&mut state, deadline).timed_out() {
-                return state.queues.is_empty();
+                return is_over(&state.queues);
             }
         }
         true

@@ -258,6 +258,12 @@ impl Queues {
         self.by_url.values().all(|address| address.pending() == 0)
     }
 
+    /// Whether what still waits, waits for an address that failed when it was last tried.
+    pub(super) fn is_settled(&self) -> bool {
+        let has_failed = |address: &Address| 0 < address.failures && !address.on_its_way;
+        self.by_url.values().all(|address| address.pending() == 0 || has_failed(address))
+    }
+
     /// Whether somebody waits who is not served.
     pub(super) fn any_waits(&self) -> bool {
         self.by_url.values().any(|address| !address.on_its_way && !address.waiting.is_empty())

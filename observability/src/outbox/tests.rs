@@ -299,6 +299,20 @@ fn where_nobody_listens_the_payload_is_given_up() {
 }
 
 #[test]
+fn who_ends_does_not_wait_for_an_address_that_has_failed() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}/", listener.local_addr().unwrap());
+    drop(listener);
+    // The pause before the second attempt is longer than the test.
+    let outbox = Outbox::new(OutboxOptions { pause: LONG, ..quick() });
+    for payload in ["one", "two"] {
+        outbox.post(&url, &[], payload.into()).unwrap();
+    }
+    assert!(!outbox.settle(LONG), "nothing was taken");
+    assert_eq!(outbox.status(&url).waiting, 2);
+}
+
+#[test]
 fn what_cannot_be_sent_is_refused_at_once() {
     let outbox = Outbox::default();
     let post = |url: &str, headers: &[(String, String)]| outbox.post(url, headers, Vec::new());
