@@ -51,7 +51,8 @@ const _: () = assert!(HEAD_BYTES == 25, "the table above says 25");
 /// they may stand for `raw`.
 ///
 /// # Errors
-/// What the codec returns, `Limit` when `raw` is too long for the format, `Invalid` when there is nothing of it.
+/// What the codec returns, `Limit` when `raw` is too long for the format, `Invalid` when there is nothing of it, or
+/// when the codec's name does not fit in.
 pub(super) fn pack(codec: &dyn CompressionExtension, raw: &[u8]) -> KernelResult<Vec<u8>> {
     let raw_bytes = raw.len() as u64;
     if raw.is_empty() {
@@ -62,7 +63,11 @@ pub(super) fn pack(codec: &dyn CompressionExtension, raw: &[u8]) -> KernelResult
         return Err(KernelError::Limit { what, got: raw_bytes, bound: RAW_BYTES_MAX });
     }
     let name = codec.info().name;
-    assert!((1..=NAME_BYTES_MAX).contains(&name.len()), "a codec is called '{name}'");
+    if !(1..=NAME_BYTES_MAX).contains(&name.len()) {
+        let text =
+            format!("the codec '{name}' has a name of {} bytes, which no file can say", name.len());
+        return Err(KernelError::invalid(text));
+    }
     let mut file = MAGIC.to_vec();
     put_u32(&mut file, VERSION);
     put_u32(&mut file, BLOCK_BYTES);
@@ -72,7 +77,9 @@ pub(super) fn pack(codec: &dyn CompressionExtension, raw: &[u8]) -> KernelResult
     let mut blocks = Vec::new();
     for block in raw.chunks(BLOCK_BYTES as usize) {
         let answer = codec.compress(block)?;
-        let stored = if answer.len() < block.len() { &answer } else { block };
+        // What is no shorter gains nothing, and nothing at all would be no block.
+        let is_gain = !answer.is_empty() && answer.len() < block.len();
+        let stored = if is_gain { &answer } else { block };
         put_u32(&mut file, stored.len() as u32);
         put_u32(&mut file, crc(stored));
         put_u32(&mut file, crc(block));

@@ -275,3 +275,39 @@ proptest! {
         prop_assert!(restored(&[magic, &bytes].concat(), &codecs(runs())).is_err());
     }
 }
+
+/// Answers nothing, whatever it is given.
+struct Silent(&'static str);
+
+impl Extension for Silent {
+    fn info(&self) -> ExtensionInfo {
+        ExtensionInfo { name: self.0.to_owned(), ..runs().info() }
+    }
+}
+
+impl CompressionExtension for Silent {
+    fn compress(&self, _input: &[u8]) -> KernelResult<Vec<u8>> {
+        Ok(Vec::new())
+    }
+
+    fn decompress(&self, _input: &[u8], _raw_bytes: usize) -> KernelResult<Vec<u8>> {
+        Ok(Vec::new())
+    }
+}
+
+#[test]
+fn a_codec_that_answers_nothing_has_its_blocks_stored_as_they_are() {
+    let raw = vec![7; 300_000];
+    let vfs = disk(&pack(&Silent("silent"), &raw).unwrap());
+    let packed = Packed::open(&vfs, NAME).unwrap();
+    assert_eq!(packed.read(&PluginManager::default(), 0..300_000).unwrap(), raw);
+}
+
+#[test]
+fn a_codec_whose_name_no_file_can_say_is_refused() {
+    let long = "x".repeat(NAME_BYTES_MAX + 1);
+    for name in ["", long.leak()] {
+        let error = pack(&Silent(name), b"raw").unwrap_err();
+        assert_eq!(error.kind(), sochdb_kernel::ErrorKind::Invalid, "{error}");
+    }
+}
