@@ -5,12 +5,13 @@
 //!   http://127.0.0.1:4318/                what covers it: the same host and port, and a path that it goes on from
 //! ```
 //!
-//! There is one way to write an address, so that comparing texts is comparing addresses: `http://`, a host in lower
-//! case, its port unless it is 80, and a path of plain parts. No user, no query, no fragment, nothing encoded by
-//! `%`, no `.` and `..`. Names are not resolved before they are compared: whoever allows a name trusts those who
-//! say where it leads.
+//! What can be sent to at all, the outbox says. Of the ways to write it one is an address, so that comparing texts is
+//! comparing addresses: `http://`, a host in lower case, its port unless it is 80, and a path of plain parts. No user,
+//! no query, no fragment, nothing encoded by `%`, no `.` and `..`. Names are not resolved before they are compared:
+//! whoever allows a name trusts those who say where it leads.
 
 use serde::{Serialize, Serializer};
+use sochdb_observability::Outbox;
 use std::fmt;
 
 /// Bytes of one address.
@@ -35,43 +36,25 @@ impl Address {
         if ADDRESS_BYTES_MAX < text.len() {
             return Err(format!("an address has at most {ADDRESS_BYTES_MAX} bytes"));
         }
-        let Some(rest) = text.strip_prefix("http://") else {
-            return Err(wrong(match text.starts_with("https://") {
-                true => "the host speaks no TLS; send to a collector on this machine, which does",
-                false => "it does not begin with http://",
-            }));
-        };
-        let Some(slash) = rest.find('/') else {
-            return Err(wrong("there is no path after its host, not even '/'"));
-        };
-        let (authority, path) = rest.split_at(slash);
-        // Of `[::1]:4318` and `host:4318`: the host, and what is left of it from the colon on.
-        let (host, port) = match authority.strip_prefix('[') {
-            Some(v6) => v6.split_once(']').ok_or_else(|| wrong("its host has no ']'"))?,
-            None => authority.split_at(authority.find(':').unwrap_or(authority.len())),
-        };
-        let is_v6 = authority.starts_with('[');
-        let in_host = |c: char| match is_v6 {
-            true => matches!(c, '0'..='9' | 'a'..='f' | ':' | '.'),
-            false => matches!(c, '0'..='9' | 'a'..='z' | '-' | '.'),
-        };
-        if host.is_empty() || !host.chars().all(in_host) {
+        let read = Outbox::check(text).map_err(|why| wrong(&why.to_string()))?;
+        if read != text {
+            return Err(wrong(&format!("it is written {read:?}")));
+        }
+        let rest = text.strip_prefix("http://").unwrap_or_default();
+        let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
+        let in_authority =
+            |c: char| matches!(c, '0'..='9' | 'a'..='z' | '-' | '.' | ':' | '[' | ']');
+        if !authority.chars().all(in_authority) {
             return Err(wrong(
                 "its host is not written in lower case letters, digits, '-' and '.'",
             ));
         }
-        let is_port = |port: &str| {
-            let number = port.parse::<u16>().unwrap_or(0);
-            number != 0 && number != 80 && number.to_string() == port
-        };
-        if !port.is_empty() && !port.strip_prefix(':').is_some_and(is_port) {
-            return Err(wrong(
-                "its port is no number from 1 to 65535, or is 80, which is not written",
-            ));
+        let port = authority.rsplit_once(':').map_or("", |(_, port)| port);
+        if !authority.ends_with(']') && (port == "80" || port.starts_with('0')) {
+            return Err(wrong("its port begins with 0, or is 80, which is not written"));
         }
         let in_path = |c: char| c.is_ascii_alphanumeric() || "/-._~".contains(c);
-        let is_plain = |part: &str| part != "." && part != "..";
-        if !path.chars().all(in_path) || path.contains("//") || !path.split('/').all(is_plain) {
+        if !path.chars().all(in_path) || path.contains("//") {
             return Err(wrong(
                 "its path has more than letters, digits, '-', '.', '_' and '~' in its parts",
             ));

@@ -2,6 +2,7 @@
 //! back by parsers that are not ours.
 
 use crate::collector::Collector;
+use crate::program::Workplace;
 use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceRequest;
 use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
@@ -20,8 +21,10 @@ use sochdb::{
 use sochdb_test_guests::{MOODY, manifest};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
+use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
 use std::path::Path;
+use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, mpsc};
 use std::time::Duration;
@@ -245,6 +248,10 @@ fn a_collector_gets_metrics_spans_and_logs_that_opentelemetry_decodes() {
         tracing::warn!(target: "sochdb::test", rows = 3, "something \"odd\"");
     });
     assert!(db.flush_telemetry(PATIENCE));
+    let plugins = db.plugins_loaded();
+    let otlp = plugins.iter().find(|plugin| plugin.name == "otlp").unwrap();
+    assert_eq!((otlp.usage.failures, otlp.usage.refusals), (0, 0));
+    println!("otlp: {} fuel in {} calls", otlp.usage.fuel, otlp.usage.calls);
     db.close().unwrap();
     let got = collector.all();
     let bodies = |path: &str| -> Vec<_> {
@@ -489,4 +496,44 @@ fn the_dashboard_in_the_repository_shows_every_metric() {
     db.plugin_host().unwrap();
     let made = sochdb::observability::dashboard("SochDB", &db.telemetry().families());
     expect_test::expect_file!["../../docs/grafana-dashboard.json"].assert_eq(&made);
+}
+
+/// The command as its user meets it: served, watched from another process, told to end.
+#[cfg(unix)]
+#[test]
+fn a_served_database_is_watched_from_elsewhere_and_ends_when_it_is_told_to() {
+    let work = Workplace::new();
+    work.ok(&["table", "create", "t"]);
+    work.ok(&["put", "t", "a", "b"]);
+    let serve = ["serve-metrics", "--listen", "127.0.0.1:0", "--json"];
+    let mut serving = work.command(&serve).stdout(Stdio::piped()).spawn().unwrap();
+    let mut line = String::new();
+    BufReader::new(serving.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    let said: serde_json::Value = serde_json::from_str(&line).unwrap();
+    let address = said["address"].as_str().unwrap();
+    assert_eq!(get(address.parse().unwrap(), "/readyz", "").0, 200);
+    // It has the database alone; whoever wants to look asks it.
+    work.refused(&["top", "--once"], 4, &["another process", "--connect"]);
+    let screen = work.ok(&["top", "--connect", address, "--once", "--interval", "0.1"]);
+    assert!(screen.contains("healthy") && screen.contains("Commit latency"), "{screen}");
+    let object =
+        work.ok(&["top", "--connect", address, "--json", "--count", "1", "--interval", "0.1"]);
+    let object: serde_json::Value = serde_json::from_str(&object).unwrap();
+    assert_eq!(object["commits_per_second"], 0.0, "{object}");
+    let told = Command::new("kill").args(["-INT", &serving.id().to_string()]).status().unwrap();
+    assert!(told.success() && serving.wait().unwrap().success());
+    assert_eq!(work.ok(&["get", "t", "a"]).trim_end(), "b");
+    work.refused(
+        &["top", "--connect", address, "--once"],
+        1,
+        &["a program that serves its metrics"],
+    );
+    work.refused(&["serve-metrics", "--listen", "nowhere"], 2, &["nowhere"]);
+}
+
+#[test]
+fn the_dashboard_is_printed_by_the_command_too() {
+    let printed = Workplace::new().ok(&["serve-metrics", "--dashboard"]);
+    let kept = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/grafana-dashboard.json");
+    assert_eq!(printed, fs::read_to_string(kept).unwrap());
 }

@@ -148,12 +148,12 @@ impl Outbox {
         registry.add(&self.0);
     }
 
-    /// Whether payloads can be sent to `url` at all.
+    /// Whether payloads can be sent to `url` at all: it, as the outbox writes it.
     ///
     /// # Errors
     /// `Invalid`.
-    pub fn check(url: &str) -> Result<(), PostError> {
-        Target::parse(url).map(drop)
+    pub fn check(url: &str) -> Result<String, PostError> {
+        Target::parse(url).map(|target| target.url)
     }
 
     /// Takes a payload, to be sent as a POST.
