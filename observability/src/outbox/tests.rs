@@ -324,7 +324,7 @@ fn what_cannot_be_sent_is_refused_at_once() {
         let refused = post("http://127.0.0.1:1/", &[bad]);
         assert!(matches!(refused, Err(PostError::Invalid(_))));
     }
-    assert_eq!(Outbox::check("http://127.0.0.1:4318/"), Ok(()));
+    assert_eq!(Outbox::check("http://127.0.0.1:4318").as_deref(), Ok("http://127.0.0.1:4318/"));
     assert_eq!(outbox.0.state.lock().alive, 0, "no thread has begun");
 }
 
