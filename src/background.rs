@@ -121,6 +121,7 @@ impl Work {
         let mut wait = TICK;
         while !self.stop_within(wait) {
             wait = TICK;
+            self.served.tick_plugins();
             match self.serve_kernel() {
                 true => {
                     self.expiry.step();

@@ -16,28 +16,30 @@
 
 use crate::background::{Background, Jobs, Pace};
 use crate::expiry::Expiry;
+use crate::folders::{PLUGINS_FOLDER, Seen};
 use crate::indexes::Unfinished;
 use crate::on_demand::{Bundled, Plugins};
+use crate::plugins::Managed;
 use crate::tables::Conversions;
 use crate::telemetry::{DatabasePages, KernelState, Observers, Served};
 use sochdb_host_abi::audit::AuditLog;
-use sochdb_host_abi::canary;
 use sochdb_host_abi::compiled_code::{CodeCache, CompileOptions};
-use sochdb_host_abi::kept::KeptInfo;
 use sochdb_host_abi::{
-    HostOptions, PluginHost, PluginInfo, Policy, ProcedureInfo, Programs, Tenant, TenantInfo,
-    TenantOptions, TenantUsage, Tenants, Transaction, in_background,
+    HostOptions, NotLoaded, PluginHost, PluginInfo, Policy, ProcedureInfo, Programs, Tenant,
+    TenantInfo, TenantOptions, TenantUsage, Tenants, Transaction, disabled, in_background,
 };
+use sochdb_kernel::inspect::DATA_FILE;
 use sochdb_kernel::plugin::{ExtensionCapability, PluginManager};
 use sochdb_kernel::{
     CheckpointReport, Durability, Environment, Kernel, KernelError, KernelResult, Options,
-    TableInfo, TableOptions, Timestamp, TransactionOptions,
+    Timestamp, TransactionOptions,
 };
 use sochdb_observability::{Delivery, DeliveryOptions, MeasuredVfs, MetricsServer, Telemetry};
 use sochdb_operations::{
     BackupReport, BootOrchestrator, Booted, Changes, CheckReport, OnProgress, RepairOptions,
     RepairReport,
 };
+use sochdb_reload::watch::Watch;
 use sochdb_telemetry::{ComponentHealth, Metric};
 use std::cell::RefCell;
 use std::net::SocketAddr;
@@ -56,8 +58,8 @@ const BATCHES_WAITING_MAX: usize = 4;
 /// Share it between threads in an [`Arc`]. Dropping it closes the database; [`close`](Self::close) does
 /// the same and says how it went.
 pub struct Database {
-    kernel: Kernel,
-    plugins: Arc<Plugins>,
+    pub(crate) kernel: Kernel,
+    pub(crate) plugins: Arc<Plugins>,
     pub(crate) programs: Arc<Programs>,
     pub(crate) tenants: Tenants,
     pub(crate) conversions: Conversions,
@@ -71,6 +73,7 @@ pub struct Database {
     delivery: Option<Delivery>,
     server: Option<MetricsServer>,
     background: Option<Background>,
+    watch: Option<Watch>,
 }
 
 impl Database {
@@ -89,6 +92,7 @@ impl Database {
             options: Options::default(),
             bundled_plugins: true,
             plugin_dirs: Vec::new(),
+            watch_plugins: true,
             audit_file: None,
             kept_plugins: true,
             compile: CompileOptions { cache: CodeCache::user(), ..CompileOptions::default() },
@@ -209,7 +213,7 @@ impl Database {
     /// # Errors
     /// `Unavailable` when this machine cannot run WebAssembly.
     pub fn plugin_host(&self) -> KernelResult<&PluginHost> {
-        self.plugins.load()
+        self.plugins.load().map(|host| &**host)
     }
 
     /// What plugins asked for, were called for, and were denied.
@@ -225,50 +229,10 @@ impl Database {
         self.served.checkpoint(&self.telemetry)
     }
 
-    /// Loads the plugin whose manifest lies at `manifest` and lets the database keep it. Returns its name.
-    ///
-    /// # Errors
-    /// `Invalid` for a bad manifest or component, `Plugin` when it asks for too much, fails its own test, or
-    /// cannot read the tables that it is to keep; what served before goes on serving.
-    pub fn install_plugin(&self, manifest: impl AsRef<Path>) -> KernelResult<String> {
-        let host = self.plugins.load()?;
-        let name = host.install(manifest.as_ref(), &self.kernel)?;
-        host.keep(&self.kernel)?;
-        Ok(name)
-    }
-
-    /// Keeps the plugin `name` no longer. It serves until the database is closed.
-    ///
-    /// # Errors
-    /// `NotFound` when it is not kept; `Invalid` when tables need it.
-    pub fn remove_plugin(&self, name: &str) -> KernelResult<()> {
-        let tables = self.kernel.begin_read()?.tables()?;
-        let needs = |table: &&TableInfo| {
-            let TableOptions { storage, codec, settings, .. } = &table.options;
-            let is_index = storage.as_deref() == Some(sochdb_index::definition::STORAGE);
-            let builder = is_index.then(|| settings.get("using")).flatten();
-            [storage.as_ref(), codec.as_ref(), builder].into_iter().flatten().any(|of| of == name)
-        };
-        let needing: Vec<_> = tables.iter().filter(needs).map(|table| &*table.name).collect();
-        if !needing.is_empty() && sochdb_host_abi::bundled::find(name).is_none() {
-            let text = format!("the plugin '{name}' is needed by: {}", needing.join(", "));
-            return Err(KernelError::invalid(text));
-        }
-        sochdb_host_abi::kept::remove(&self.kernel, name)
-    }
-
-    /// The plugins that the database keeps, sorted by name.
-    ///
-    /// # Errors
-    /// `Corrupt`.
-    pub fn kept_plugins(&self) -> KernelResult<Vec<KeptInfo>> {
-        sochdb_host_abi::kept::list(&self.kernel)
-    }
-
     /// The plugins that were needed so far: who they are, what they may use and what they have used,
     /// sorted by name.
     pub fn plugins_loaded(&self) -> Vec<PluginInfo> {
-        self.plugins.host().into_iter().flat_map(PluginHost::list).collect()
+        self.plugins.host().into_iter().flat_map(|host| host.list()).collect()
     }
 
     /// Everything that this database says of itself: metrics, spans, log lines, health.
@@ -311,6 +275,7 @@ impl Database {
 
     /// Ends what works beside callers, the last batch of telemetry included.
     fn end_threads(&mut self) {
+        self.watch = None;
         self.background = None;
         self.delivery = None;
         if let Some(host) = self.plugins.host() {
@@ -483,6 +448,7 @@ pub struct DatabaseBuilder {
     options: Options,
     bundled_plugins: bool,
     plugin_dirs: Vec<PathBuf>,
+    watch_plugins: bool,
     audit_file: Option<PathBuf>,
     kept_plugins: bool,
     compile: CompileOptions,
@@ -530,10 +496,20 @@ impl DatabaseBuilder {
         self
     }
 
-    /// Loads every manifest (`*.toml`) in `dir`, after the bundled plugins and in the order of their
-    /// names. A plugin with the name of one before replaces it.
+    /// Loads every manifest (`*.toml`) in `dir`, after the bundled plugins, those that the database keeps and those
+    /// of its own folder `plugins`, and in the order of their names. A plugin with the name of one before replaces
+    /// it. Where one does not work and the database keeps one of its name, that serves.
     pub fn plugin_dir(mut self, dir: impl Into<PathBuf>) -> DatabaseBuilder {
         self.plugin_dirs.push(dir.into());
+        self
+    }
+
+    /// Whether folders of plugins are watched while the database is open: those of
+    /// [`plugin_dir`](Self::plugin_dir), and the folder `plugins` in the database's own directory, if it is there
+    /// when the database is opened. On by default. What changes there changes the running database, or, when it
+    /// does not work, nothing.
+    pub fn watch_plugins(mut self, watch_plugins: bool) -> DatabaseBuilder {
+        self.watch_plugins = watch_plugins;
         self
     }
 
@@ -632,7 +608,11 @@ impl DatabaseBuilder {
     /// # Errors
     /// As [`Kernel::open`]; `Invalid` for a bad manifest or component, with file and place; `Plugin`
     /// when a plugin fails its own test.
-    pub fn open(self, path: impl AsRef<Path>) -> KernelResult<Database> {
+    pub fn open(mut self, path: impl AsRef<Path>) -> KernelResult<Database> {
+        let own = path.as_ref().join(PLUGINS_FOLDER);
+        if own.is_dir() {
+            self.plugin_dirs.insert(0, own);
+        }
         self.open_in(Environment::disk(path))
     }
 
@@ -647,6 +627,8 @@ impl DatabaseBuilder {
         let background_checkpoints = self.background && writes;
         let clock = env.clock.clone();
         let options = Options { background_checkpoints, ..self.options.clone() };
+        let is_new =
+            env.vfs.list("").map_or(true, |files| !files.iter().any(|name| name == DATA_FILE));
         let boot = BootOrchestrator::new(env, options);
         let state = Arc::new(KernelState::new(boot.watch()));
         telemetry.watch(&state);
@@ -659,16 +641,21 @@ impl DatabaseBuilder {
         let registered = PluginManager::default();
         let host_options = HostOptions { telemetry: telemetry.clone(), ..self.host_options() };
         let HostOptions { programs, tenants, audit, .. } = host_options.clone();
-        let plugins = Arc::new(self.plugins(&registered, host_options)?);
+        let watched = if self.watch_plugins { Some(Seen::now(&self.plugin_dirs)?) } else { None };
+        let mut not_loaded = Vec::new();
+        let plugins = Arc::new(self.plugins(&registered, host_options, &mut not_loaded)?);
+        // Only a database that is there keeps plugins that could serve in the place of those.
+        if is_new && !not_loaded.is_empty() {
+            return Err(not_loaded.remove(0).error);
+        }
         let Booted { kernel, metrics: booted, .. } = boot.open()?;
-        if let Plugins::Loaded(_) = &*plugins {
-            // What a storage engine is to read may be compressed.
-            hand_over_codecs(&registered, kernel.plugins())?;
-            for info in registered.list() {
-                if info.capabilities.contains(&ExtensionCapability::Storage) {
-                    canary::check(&kernel, &*registered.storage(&info.name)?)?;
-                }
-            }
+        // What a storage engine is to read may be compressed.
+        hand_over_codecs(&registered, kernel.plugins())?;
+        if let Plugins::Loaded(host) = &*plugins {
+            host.load_history(&kernel).unwrap_or_else(|error| {
+                tracing::warn!(%error, "the history of plugins cannot be read");
+            });
+            self.replace_unfit(&kernel, host, not_loaded)?;
         }
         hand_over(&registered, kernel.plugins())?;
         let indexes = programs.indexes();
@@ -686,6 +673,9 @@ impl DatabaseBuilder {
         }
         if self.kept_plugins {
             self.kept(&kernel, &plugins)?;
+        }
+        for name in disabled::list(&kernel)? {
+            plugins.unload(&name, &kernel)?;
         }
         if writes && let Err(error) = sochdb_operations::remove_unfinished(&kernel) {
             tracing::warn!(%error, "what an unfinished conversion left stays");
@@ -708,6 +698,7 @@ impl DatabaseBuilder {
             delivery: None,
             server,
             background: None,
+            watch: None,
         };
         detach.not_needed();
         let no_thread = |error| KernelError::io("start a thread", error);
@@ -737,6 +728,14 @@ impl DatabaseBuilder {
             let delivery = Delivery::start(telemetry, move || observers.listening(), options);
             database.delivery = Some(delivery.map_err(no_thread)?);
         }
+        if let Some(seen) = watched.filter(|_| !self.plugin_dirs.is_empty()) {
+            let managed = Managed {
+                kernel: database.kernel.clone(),
+                plugins: database.plugins.clone(),
+                keeps: self.kept_plugins && writes,
+            };
+            database.watch = Some(seen.watch(managed).map_err(no_thread)?);
+        }
         database.state.is_ready(&database.kernel);
         Ok(database)
     }
@@ -758,7 +757,11 @@ impl DatabaseBuilder {
             let registered = PluginManager::default();
             let options = self.host_options();
             to.register_storage(options.programs.indexes().clone());
-            running.borrow_mut().push(self.plugins(&registered, options)?);
+            let mut not_loaded = Vec::new();
+            running.borrow_mut().push(self.plugins(&registered, options, &mut not_loaded)?);
+            if let Some(NotLoaded { error, .. }) = not_loaded.pop() {
+                return Err(error);
+            }
             hand_over(&registered, to)
         };
         let options = RepairOptions {
@@ -771,8 +774,13 @@ impl DatabaseBuilder {
         sochdb_operations::repair(&*broken, &Environment::disk(target), &options, progress)
     }
 
-    fn plugins(&self, registered: &PluginManager, options: HostOptions) -> KernelResult<Plugins> {
-        let plugins = self.sandboxed_plugins(registered, options)?;
+    fn plugins(
+        &self,
+        registered: &PluginManager,
+        options: HostOptions,
+        not_loaded: &mut Vec<NotLoaded>,
+    ) -> KernelResult<Plugins> {
+        let plugins = self.sandboxed_plugins(registered, options, not_loaded)?;
         #[cfg(feature = "dynamic-plugins")]
         for (path, trust) in &self.native_plugins {
             sochdb_native::NativePlugin::load(path, trust)?.register(registered)?;
@@ -783,6 +791,32 @@ impl DatabaseBuilder {
     fn host_options(&self) -> HostOptions {
         let (policy, compile) = (self.policy.clone(), self.compile.clone());
         HostOptions { policy, compile, ..HostOptions::default() }
+    }
+
+    /// Where a plugin of a folder does not work, has the one that the database keeps serve.
+    fn replace_unfit(
+        &self,
+        kernel: &Kernel,
+        host: &PluginHost,
+        not_loaded: Vec<NotLoaded>,
+    ) -> KernelResult<()> {
+        let unloadable = not_loaded.into_iter().map(|NotLoaded { manifest, error }| {
+            let by_file = || manifest.file_stem().map(|name| name.to_string_lossy().into_owned());
+            let name = host.name_in(&manifest).ok().or_else(by_file);
+            (name.unwrap_or_default(), error)
+        });
+        let disabled = disabled::list(kernel)?;
+        for (name, error) in unloadable.chain(host.unfit(kernel)).collect::<Vec<_>>() {
+            if disabled.contains(&name) {
+                continue;
+            }
+            if !self.kept_plugins || !host.load_kept_instead(&name, kernel)? {
+                return Err(error);
+            }
+            tracing::warn!(target: "sochdb::plugin", plugin = name, %error, "the one that the database keeps serves");
+            host.remember_refusal(&name, &error, kernel);
+        }
+        Ok(())
     }
 
     /// Lets the database keep what was loaded from files, and loads what it has kept before.
@@ -802,6 +836,7 @@ impl DatabaseBuilder {
         &self,
         registered: &PluginManager,
         options: HostOptions,
+        not_loaded: &mut Vec<NotLoaded>,
     ) -> KernelResult<Plugins> {
         if self.plugin_dirs.is_empty() {
             let bundled = Arc::new(Bundled::new(options, self.bundled_plugins));
@@ -812,8 +847,14 @@ impl DatabaseBuilder {
         if self.bundled_plugins {
             host.load_bundled(registered)?;
         }
-        self.plugin_dirs.iter().try_for_each(|dir| host.load_dir(dir, registered).map(drop))?;
-        Ok(Plugins::Loaded(Box::new(host)))
+        for dir in &self.plugin_dirs {
+            not_loaded.extend(host.load_what_works(dir, registered)?);
+        }
+        // Only a plugin that the database keeps can serve in the place of one that does not work.
+        if !self.kept_plugins && !not_loaded.is_empty() {
+            return Err(not_loaded.remove(0).error);
+        }
+        Ok(Plugins::Loaded(Arc::new(host)))
     }
 }
 

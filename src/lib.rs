@@ -45,7 +45,40 @@
 //! | what can go wrong                       | [`KernelError`], sorted by [`ErrorKind`]           |
 //! | extensions in Rust, for those who trust | [`plugin`], [`Kernel::plugins`]                    |
 //! | the host of WebAssembly plugins         | [`PluginHost`]                                     |
+//! | another version of a plugin, under load | [`Database::reload_plugin`], [`reload`]            |
+//! | plugins from folders, which are watched | [`DatabaseBuilder::plugin_dir`], [`folders`]       |
 //! | native plugins, for those who trust     | `DatabaseBuilder::native_plugin`, feature `dynamic-plugins` |
+//!
+//! A plugin is replaced while the database serves: calls in flight end on the version they began with, later ones go
+//! to the new one, and when that one fails a call the old one answers it and serves on.
+//!
+//! ```
+//! use sochdb::reload::{Outcome, Rules};
+//! use sochdb::{Database, ReloadOptions, TableOptions, host::bundled};
+//! use std::time::Duration;
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # let directory = tempfile::tempdir()?;
+//! # let (data, manifest) = (directory.path().join("data"), directory.path().join("lz4.toml"));
+//! # if bundled::find("lz4").is_none() { return Ok(()) }
+//! let db = Database::open(&data)?;
+//! db.create_table("notes", TableOptions { codec: Some("lz4".into()), ..Default::default() })?;
+//!
+//! // Another version of a plugin: here the same component under another number.
+//! let text = bundled::find("lz4").expect("it is part of this program").manifest;
+//! std::fs::write(&manifest, text.replace("\nversion = \"0.1.0\"", "\nversion = \"0.2.0\""))?;
+//!
+//! // Watched for a tenth of a second only; as a rule it is half a minute.
+//! let rules = Rules { probation: Duration::from_millis(100), ..Rules::default() };
+//! db.reload_plugin(&manifest, &ReloadOptions { rules: Some(rules), ..Default::default() })?;
+//! db.run(|tx| tx.put("notes", b"work", b"goes on"))?;
+//! let newest = db.plugin_settled("lz4", Duration::from_secs(30)).expect("that is time enough");
+//! assert_eq!(newest.outcome, Outcome::Serving);
+//! assert_eq!(newest.to.expect("there was a manifest").version, "0.2.0");
+//! # db.close()?;
+//! # Ok(())
+//! # }
+//! ```
 //!
 //! The command line program of the same name is behind the feature `cli`, on by default; an embedder
 //! turns it off with `default-features = false`.
@@ -55,8 +88,10 @@ pub mod arrow;
 mod background;
 mod database;
 mod expiry;
+pub mod folders;
 mod indexes;
 mod on_demand;
+mod plugins;
 mod tables;
 mod telemetry;
 
@@ -71,8 +106,9 @@ pub use sochdb_encoding::{EncodingError, EncodingResult};
 /// The host of WebAssembly plugins in full: manifests, capabilities, limits.
 pub use sochdb_host_abi as host;
 pub use sochdb_host_abi::{
-    ColumnScan, Neighbour, PluginHost, PluginInfo, Policy, ProcedureInfo, Search, SelectedScan,
-    TenantInfo, TenantOptions, TenantUsage, Transaction,
+    ColumnScan, Neighbour, PluginHost, PluginInfo, Policy, ProcedureInfo, ReloadOptions,
+    ReloadReport, Search, SelectedScan, TenantInfo, TenantOptions, TenantUsage, Transaction,
+    TrialReport,
 };
 /// Indexes in full: their definitions, and what builds and searches them.
 pub use sochdb_index as index;
@@ -97,6 +133,8 @@ pub use sochdb_operations::{
     BackupReport, Change, Changes, CheckReport, ConvertReport, RepairReport, TableChanges,
     TableSize,
 };
+/// How a plugin's next version takes the place of the one before: rules, states, history.
+pub use sochdb_reload as reload;
 /// What observers get.
 pub use sochdb_telemetry::{
     ComponentHealth, HealthState, Histogram, Metric, MetricValue, SpanContext,

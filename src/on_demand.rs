@@ -18,21 +18,21 @@ use sochdb_kernel::plugin::{
     ObservabilityExtension, Page, PluginManager, RunCursor, SegmentRead, SegmentSink,
     StorageExtension, StorageReader, TableContext, TelemetryBatch,
 };
-use sochdb_kernel::{KernelResult, SegmentId};
+use sochdb_kernel::{Kernel, KernelResult, SegmentId};
 use std::collections::BTreeSet;
 use std::sync::{Arc, OnceLock};
 
 /// The plugins of one database.
 pub(crate) enum Plugins {
     /// Loaded before the database was opened.
-    Loaded(Box<PluginHost>),
+    Loaded(Arc<PluginHost>),
     /// At most the bundled ones, loaded when needed.
     OnDemand(Arc<Bundled>),
 }
 
 impl Plugins {
     /// The host, as far as it was needed.
-    pub(crate) fn host(&self) -> Option<&PluginHost> {
+    pub(crate) fn host(&self) -> Option<&Arc<PluginHost>> {
         match self {
             Plugins::Loaded(host) => Some(host),
             Plugins::OnDemand(bundled) => bundled.host(),
@@ -61,8 +61,24 @@ impl Plugins {
         self.is_loaded(name) || bundled::find(name).is_some_and(has_outlet)
     }
 
+    /// Takes the plugin `name`, or its stand-in, away from `kernel`.
+    pub(crate) fn unload(&self, name: &str, kernel: &Kernel) -> KernelResult<bool> {
+        let was_there = match self.host() {
+            Some(host) => host.unload(name, kernel)?,
+            None => false,
+        };
+        if let Plugins::OnDemand(bundled) = self
+            && bundled::find(name).is_some()
+        {
+            kernel.plugins().unregister(name);
+            bundled.options.programs.indexes().unregister(name);
+            return Ok(true);
+        }
+        Ok(was_there)
+    }
+
     /// The host, needed now.
-    pub(crate) fn load(&self) -> KernelResult<&PluginHost> {
+    pub(crate) fn load(&self) -> KernelResult<&Arc<PluginHost>> {
         match self {
             Plugins::OnDemand(bundled) => Ok(&bundled.load()?.0),
             Plugins::Loaded(host) => Ok(host),
@@ -75,7 +91,7 @@ pub(crate) struct Bundled {
     options: HostOptions,
     /// Whether there are any; the host may be needed for others all the same.
     are_wanted: bool,
-    host: OnceLock<(PluginHost, PluginManager)>,
+    host: OnceLock<(Arc<PluginHost>, PluginManager)>,
     /// The names of those that are loaded. Held while loading, so that the others wait instead of loading too.
     loaded: Mutex<BTreeSet<&'static str>>,
 }
@@ -87,12 +103,12 @@ impl Bundled {
     }
 
     /// The host, if it was needed so far.
-    fn host(&self) -> Option<&PluginHost> {
+    fn host(&self) -> Option<&Arc<PluginHost>> {
         self.host.get().map(|(host, _)| host)
     }
 
     /// Loads all plugins, as far as they are not: others may call them.
-    fn load(&self) -> KernelResult<&(PluginHost, PluginManager)> {
+    fn load(&self) -> KernelResult<&(Arc<PluginHost>, PluginManager)> {
         self.load_those(|_| self.are_wanted)
     }
 
@@ -104,11 +120,11 @@ impl Bundled {
     fn load_those(
         &self,
         wanted: impl Fn(&str) -> bool,
-    ) -> KernelResult<&(PluginHost, PluginManager)> {
+    ) -> KernelResult<&(Arc<PluginHost>, PluginManager)> {
         let mut loaded = self.loaded.lock();
         if self.host.get().is_none() {
             let host = PluginHost::with(self.options.clone())?;
-            let _ = self.host.set((host, PluginManager::default()));
+            let _ = self.host.set((Arc::new(host), PluginManager::default()));
         }
         let (host, plugins) = self.host.get().expect("set above");
         for plugin in bundled::PLUGINS.iter().filter(|plugin| wanted(plugin.name)) {

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 
 fn main() {
     println!("cargo::rerun-if-changed=build.rs");
+    println!("cargo::rerun-if-changed=mood.rs");
     if let Err(error) = build() {
         sochdb_guest_build::report(&*error);
     }

@@ -4,6 +4,7 @@
 //!   bench boundary      what crossing into a guest and back costs
 //!   bench tenants       what one tenant at its limits does to another
 //!   bench observers     what commits notice of observers, good and bad
+//!   bench reload        what calls notice when a plugin is replaced, and how soon the new one answers
 //!   bench lscs          the column store beside row stores, Parquet, and itself without a sandbox
 //!   bench codec         the codecs in the sandbox, natively, and in C
 //!   bench vector        nearest neighbours, beside hnswlib, usearch and faiss
@@ -26,6 +27,7 @@
 //! | `boundary` | `bench boundary`                                              |
 //! | `tenants`  | `bench tenants`                                               |
 //! | `observers` | `bench observers`                                            |
+//! | `reload/`  | `bench reload`                                                |
 //! | `codec/`   | `bench codec`                                                 |
 //! | `lscs/`    | `bench lscs`                                                  |
 //! | `vector/`  | `bench vector`                                                |
@@ -43,6 +45,7 @@ mod meter;
 mod metric;
 mod observers;
 mod parent;
+mod reload;
 mod report;
 mod settings;
 mod tenants;
@@ -73,6 +76,8 @@ enum What {
     Tenants(tenants::Settings),
     /// What commits notice of observers, good and bad
     Observers(observers::Settings),
+    /// What calls notice when a plugin is replaced, and how soon the new version answers
+    Reload(reload::Settings),
     /// The codecs in the sandbox, beside the same code compiled natively, and the C libraries
     Codec(codec::Settings),
     /// The column store beside row stores, Parquet, and itself without a sandbox
@@ -126,6 +131,7 @@ fn main() -> Result<()> {
         What::Boundary(settings) => boundary::run(&settings),
         What::Tenants(settings) => tenants::run(&settings),
         What::Observers(settings) => observers::run(&settings),
+        What::Reload(settings) => reload::run(&settings),
         What::Codec(settings) => codec::run(&settings),
         What::Lscs(settings) => lscs::run(&settings),
         What::Vector(settings) => vector::run(&settings),

@@ -93,6 +93,24 @@ fn the_column_store_and_its_peers_do_every_step_and_find_what_they_wrote() {
 }
 
 #[test]
+fn no_call_fails_while_each_kind_of_plugin_is_replaced() {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_bench"));
+    let output = command.args(["reload", "--quick", "--json"]).output().expect("it starts");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{said}");
+    let run: Value = serde_json::from_slice(&output.stdout).expect("it prints JSON");
+    let swaps = run["swaps"].as_array().expect("a list of plugins");
+    assert_eq!(swaps.len(), 5);
+    for line in swaps {
+        assert_eq!((&line["swaps"], &line["failed"]), (&4.into(), &0.into()), "{line}");
+        assert!(0 < line["quiet"]["count"].as_u64().expect("a count"), "{line}");
+    }
+    let starts = run["starts"].as_array().expect("a list of starts");
+    assert_eq!(starts.len(), 8, "four plugins, a cold and a warm cache");
+    assert!(starts.iter().all(|start| 0.0 < start["to_first_call_ms"].as_f64().unwrap()));
+}
+
+#[test]
 fn indexes_of_ours_do_every_part_of_the_comparison_of_vectors() {
     let dir = tempfile::tempdir().expect("a folder");
     let picture = dir.path().join("vector.svg");

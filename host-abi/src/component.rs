@@ -21,7 +21,8 @@ use std::path::Path;
 const MAGIC: &[u8] = b"\0asm";
 const MODULE_VERSION: &[u8] = &[1, 0, 0, 0];
 
-/// A compiled component and what is known about it.
+/// A compiled component and what is known about it. Cheap to clone but for the names.
+#[derive(Clone)]
 pub(crate) struct Component {
     pub(crate) code: wasmtime::component::Component,
     pub(crate) blake3: blake3::Hash,

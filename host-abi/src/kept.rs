@@ -5,12 +5,17 @@
 //! kept. No plugin can be granted a table whose name begins with `sochdb.`. A row of `sochdb.plugins` has
 //! the plugin's name as its key, and as its value:
 //!
-//! | offset | size | type  | field    | meaning                                         |
-//! |-------:|-----:|-------|----------|-------------------------------------------------|
-//! |      0 |    4 | u32   | version  | 1                                               |
-//! |      4 |   32 | bytes | `blake3` | the hash of its component                       |
-//! |     36 |    8 | u64   | `bytes`  | the size of its component                       |
-//! |     44 |    n | text  | manifest | as it was written, in UTF-8                     |
+//! | offset | size | type  | field       | meaning                                                             |
+//! |-------:|-----:|-------|-------------|---------------------------------------------------------------------|
+//! |      0 |    4 | u32   | version     | 2                                                                   |
+//! |      4 |   32 | bytes | `blake3`    | the hash of its component                                           |
+//! |     36 |    8 | u64   | `bytes`     | the size of its component                                           |
+//! |     44 |    4 | u32   | m           | the size of the manifest                                            |
+//! |     48 |    m | text  | manifest    | as it was written, in UTF-8                                         |
+//! | 48 + m | rest | text  | `signature` | of the manifest, as it was written, in UTF-8; nothing: there is none |
+//!
+//! Rows of version 1 are read too. They have no signature, and at offset 44 the manifest, to the end of the row. Such a
+//! row stays as it is until the plugin is kept in another form.
 //!
 //! A row of `sochdb.components` is a piece of a component:
 //!
@@ -28,6 +33,7 @@
 //! The kernel compresses neither table: code that decompresses may lie in them.
 
 use crate::limits::{COMPONENT_BYTES_MAX, MANIFEST_BYTES_MAX};
+use crate::signature::SIGNATURE_BYTES_MAX;
 use sochdb_kernel::{
     IsolationLevel, Kernel, KernelError, KernelResult, TableOptions, Transaction,
     TransactionOptions, limits,
@@ -39,17 +45,19 @@ pub const PLUGINS_TABLE: &str = "sochdb.plugins";
 /// The table of their components, in pieces.
 pub const COMPONENTS_TABLE: &str = "sochdb.components";
 
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
+const VERSION_UNSIGNED: u32 = 1;
 const AT_HASH: usize = 4;
 const AT_BYTES: usize = AT_HASH + 32;
-const AT_MANIFEST: usize = AT_BYTES + 8;
-const _: () = assert!(AT_MANIFEST == 44, "the table above says 44");
+const AT_MANIFEST_BYTES: usize = AT_BYTES + 8;
+const AT_MANIFEST: usize = AT_MANIFEST_BYTES + 4;
+const _: () = assert!(AT_MANIFEST == 48, "the table above says 48");
 /// 256 KiB: a few rows a component, none of them large for the log or a backup.
 const PIECE_BYTES: usize = 256 << 10;
 const _: () = assert!(PIECE_BYTES <= limits::VALUE_BYTES_MAX, "a piece is one value");
 const _: () = assert!(
-    AT_MANIFEST + MANIFEST_BYTES_MAX as usize <= limits::VALUE_BYTES_MAX,
-    "a manifest is in one value"
+    AT_MANIFEST + (MANIFEST_BYTES_MAX + SIGNATURE_BYTES_MAX) as usize <= limits::VALUE_BYTES_MAX,
+    "a manifest is in one value, with its signature"
 );
 const _: () = assert!(COMPONENT_BYTES_MAX < u32::MAX as u64, "pieces are counted in four bytes");
 
@@ -60,6 +68,8 @@ pub struct KeptPlugin<'a> {
     pub name: String,
     /// Its manifest, as it was written.
     pub manifest: String,
+    /// The [signature](crate::signature) of the manifest, as it was written. An empty one is none.
+    pub signature: Option<String>,
     /// Its component.
     pub component: Cow<'a, [u8]>,
 }
@@ -71,6 +81,8 @@ pub struct KeptInfo {
     pub name: String,
     /// Its manifest, as it was written.
     pub manifest: String,
+    /// The [signature](crate::signature) of the manifest, as it was written.
+    pub signature: Option<String>,
     /// The BLAKE3 hash of its component, in hex.
     pub blake3: String,
     /// The size of its component.
@@ -80,18 +92,21 @@ pub struct KeptInfo {
 /// Keeps `plugin`, in the place of an older one of its name; says whether anything changed.
 ///
 /// # Errors
-/// `Invalid` when it has no name, or one too long for a key; `Limit` when manifest or component are too
-/// large; what a transaction may end with otherwise. A read-only database refuses what is not kept already.
+/// `Invalid` when it has no name, or one too long for a key; `Limit` when manifest, signature or component are
+/// too large; what a transaction may end with otherwise. A read-only database refuses what is not kept already.
 pub fn keep(kernel: &Kernel, plugin: &KeptPlugin<'_>) -> KernelResult<bool> {
-    let KeptPlugin { name, manifest, component } = plugin;
+    let KeptPlugin { name, manifest, signature, component } = plugin;
+    let signature = signature.as_deref().unwrap_or_default();
     check_name(name)?;
     bound("the size of a manifest in bytes", manifest.len(), MANIFEST_BYTES_MAX)?;
+    bound("the size of a signature in bytes", signature.len(), SIGNATURE_BYTES_MAX)?;
     bound("the size of a component in bytes", component.len(), COMPONENT_BYTES_MAX)?;
-    let record =
-        Record { blake3: blake3::hash(component), bytes: component.len() as u64, manifest };
-    let encoded = record.encode();
+    let bytes = component.len() as u64;
+    let record = Record { blake3: blake3::hash(component), bytes, manifest, signature };
     let is_kept = |tx: &Transaction| -> KernelResult<bool> {
-        Ok(exists(tx)? && tx.get(PLUGINS_TABLE, name.as_bytes())?.is_some_and(|row| row == encoded))
+        let row = if exists(tx)? { tx.get(PLUGINS_TABLE, name.as_bytes())? } else { None };
+        // A row that cannot be read is written anew.
+        Ok(row.is_some_and(|row| Record::decode(&row).is_ok_and(|kept| kept == record)))
     };
     if is_kept(&kernel.begin_read()?)? {
         return Ok(false);
@@ -110,7 +125,7 @@ pub fn keep(kernel: &Kernel, plugin: &KeptPlugin<'_>) -> KernelResult<bool> {
                 tx.put(COMPONENTS_TABLE, &piece_key(&record.blake3, number), piece)?;
             }
         }
-        tx.put(PLUGINS_TABLE, name.as_bytes(), &encoded)?;
+        tx.put(PLUGINS_TABLE, name.as_bytes(), &record.encode())?;
         remove_unreferred(tx, old)?;
         Ok(true)
     })
@@ -130,9 +145,14 @@ pub fn list(kernel: &Kernel) -> KernelResult<Vec<KeptInfo>> {
             let (key, value) = row?;
             let name = String::from_utf8(key)
                 .map_err(|_| corrupt(PLUGINS_TABLE, 0, "a name in UTF-8", "other bytes"))?;
-            let Record { blake3, bytes, manifest } = Record::decode(&value)?;
-            let (manifest, blake3) = (manifest.to_owned(), blake3.to_string());
-            Ok(KeptInfo { name, manifest, blake3, component_bytes: bytes })
+            let record = Record::decode(&value)?;
+            Ok(KeptInfo {
+                name,
+                manifest: record.manifest.to_owned(),
+                signature: record.signature(),
+                blake3: record.blake3.to_string(),
+                component_bytes: record.bytes,
+            })
         })
         .collect()
 }
@@ -150,9 +170,12 @@ pub fn load(kernel: &Kernel, name: &str) -> KernelResult<KeptPlugin<'static>> {
     };
     let row = row.ok_or_else(|| not_found(name))?;
     let record = Record::decode(&row)?;
-    let component = read_component(&tx, &record)?;
-    let manifest = record.manifest.to_owned();
-    Ok(KeptPlugin { name: name.to_owned(), manifest, component: Cow::Owned(component) })
+    Ok(KeptPlugin {
+        name: name.to_owned(),
+        manifest: record.manifest.to_owned(),
+        signature: record.signature(),
+        component: Cow::Owned(read_component(&tx, &record)?),
+    })
 }
 
 /// Keeps the plugin `name` no longer, nor its component if no other plugin has the same.
@@ -289,19 +312,29 @@ fn corrupt(
 }
 
 /// A row of the table of plugins.
+#[derive(PartialEq)]
 struct Record<'a> {
     blake3: blake3::Hash,
     bytes: u64,
     manifest: &'a str,
+    /// Empty when there is none.
+    signature: &'a str,
 }
 
 impl<'a> Record<'a> {
+    fn signature(&self) -> Option<String> {
+        (!self.signature.is_empty()).then(|| self.signature.to_owned())
+    }
+
     fn encode(&self) -> Vec<u8> {
-        let mut row = Vec::with_capacity(AT_MANIFEST + self.manifest.len());
+        let manifest_bytes = u32::try_from(self.manifest.len()).expect("a manifest is bounded");
+        let mut row = Vec::with_capacity(AT_MANIFEST + self.manifest.len() + self.signature.len());
         row.extend_from_slice(&VERSION.to_le_bytes());
         row.extend_from_slice(self.blake3.as_bytes());
         row.extend_from_slice(&self.bytes.to_le_bytes());
+        row.extend_from_slice(&manifest_bytes.to_le_bytes());
         row.extend_from_slice(self.manifest.as_bytes());
+        row.extend_from_slice(self.signature.as_bytes());
         row
     }
 
@@ -309,21 +342,39 @@ impl<'a> Record<'a> {
         let wrong = |offset: usize, expected: &str, found: String| {
             corrupt(PLUGINS_TABLE, offset as u64, expected, found)
         };
-        let Some((fixed, manifest)) = row.split_at_checked(AT_MANIFEST) else {
+        let Some((fixed, rest)) = row.split_at_checked(AT_MANIFEST_BYTES) else {
             return Err(wrong(0, "44 bytes and a manifest", format!("{} bytes", row.len())));
         };
         let version = u32::from_le_bytes(fixed[..AT_HASH].try_into().expect("four bytes"));
-        if version != VERSION {
-            return Err(wrong(0, "version 1", format!("version {version}")));
-        }
+        let (at_manifest, manifest, signature) = match version {
+            VERSION_UNSIGNED => (AT_MANIFEST_BYTES, rest, &[][..]),
+            VERSION => {
+                let parts = rest.split_first_chunk().and_then(|(bytes, texts)| {
+                    texts.split_at_checked(u32::from_le_bytes(*bytes) as usize)
+                });
+                let Some((manifest, signature)) = parts else {
+                    let expected = "the size of a manifest, and the manifest";
+                    return Err(wrong(
+                        AT_MANIFEST_BYTES,
+                        expected,
+                        format!("{} bytes", rest.len()),
+                    ));
+                };
+                (AT_MANIFEST, manifest, signature)
+            }
+            _ => return Err(wrong(0, "version 1 or 2", format!("version {version}"))),
+        };
         let bytes = u64::from_le_bytes(fixed[AT_BYTES..].try_into().expect("eight bytes"));
         if COMPONENT_BYTES_MAX < bytes {
             return Err(wrong(AT_BYTES, "a component of at most 64 MiB", format!("{bytes} bytes")));
         }
-        let manifest = std::str::from_utf8(manifest)
-            .map_err(|error| wrong(AT_MANIFEST, "a manifest in UTF-8", error.to_string()))?;
+        let text = |at: usize, text: &'a [u8]| {
+            std::str::from_utf8(text).map_err(|error| wrong(at, "text in UTF-8", error.to_string()))
+        };
+        let at_signature = at_manifest + manifest.len();
+        let (manifest, signature) = (text(at_manifest, manifest)?, text(at_signature, signature)?);
         let blake3 = blake3::Hash::from_slice(&fixed[AT_HASH..AT_BYTES]).expect("32 bytes");
-        Ok(Record { blake3, bytes, manifest })
+        Ok(Record { blake3, bytes, manifest, signature })
     }
 }
 

@@ -13,10 +13,14 @@
 //! | file               | what it is                                                             |
 //! |--------------------|------------------------------------------------------------------------|
 //! | `plugin_host`      | loads plugins, registers them with a kernel, tells about them          |
+//! | `adapter`          | what a database knows a plugin by                                      |
+//! | `plugin_hot_reload`| replacing a plugin while the database serves                           |
 //! | `plugin_manifest`  | the TOML, strict                                                       |
 //! | `component`        | a file, read once, hashed, compiled                                    |
 //! | `compiled_code`    | the compiler in its process, the cache of what it made                 |
 //! | `kept`             | plugins kept in the database itself                                    |
+//! | `disabled`         | plugins that are switched off                                          |
+//! | `signature`        | who vouches for a plugin                                               |
 //! | `policy`           | what the operator allows, and the grant that a plugin gets of it       |
 //! | `glob`             | patterns over the names of tables and plugins                          |
 //! | `strict_toml`      | TOML with the place of whatever is wrong                               |
@@ -28,6 +32,7 @@
 //! | `programs`         | the hooks and procedures there are                                     |
 //! | `indexes`          | the indexes of tables, as transactions mark rows in them               |
 //! | `search`           | what is looked for in an index, put together                           |
+//! | `versions`         | the versions of a plugin behind what the kernel was given                |
 //! | `chain`            | calls of guests that lead to calls of guests                           |
 //! | `audit`            | what guests did, and what came of it                                   |
 //! | `tenant`           | what each tenant may use, and has used                                 |
@@ -63,12 +68,16 @@ pub mod bundled;
 pub mod canary;
 pub mod capability;
 pub mod compiled_code;
+pub mod disabled;
 pub mod glob;
 pub mod kept;
 pub mod limits;
+pub mod plugin_hot_reload;
 pub mod plugin_manifest;
 pub mod policy;
+pub mod signature;
 
+mod adapter;
 mod chain;
 mod column_scan;
 mod component;
@@ -86,6 +95,7 @@ mod strict_toml;
 mod tenant;
 mod timings;
 mod transaction;
+mod versions;
 mod wasm_host_abi;
 mod wasm_runtime;
 
@@ -93,12 +103,17 @@ pub use audit::{AuditFilter, AuditLog, AuditRecord};
 pub use capability::CONTRACT_VERSION;
 pub use chain::in_background;
 pub use column_scan::{ColumnScan, SelectedScan};
-pub use plugin_host::{HostOptions, Inspection, PluginHost, PluginInfo, UsageInfo};
+pub use plugin_host::{
+    HostOptions, Inspection, NotLoaded, PluginHost, PluginInfo, UsageInfo, component_named,
+    dependents, manifests_in,
+};
+pub use plugin_hot_reload::{ReloadOptions, ReloadReport, TrialReport};
 pub use plugin_manifest::{ManifestError, PluginKind, PluginManifest};
 pub use policy::{Grant, Policy};
 pub use programs::{Alone, Programs};
 pub use quarantine::{Health, TenantHealth};
 pub use search::{Neighbour, Search};
+pub use signature::{Signatures, Signer};
 pub use tenant::{Tenant, TenantInfo, TenantOptions, TenantUsage, Tenants};
 pub use transaction::{RowWrite, Transaction};
 pub use wasm_host_abi::{

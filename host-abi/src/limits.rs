@@ -99,6 +99,8 @@ pub(crate) const RANGE_BYTES_MAX: usize = 64 << 10;
 pub(crate) const STACK_BYTES_MAX: usize = 512 << 10;
 /// Room for an error's text, and small results, beside what an adapter expects.
 pub(crate) const RESULT_SLACK_BYTES: usize = 64 << 10;
+/// What one instance may tell the one of the next version.
+pub(crate) const STATE_BYTES_MAX: usize = 16 << 20;
 /// Bytes of a guest's own words that are kept in an error.
 pub(crate) const ERROR_TEXT_BYTES_MAX: usize = 1024;
 

@@ -7,13 +7,15 @@ use crate::plugin_telemetry::PluginTelemetry;
 use crate::policy::Grant;
 use crate::programs::Programs;
 use crate::quarantine::Healths;
+use crate::signature::Signer;
 use crate::tenant::Tenants;
 use crate::wasm_host_abi::Directories;
 use crate::wasm_runtime::Runtime;
 use sochdb_kernel::plugin::{ExtensionCapability, ExtensionInfo};
 use sochdb_observability::{Durations, Outbox, Tracer};
+use sochdb_reload::Meter;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, OnceLock, Weak};
 
 /// What all instances of one loaded plugin share.
 pub(crate) struct Plugin {
@@ -25,6 +27,8 @@ pub(crate) struct Plugin {
     pub(crate) directories: Directories,
     /// What errors and lists call the manifest's and the component's place.
     pub(crate) source: String,
+    /// Who vouches for it.
+    pub(crate) signer: Option<Signer>,
     pub(crate) component: Component,
     pub(crate) telemetry: PluginTelemetry,
     pub(crate) usage: Usage,
@@ -40,9 +44,63 @@ pub(crate) struct Plugin {
     pub(crate) outbox: Arc<Outbox>,
     /// The plugins that this one may call; weak, because they hold this one.
     pub(crate) programs: Weak<Programs>,
+    /// How its calls go, to be compared with another version's.
+    pub(crate) meter: Meter,
+    /// Why it serves no longer, if it was taken off its trial.
+    pub(crate) taken_out: OnceLock<String>,
 }
 
 impl Plugin {
+    /// The same plugin for somebody who tries it: what these calls use, log and fail is not counted with others',
+    /// and none may take longer than so many milliseconds.
+    pub(crate) fn apart(&self, timeout_ms_max: u64) -> Arc<Plugin> {
+        let mut grant = Grant::clone(&self.grant);
+        let limits = &mut grant.limits;
+        limits.timeout_ms = limits.timeout_ms.min(timeout_ms_max);
+        if let Some(background) = &mut limits.background {
+            background.timeout_ms = background.timeout_ms.min(timeout_ms_max);
+        }
+        Arc::new(Plugin {
+            runtime: self.runtime.clone(),
+            manifest: self.manifest.clone(),
+            grant: Arc::new(grant),
+            directories: self.directories.clone(),
+            source: self.source.clone(),
+            component: self.component.clone(),
+            telemetry: PluginTelemetry::default(),
+            usage: Usage::default(),
+            healths: Healths::default(),
+            audit: self.audit.clone(),
+            tenants: self.tenants.clone(),
+            tracer: self.tracer.clone(),
+            outbox: self.outbox.clone(),
+            programs: self.programs.clone(),
+            meter: Meter::default(),
+            taken_out: OnceLock::new(),
+            signer: self.signer.clone(),
+        })
+    }
+
+    /// Turns the switch between its versions, while no transaction begins.
+    pub(crate) fn turn(&self, turn: &mut dyn FnMut()) {
+        match self.programs.upgrade() {
+            Some(programs) => programs.turn(turn),
+            None => turn(),
+        }
+    }
+
+    /// Its trial is over, and why. The first word counts.
+    pub(crate) fn taken_out(&self, why: String) {
+        let (plugin, version) = (&self.manifest.name, &self.manifest.version);
+        tracing::warn!(target: "sochdb::plugin", plugin, %version, why, "taken back");
+        let _ = self.taken_out.set(why);
+    }
+
+    /// Why its trial ended, if it did not end well.
+    pub(crate) fn why_taken_out(&self) -> Option<&str> {
+        self.taken_out.get().map(String::as_str)
+    }
+
     pub(crate) fn extension_info(&self) -> ExtensionInfo {
         let manifest = &self.manifest;
         ExtensionInfo {

@@ -10,22 +10,25 @@
 //! 4. make an instance; does its `self-test` pass?
 //! 5. register it, in the place of an older plugin of the same name and kind.
 
+use crate::adapter::Adapter;
 use crate::audit::AuditLog;
 use crate::bundled::{self, Bundled};
-use crate::canary;
 use crate::capability::{self, Import};
 use crate::compiled_code::{CompileOptions, Origin};
 use crate::component::{self, Component};
+use crate::disabled;
 use crate::kept::{self, KeptInfo, KeptPlugin};
 use crate::limits::{Limits, MANIFEST_BYTES_MAX};
 use crate::observed::Observed;
 use crate::plugin::{Plugin, read};
+use crate::plugin_hot_reload::Reloads;
 use crate::plugin_manifest::{Capabilities, ModuleSource, PluginKind, PluginManifest, Setting};
 use crate::plugin_telemetry::PluginTelemetry;
 use crate::policy::{Grant, Policy};
 use crate::pools::Pools;
 use crate::programs::Programs;
 use crate::quarantine::TenantHealth;
+use crate::signature::{self, Signer};
 use crate::strict_toml;
 use crate::tenant::Tenants;
 use crate::wasm_host_abi::{
@@ -36,14 +39,15 @@ use crate::wasm_runtime::Runtime;
 use parking_lot::Mutex;
 use semver::Version;
 use serde::Serialize;
-use sochdb_kernel::plugin::{Extension, PluginManager};
-use sochdb_kernel::{KERNEL_VERSION, Kernel, KernelError, KernelResult, PluginFault};
+use sochdb_kernel::plugin::PluginManager;
+use sochdb_kernel::{KERNEL_VERSION, Kernel, KernelError, KernelResult, PluginFault, TableOptions};
 use sochdb_observability::{
     HealthSource, LogSource, Outbox, OutboxOptions, Source as _, Telemetry,
 };
+use sochdb_reload::{Meter, Switch, VersionId, folders};
 use sochdb_telemetry::{ComponentHealth, LogLine, Metric};
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// Loads plugins and keeps count of them. One per database; cheap to share, `Send` and `Sync`.
@@ -51,6 +55,7 @@ pub struct PluginHost {
     runtime: Arc<Runtime>,
     policy: Policy,
     loaded: Mutex<BTreeMap<String, Loaded>>,
+    pub(crate) reloads: Arc<Reloads>,
     tenants: Tenants,
     programs: Arc<Programs>,
     audit: Arc<AuditLog>,
@@ -77,27 +82,41 @@ pub struct HostOptions {
 }
 
 /// A plugin and the adapter that the kernel knows it by.
-struct Loaded {
-    plugin: Arc<Plugin>,
-    adapter: Adapter,
+pub(crate) struct Loaded {
+    /// Its usual version.
+    pub(crate) plugin: Arc<Plugin>,
+    pub(crate) adapter: Adapter,
     /// What it was loaded from, until a database keeps it. Only of plugins from files.
-    source: Option<Source>,
+    pub(crate) source: Option<Source>,
+}
+
+/// A manifest in a folder whose plugin cannot be loaded.
+#[derive(Debug)]
+pub struct NotLoaded {
+    /// Where it lies.
+    pub manifest: PathBuf,
+    /// Why.
+    pub error: KernelError,
 }
 
 /// What a plugin was loaded from.
-struct Source {
+pub(crate) struct Source {
     manifest: String,
+    signature: Option<String>,
     component: Vec<u8>,
 }
 
-#[derive(Clone)]
-enum Adapter {
-    Codec(Arc<WasmCodec>),
-    Observer(Arc<WasmObserver>),
-    Storage(Arc<WasmStorage>),
-    Hooks(Arc<WasmHooks>),
-    Procedures(Arc<WasmProcedures>),
-    Index(Arc<WasmIndex>),
+impl Source {
+    /// Lets the database keep it as the plugin `name`.
+    ///
+    /// # Errors
+    /// As [`kept::keep`].
+    pub(crate) fn keep(&self, kernel: &Kernel, name: &str) -> KernelResult<()> {
+        let Source { manifest, signature, component } = self;
+        let (name, manifest, signature) = (name.to_owned(), manifest.clone(), signature.clone());
+        let component = component.into();
+        kept::keep(kernel, &KeptPlugin { name, manifest, signature, component }).map(drop)
+    }
 }
 
 /// A plugin as `sochdb plugin list` shows it.
@@ -121,6 +140,8 @@ pub struct PluginInfo {
     pub repository: String,
     /// Its manifest: a path, or `bundled`.
     pub source: String,
+    /// Who vouches for it, if the policy trusts somebody's signature.
+    pub signer: Option<Signer>,
     /// The BLAKE3 hash of its component, in hex.
     pub blake3: String,
     /// The size of its component.
@@ -208,7 +229,9 @@ impl PluginHost {
             tenants: tenants.clone(),
             audit: audit.clone(),
         });
+        let reloads = Arc::new(Reloads::default());
         telemetry.registry().add(&observed);
+        telemetry.registry().add(&reloads);
         telemetry.watch(&observed);
         telemetry.listen(&observed);
         let outbox = Arc::new(Outbox::new(OutboxOptions::default()));
@@ -217,6 +240,7 @@ impl PluginHost {
             runtime,
             policy,
             loaded: Mutex::new(BTreeMap::new()),
+            reloads,
             tenants,
             programs,
             audit,
@@ -262,7 +286,8 @@ impl PluginHost {
     }
 
     fn prepare_bundled(&self, plugin: &Bundled) -> KernelResult<Loaded> {
-        self.prepare("bundled".to_owned(), plugin.manifest()?, plugin.component, Origin::Bundled)
+        let (manifest, source) = (plugin.manifest()?, "bundled".to_owned());
+        self.prepare(source, manifest, plugin.component, Origin::Bundled, None)
     }
 
     /// Loads the plugin whose manifest lies at `path`, and returns its name.
@@ -276,33 +301,62 @@ impl PluginHost {
         Ok(names.remove(0))
     }
 
-    /// Loads the plugin whose manifest lies at `path` for the open database `kernel`, and returns its name. A
-    /// storage engine must be able to read the tables that it is to keep.
-    ///
-    /// # Errors
-    /// As [`load_manifest`](Self::load_manifest), and as [`canary::check`]; what served before goes on serving.
-    pub fn install(&self, path: &Path, kernel: &Kernel) -> KernelResult<String> {
-        let plugin = self.prepare_file(path)?;
-        plugin.check_tables(kernel)?;
-        let mut names = self.register(vec![plugin], kernel.plugins())?;
-        Ok(names.remove(0))
-    }
-
     /// Loads the plugins whose manifests, `*.toml`, lie in the folder `dir`; returns their names.
     ///
     /// # Errors
     /// Whatever the first that cannot be loaded gives; then none is registered.
     pub fn load_dir(&self, dir: &Path, manager: &PluginManager) -> KernelResult<Vec<String>> {
-        let failed =
-            |error| KernelError::io(format!("read the plugin folder {}", dir.display()), error);
-        let entries = std::fs::read_dir(dir).map_err(failed)?;
-        let paths = entries.map(|entry| entry.map(|entry| entry.path()));
-        let mut paths = paths.collect::<Result<Vec<_>, _>>().map_err(failed)?;
-        paths.retain(|path| path.extension().is_some_and(|extension| extension == "toml"));
-        paths.sort();
+        let paths = manifests_in(dir)?;
         let plugins =
             paths.iter().map(|path| self.prepare_file(path)).collect::<KernelResult<_>>()?;
         self.register(plugins, manager)
+    }
+
+    /// As [`load_dir`](Self::load_dir), but what cannot be loaded keeps nothing else from it.
+    ///
+    /// # Errors
+    /// When the folder cannot be read, or a name is taken by another kind.
+    pub fn load_what_works(
+        &self,
+        dir: &Path,
+        manager: &PluginManager,
+    ) -> KernelResult<Vec<NotLoaded>> {
+        let (mut plugins, mut not_loaded) = (Vec::new(), Vec::new());
+        for manifest in manifests_in(dir)? {
+            match self.prepare_file(&manifest) {
+                Ok(plugin) => plugins.push(plugin),
+                Err(error) => not_loaded.push(NotLoaded { manifest, error }),
+            }
+        }
+        self.register(plugins, manager)?;
+        Ok(not_loaded)
+    }
+
+    /// The version of `name` that the database keeps, in the place of one from a folder that cannot serve. Whether
+    /// it keeps one.
+    ///
+    /// # Errors
+    /// As [`load_kept`](Self::load_kept).
+    pub fn load_kept_instead(&self, name: &str, kernel: &Kernel) -> KernelResult<bool> {
+        if !kept::list(kernel)?.iter().any(|kept| kept.name == name) {
+            return Ok(false);
+        }
+        let plugin = self.prepare_kept(kernel, name)?;
+        plugin.adapter.check_tables(kernel)?;
+        self.register(vec![plugin], kernel.plugins()).map(|_| true)
+    }
+
+    /// What keeps a plugin from a folder from serving the tables of `kernel`, by name.
+    pub fn unfit(&self, kernel: &Kernel) -> Vec<(String, KernelError)> {
+        let loaded: Vec<_> = {
+            let loaded = self.loaded.lock();
+            let of_folders = loaded.iter().filter(|(_, loaded)| loaded.source.is_some());
+            of_folders.map(|(name, loaded)| (name.clone(), loaded.adapter.clone())).collect()
+        };
+        let unfit = loaded.into_iter().filter_map(|(name, adapter)| {
+            adapter.check_tables(kernel).err().map(|error| (name, error))
+        });
+        unfit.collect()
     }
 
     /// Loads what the database keeps, except plugins that were loaded from elsewhere; returns their names.
@@ -313,15 +367,19 @@ impl PluginHost {
         let is_elsewhere = |name: &str| {
             self.loaded.lock().get(name).is_some_and(|loaded| loaded.plugin.source != "bundled")
         };
-        let mut plugins = Vec::new();
+        let (mut plugins, disabled) = (Vec::new(), disabled::list(kernel)?);
         for KeptInfo { name, .. } in kept::list(kernel)? {
-            if !is_elsewhere(&name) {
-                let plugin = self.prepare_kept(kernel, &name)?;
-                plugin.check_tables(kernel)?;
-                plugins.push(plugin);
+            if !is_elsewhere(&name) && !disabled.contains(&name) {
+                plugins.push(self.prepare_kept(kernel, &name)?);
             }
         }
-        self.register(plugins, kernel.plugins())
+        // What a storage engine is to read may be compressed.
+        let is_codec = |plugin: &Loaded| matches!(plugin.adapter, Adapter::Codec(_));
+        let (codecs, others): (Vec<_>, Vec<_>) = plugins.into_iter().partition(is_codec);
+        let mut names = self.register(codecs, kernel.plugins())?;
+        others.iter().try_for_each(|plugin| plugin.adapter.check_tables(kernel))?;
+        names.extend(self.register(others, kernel.plugins())?);
+        Ok(names)
     }
 
     /// Lets the database keep the plugins that were loaded from files, so that a backup carries the code it
@@ -337,10 +395,7 @@ impl PluginHost {
             };
             loaded.iter_mut().filter_map(take).collect()
         };
-        for (name, Source { manifest, component }) in sources {
-            kept::keep(kernel, &KeptPlugin { name, manifest, component: component.into() })?;
-        }
-        Ok(())
+        sources.iter().try_for_each(|(name, source)| source.keep(kernel, name))
     }
 
     /// The tenants: what each may use, and what each has used.
@@ -360,13 +415,13 @@ impl PluginHost {
     /// `NotFound` when there is no such plugin.
     pub fn release(&self, name: &str) -> KernelResult<bool> {
         let loaded = self.loaded.lock();
-        let found = loaded.get(name).map(|loaded| loaded.plugin.healths.release());
+        let found = loaded.get(name).map(|loaded| loaded.adapter.leading().healths.release());
         found.ok_or_else(|| KernelError::NotFound { kind: "plugin", name: name.to_owned() })
     }
 
     /// Every loaded plugin, sorted by name.
     pub fn list(&self) -> Vec<PluginInfo> {
-        self.loaded.lock().values().map(|loaded| info(&loaded.plugin)).collect()
+        self.loaded.lock().values().map(|loaded| info(&loaded.adapter.leading())).collect()
     }
 
     /// What is in the component `path`. Compiles it, but runs nothing of it.
@@ -417,19 +472,41 @@ impl PluginHost {
         &self.outbox
     }
 
-    fn prepare_file(&self, path: &Path) -> KernelResult<Loaded> {
+    pub(crate) fn prepare_file(&self, path: &Path) -> KernelResult<Loaded> {
         let shown = path.display().to_string();
         let text = strict_toml::read_file("manifest", path, MANIFEST_BYTES_MAX)?;
         let manifest = PluginManifest::parse(&shown, &text)?;
         check_kernel_version(&manifest)?;
+        let signature = signature::read_beside(path)?;
         let folder = path.parent().unwrap_or(Path::new(""));
         let (component, origin) = match &manifest.module {
             ModuleSource::Path(path) => (component::read(folder, path)?, Origin::Stranger),
             ModuleSource::Bundled(name) => (bundled_component(name)?.to_vec(), Origin::Bundled),
         };
-        let mut loaded = self.prepare(shown, manifest, &component, origin)?;
-        loaded.source = Some(Source { manifest: text, component });
+        let signer = self.signer(&manifest, &text, signature.as_deref(), &component)?;
+        let mut loaded = self.prepare(shown, manifest, &component, origin, signer)?;
+        loaded.source = Some(Source { manifest: text, signature, component });
         Ok(loaded)
+    }
+
+    /// Who vouches for a plugin that is no part of this program.
+    fn signer(
+        &self,
+        manifest: &PluginManifest,
+        text: &str,
+        signature: Option<&str>,
+        component: &[u8],
+    ) -> KernelResult<Option<Signer>> {
+        // What this program has needs no pin; what a database keeps may be anything.
+        let is_bundled = match &manifest.module {
+            ModuleSource::Bundled(name) => {
+                bundled_component(name).is_ok_and(|own| own == component)
+            }
+            ModuleSource::Path(_) => false,
+        };
+        let pins = is_bundled || manifest.blake3.is_some();
+        let signatures = self.policy.signatures();
+        signature::verify(text.as_bytes(), signature, signatures, &manifest.name, pins)
     }
 
     /// A plugin that a database keeps. Its component is the one that is kept, whatever the manifest names.
@@ -441,12 +518,14 @@ impl PluginHost {
             let text = format!("{shown} has the manifest of '{}'", manifest.name);
             return Err(KernelError::invalid(text));
         }
-        self.prepare(
-            "kept in the database".to_owned(),
-            manifest,
+        let signer = self.signer(
+            &manifest,
+            &plugin.manifest,
+            plugin.signature.as_deref(),
             &plugin.component,
-            Origin::Stranger,
-        )
+        )?;
+        let source = "kept in the database".to_owned();
+        self.prepare(source, manifest, &plugin.component, Origin::Stranger, signer)
     }
 
     /// Steps 1 to 4 of loading.
@@ -456,6 +535,7 @@ impl PluginHost {
         manifest: PluginManifest,
         component: &[u8],
         origin: Origin,
+        signer: Option<Signer>,
     ) -> KernelResult<Loaded> {
         check_kernel_version(&manifest)?;
         let shown = match &manifest.module {
@@ -472,6 +552,7 @@ impl PluginHost {
             grant,
             manifest,
             source,
+            signer,
             component,
             telemetry: PluginTelemetry::default(),
             usage: Default::default(),
@@ -481,6 +562,8 @@ impl PluginHost {
             tracer: self.telemetry.tracer().clone(),
             outbox: self.outbox.clone(),
             programs: Arc::downgrade(&self.programs),
+            meter: Meter::default(),
+            taken_out: Default::default(),
         });
         let adapter = match kind {
             PluginKind::Codec => Adapter::Codec(Arc::new(WasmCodec::new(tested(&plugin)?))),
@@ -488,9 +571,13 @@ impl PluginHost {
                 Adapter::Observer(Arc::new(WasmObserver::new(tested(&plugin)?)))
             }
             PluginKind::Storage => Adapter::Storage(Arc::new(WasmStorage::new(tested(&plugin)?))),
-            PluginKind::Hooks => Adapter::Hooks(Arc::new(WasmHooks::new(tested(&plugin)?))),
+            PluginKind::Hooks => {
+                let hooks = Arc::new(WasmHooks::new(tested(&plugin)?));
+                Adapter::Hooks(Arc::new(Switch::new(hooks)))
+            }
             PluginKind::Procedure => {
-                Adapter::Procedures(Arc::new(WasmProcedures::new(tested(&plugin)?)?))
+                let program = Arc::new(WasmProcedures::new(tested(&plugin)?)?);
+                Adapter::Procedures(Arc::new(Switch::new(program)))
             }
             PluginKind::Index => Adapter::Index(Arc::new(WasmIndex::new(tested(&plugin)?))),
         };
@@ -516,68 +603,166 @@ impl PluginHost {
     }
 
     /// Step 5: all of them or, when a name is taken by another kind, none.
-    fn register(&self, plugins: Vec<Loaded>, manager: &PluginManager) -> KernelResult<Vec<String>> {
+    pub(crate) fn register(
+        &self,
+        plugins: Vec<Loaded>,
+        manager: &PluginManager,
+    ) -> KernelResult<Vec<String>> {
         let mut loaded = self.loaded.lock();
-        for Loaded { plugin, .. } in &plugins {
-            let manifest = &plugin.manifest;
-            let same_name = loaded.get(&manifest.name).map(|old| old.plugin.manifest.kind);
-            if let Some(old) = same_name.filter(|old| *old != manifest.kind) {
-                return Err(KernelError::invalid(format!(
-                    "a plugin of kind '{old}' is already called '{}'; give the one of kind '{}' another name",
-                    manifest.name, manifest.kind
-                )));
+        for new in &plugins {
+            if let Some(old) = loaded.get(&new.plugin.manifest.name) {
+                old.check_same_kind(new)?;
             }
         }
         let mut names = Vec::new();
-        for plugin in plugins {
-            match plugin.adapter.clone() {
-                Adapter::Codec(codec) => {
-                    self.programs.add_codec(&plugin.plugin.manifest.name, &codec);
-                    manager.register_compression(codec);
-                }
-                Adapter::Observer(observer) => manager.register_observability(observer),
-                Adapter::Storage(storage) => manager.register_storage(storage),
-                Adapter::Hooks(hooks) => self.programs.add_hooks(hooks),
-                Adapter::Procedures(program) => self.programs.add_procedures(program),
-                Adapter::Index(index) => self.programs.indexes().register(index),
+        for Loaded { plugin, mut adapter, source } in plugins {
+            let name = plugin.manifest.name.clone();
+            tracing::info!(target: "sochdb::plugin", plugin = name, source = plugin.source, "loaded");
+            if let Some(old) = loaded.get(&name) {
+                old.adapter.replace(&adapter);
+                adapter = old.adapter.clone();
             }
-            let name = plugin.plugin.manifest.name.clone();
-            tracing::info!(target: "sochdb::plugin", plugin = name, source = plugin.plugin.source, "loaded");
-            self.observed.plugins.lock().insert(name.clone(), plugin.plugin.clone());
-            if let Some(old) = loaded.insert(name.clone(), plugin) {
-                old.retire();
-            }
+            adapter.register(&name, manager, &self.programs);
+            self.observed.plugins.lock().insert(name.clone(), plugin.clone());
+            loaded.insert(name.clone(), Loaded { plugin, adapter, source });
             names.push(name);
         }
         Ok(names)
     }
-}
 
-impl Loaded {
-    /// Whether it can read the tables of `kernel` that it is to keep.
-    fn check_tables(&self, kernel: &Kernel) -> KernelResult<()> {
-        match &self.adapter {
-            Adapter::Storage(storage) => canary::check(kernel, &**storage),
-            _ => Ok(()),
+    /// The plugin `name` as it serves.
+    pub(crate) fn serving(&self, name: &str) -> Option<Loaded> {
+        let loaded = self.loaded.lock();
+        let Loaded { plugin, adapter, .. } = loaded.get(name)?;
+        Some(Loaded { plugin: plugin.clone(), adapter: adapter.clone(), source: None })
+    }
+
+    /// Whether there is a plugin `name`.
+    pub fn has(&self, name: &str) -> bool {
+        self.loaded.lock().contains_key(name)
+    }
+
+    /// Notes which version of a plugin serves from now on.
+    pub(crate) fn put(&self, kept: Loaded) {
+        self.loaded.lock().insert(kept.plugin.manifest.name.clone(), kept);
+    }
+
+    /// The switch of a plugin has turned: tells those who remember who serves.
+    pub(crate) fn turned(&self, loaded: &Loaded) {
+        let leading = loaded.adapter.leading();
+        self.observed.plugins.lock().insert(leading.manifest.name.clone(), leading);
+        // What one version of an index failed to build, another may.
+        if let Adapter::Index(index) = &loaded.adapter {
+            self.programs.indexes().register(index.clone());
         }
     }
 
-    /// Ends the instances of a plugin that was replaced. Calls in flight end on it, and so do reads of
-    /// segments that were opened with it: a storage engine, or an index, ends when the last of those does.
-    fn retire(self) {
-        let ended = match self.adapter {
-            Adapter::Codec(codec) => codec.shutdown(),
-            Adapter::Observer(observer) => observer.shutdown(),
-            // Transactions that began with these end with them.
-            Adapter::Hooks(_)
-            | Adapter::Procedures(_)
-            | Adapter::Storage(_)
-            | Adapter::Index(_) => Ok(()),
-        };
-        if let Err(error) = ended {
-            let plugin = &self.plugin.manifest.name;
-            tracing::warn!(target: "sochdb::plugin", plugin, %error, "the replaced plugin did not end well");
+    /// Which plugin the manifest at `path` is of.
+    ///
+    /// # Errors
+    /// As [`load_manifest`](Self::load_manifest), for what is wrong with the manifest.
+    pub fn name_in(&self, path: &Path) -> KernelResult<String> {
+        let text = strict_toml::read_file("manifest", path, MANIFEST_BYTES_MAX)?;
+        Ok(PluginManifest::parse(&path.display().to_string(), &text)?.name)
+    }
+
+    /// Takes the plugin `name` away from `kernel`: its calls in flight end, later ones find nobody. The database
+    /// may keep it nevertheless. Whether it was there.
+    ///
+    /// # Errors
+    /// `Invalid` when tables need it, with their names; `Unavailable` while somebody changes it.
+    pub fn unload(&self, name: &str, kernel: &Kernel) -> KernelResult<bool> {
+        let _claim = self.reloads.claim(name)?;
+        let needing = dependents(kernel, name)?;
+        if !needing.is_empty() {
+            let text = format!("the plugin '{name}' is needed by: {}", needing.join(", "));
+            return Err(KernelError::invalid(text));
         }
+        self.supersede(name, kernel)?;
+        let Some(gone) = self.loaded.lock().remove(name) else { return Ok(false) };
+        gone.adapter.unregister(name, kernel.plugins(), &self.programs);
+        self.observed.plugins.lock().remove(name);
+        gone.adapter.shutdown();
+        tracing::info!(target: "sochdb::plugin", plugin = name, "unloaded");
+        Ok(true)
+    }
+
+    /// Loads the plugin `name` again, from where it comes when a database is opened without folders: what the
+    /// database keeps, or this program. Whether there was one.
+    ///
+    /// # Errors
+    /// As [`load_manifest`](Self::load_manifest).
+    pub fn load_again(&self, name: &str, kernel: &Kernel) -> KernelResult<bool> {
+        let _claim = self.reloads.claim(name)?;
+        let is_kept = kept::list(kernel)?.iter().any(|kept| kept.name == name);
+        if !is_kept {
+            return self.bundled_again(name, kernel);
+        }
+        let plugin = self.prepare_kept(kernel, name)?;
+        plugin.adapter.check_tables(kernel)?;
+        self.register(vec![plugin], kernel.plugins()).map(|_| true)
+    }
+
+    /// Loads the plugin `name` of this program in the place of whatever else is called so. Whether there is one.
+    ///
+    /// # Errors
+    /// As [`load_bundled`](Self::load_bundled); `Plugin` when it cannot read the tables that it is to keep.
+    pub fn load_bundled_again(&self, name: &str, kernel: &Kernel) -> KernelResult<bool> {
+        let _claim = self.reloads.claim(name)?;
+        self.bundled_again(name, kernel)
+    }
+
+    fn bundled_again(&self, name: &str, kernel: &Kernel) -> KernelResult<bool> {
+        let Some(bundled) = bundled::find(name) else { return Ok(false) };
+        self.supersede(name, kernel)?;
+        let plugin = self.prepare_bundled(bundled)?;
+        plugin.adapter.check_tables(kernel)?;
+        self.register(vec![plugin], kernel.plugins()).map(|_| true)
+    }
+}
+
+/// The tables that need the plugin `name`, by what their options say.
+///
+/// # Errors
+/// What keeps the catalog from being read.
+pub fn dependents(kernel: &Kernel, name: &str) -> KernelResult<Vec<String>> {
+    let mut tables = kernel.begin_read()?.tables()?;
+    tables.retain(|table| {
+        let TableOptions { storage, codec, settings, .. } = &table.options;
+        let is_index = storage.as_deref() == Some(sochdb_index::definition::STORAGE);
+        let builder = is_index.then(|| settings.get("using")).flatten();
+        [storage.as_ref(), codec.as_ref(), builder].into_iter().flatten().any(|of| of == name)
+    });
+    Ok(tables.into_iter().map(|table| table.name).collect())
+}
+
+impl Loaded {
+    pub(crate) fn version_id(&self) -> VersionId {
+        VersionId {
+            version: self.plugin.manifest.version.to_string(),
+            blake3: self.plugin.component.blake3.to_string(),
+        }
+    }
+
+    /// # Errors
+    /// `Invalid` when `new` is a plugin of another kind with the same name.
+    pub(crate) fn check_same_kind(&self, new: &Loaded) -> KernelResult<()> {
+        let (old, new) = (&self.plugin.manifest, &new.plugin.manifest);
+        if old.kind == new.kind {
+            return Ok(());
+        }
+        Err(KernelError::invalid(format!(
+            "a plugin of kind '{}' is already called '{}'; give the one of kind '{}' another name",
+            old.kind, new.name, new.kind
+        )))
+    }
+
+    /// Whether `new` would change nothing.
+    pub(crate) fn is_same_as(&self, new: &Loaded) -> bool {
+        let (old, new) = (&self.plugin, &new.plugin);
+        old.manifest == new.manifest
+            && old.component.blake3 == new.component.blake3
+            && old.grant == new.grant
     }
 }
 
@@ -600,6 +785,7 @@ fn info(plugin: &Plugin) -> PluginInfo {
         homepage: manifest.homepage.clone(),
         repository: manifest.repository.clone(),
         source: plugin.source.clone(),
+        signer: plugin.signer.clone(),
         blake3: plugin.component.blake3.to_string(),
         component_bytes: plugin.component.bytes,
         limits: plugin.grant.limits,
@@ -646,6 +832,27 @@ fn check_kernel_version(manifest: &PluginManifest) -> KernelResult<()> {
 fn bundled_component(name: &str) -> KernelResult<&'static [u8]> {
     let found = bundled::find(name).map(|Bundled { component, .. }| *component);
     found.ok_or_else(|| KernelError::NotFound { kind: "bundled component", name: name.to_owned() })
+}
+
+/// The manifests in the folder `dir`, sorted by name.
+///
+/// # Errors
+/// `Unavailable` when the folder cannot be read.
+pub fn manifests_in(dir: &Path) -> KernelResult<Vec<PathBuf>> {
+    let failed =
+        |error| KernelError::io(format!("read the plugin folder {}", dir.display()), error);
+    let entries = std::fs::read_dir(dir).map_err(failed)?;
+    let paths = entries.map(|entry| entry.map(|entry| entry.path()));
+    let mut paths = paths.collect::<Result<Vec<_>, _>>().map_err(failed)?;
+    paths.retain(|path| folders::is_manifest(path));
+    paths.sort();
+    Ok(paths)
+}
+
+/// The component that a manifest names, as far as it can be read: a file in the manifest's folder.
+pub fn component_named(manifest: &str) -> Option<String> {
+    let manifest: toml::Table = manifest.parse().ok()?;
+    Some(manifest.get("module")?.get("path")?.as_str()?.to_owned())
 }
 
 fn folder_and_name(path: &Path) -> KernelResult<(&Path, &str)> {

@@ -2,7 +2,8 @@
 //!
 //! TOML, and strict: a key that does not exist, a number outside its range or a setting that its
 //! schema does not know is an error with file, line and column, and the nearest key that does exist.
-//! Every field that is accepted is honoured; `manifests/README.md` lists them all.
+//! Every field that is accepted is honoured; `manifests/README.md` lists them all, and the
+//! [JSON Schema](PluginManifest::json_schema) that editors read is made of the types here.
 //!
 //! | section           | fields                                                                     |
 //! |-------------------|----------------------------------------------------------------------------|
@@ -10,7 +11,8 @@
 //! |                   | `repository`, `min_kernel_version`                                         |
 //! | `[module]`        | `path` or `bundled`, `blake3`                                              |
 //! | `[capabilities]`  | `can_read_table`, `can_write_table`, `can_call_plugin`, `codecs`,          |
-//! |                   | `directories`, `clock`, `random`                                           |
+//! |                   | `directories`, `addresses`, `clock`, `random`, `can_vector_search`,        |
+//! |                   | `can_index_search`                                                         |
 //! | `[resources]`     | `memory_limit_mb`, `fuel_limit`, `timeout_ms`, `max_instances`, and for    |
 //! |                   | storage engines `background_fuel_limit`, `background_timeout_ms`           |
 //! | `[exports]`       | `interfaces`                                                               |
@@ -24,6 +26,7 @@
 mod capabilities;
 mod hooks;
 mod resources;
+pub(crate) mod schema;
 mod settings;
 
 pub use crate::strict_toml::ManifestError;
@@ -35,8 +38,9 @@ pub(crate) use capabilities::RawCapabilities;
 pub(crate) use resources::{HIGHEST, RawResources};
 
 use crate::limits::{self, Limits};
-use crate::strict_toml::{self, Wrong, wrong};
+use crate::strict_toml::{self, Wrong, did_you_mean, wrong};
 use hooks::RawHooks;
+use schemars::JsonSchema;
 use semver::Version;
 use serde::{Deserialize, Serialize};
 use settings::RawSetting;
@@ -86,7 +90,7 @@ pub struct PluginManifest {
 }
 
 /// What a plugin is. Each kind has a world in `wit/`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Deserialize, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum PluginKind {
     /// Makes blocks smaller.
@@ -181,53 +185,92 @@ impl PluginManifest {
     }
 }
 
-#[derive(Deserialize)]
+/// Who a plugin is, what it wants to do, how much it wants to use. What it gets is what the operator's policy allows
+/// of it.
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(title = "Manifest of a SochDB plugin")]
 struct Raw {
+    /// Who the plugin is.
     plugin: RawPlugin,
+    /// Where its component comes from: `path` or `bundled`.
+    #[schemars(with = "RawModule")]
     module: Spanned<RawModule>,
+    /// What it wants to do beside computing. Whatever is not asked for here is denied.
     #[serde(default)]
     capabilities: RawCapabilities,
+    /// What it wants to use at most. The operator's policy may lower each of them.
     #[serde(default)]
     resources: RawResources,
+    /// What its component exports.
     exports: RawExports,
+    /// When it is called; required for plugins of kind "hooks", and only for them.
+    #[schemars(with = "RawHooks", default)]
     hooks: Option<Spanned<RawHooks>>,
+    /// The settings that may stand below [config]: a table for each.
     #[serde(default)]
+    #[schemars(with = "BTreeMap<String, RawSetting>")]
     config_schema: BTreeMap<Spanned<String>, RawSetting>,
+    /// A value for each setting that is not to have its default; those without a default must be here.
     #[serde(default)]
+    #[schemars(with = "BTreeMap<String, schema::SettingValue>")]
     config: BTreeMap<Spanned<String>, Spanned<toml::Value>>,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct RawPlugin {
+    /// What the plugin is called, unique in a database: a lower-case letter, then lower-case letters, digits, '-' and
+    /// '_', at most 64. Tables, indexes and stored blocks refer to it.
+    #[schemars(with = "String", regex(pattern = schema::NAME))]
     name: Spanned<String>,
+    /// The plugin's own version, three numbers such as "1.2.3".
+    #[schemars(with = "String", regex(pattern = schema::VERSION))]
     version: Spanned<String>,
+    /// What it is. It decides what the component exports, and which capabilities it may ask for.
+    #[schemars(with = "PluginKind")]
     kind: Spanned<PluginKind>,
+    /// One sentence for people, shown by `sochdb plugin list`.
     #[serde(default)]
     description: String,
+    /// Who wrote it, for people.
     #[serde(default)]
     author: String,
+    /// Under which terms, for people: an SPDX expression such as "MIT OR Apache-2.0".
     #[serde(default)]
     license: String,
+    /// Where people read about it.
     #[serde(default)]
     homepage: String,
+    /// Where its source lies.
     #[serde(default)]
     repository: String,
+    /// The oldest kernel it runs on, such as "0.1.0"; an older one does not load it.
+    #[schemars(with = "String", regex(pattern = schema::VERSION))]
     min_kernel_version: Spanned<String>,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(extend("oneOf" = [{ "required": ["path"] }, { "required": ["bundled"] }]))]
 struct RawModule {
+    /// The component's file, relative to the manifest and in its folder: a regular file, links are not followed.
+    #[schemars(with = "String", default)]
     path: Option<String>,
+    /// The name of a component that was built into the program, in the place of a file.
+    #[schemars(with = "String", default)]
     bundled: Option<String>,
+    /// The BLAKE3 hash that the component must have, 64 hex digits; `sochdb plugin inspect` prints it. Without it any
+    /// component is taken. Where the policy requires signatures, the pin is required too.
+    #[schemars(with = "String", default, regex(pattern = schema::BLAKE3))]
     blake3: Option<Spanned<String>>,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct RawExports {
+    /// Exactly what the component exports: the interfaces of its kind, in any order.
+    #[schemars(with = "Vec<String>")]
     interfaces: Spanned<Vec<String>>,
 }
 
@@ -295,8 +338,13 @@ fn exports(exports: RawExports, kind: PluginKind) -> Result<Vec<String>, Wrong> 
     if declared == kind.interfaces() {
         return Ok(declared);
     }
-    let message =
-        format!("a plugin of kind '{kind}' exports the interfaces {:?}", kind.interfaces());
+    let unknown = declared.iter().find(|name| !kind.interfaces().contains(&name.as_str()));
+    let near = unknown.map(|name| did_you_mean(name, kind.interfaces().iter().copied()));
+    let message = format!(
+        "a plugin of kind '{kind}' exports the interfaces {:?}{}",
+        kind.interfaces(),
+        near.unwrap_or_default()
+    );
     Err(wrong(&exports.interfaces, message))
 }
 

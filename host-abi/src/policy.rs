@@ -15,9 +15,15 @@
 //! | `[limits]`              | the keys of a manifest's `[resources]`: the highest any of them can be   |
 //! | `[plugin.NAME.allow]`   | for this plugin: each key in the place of the same key of `[allow]`      |
 //! | `[plugin.NAME.limits]`  | for this plugin: each key in the place of the same key of `[limits]`     |
+//! | `[signatures]`          | `required`, `trusted_keys`: who may vouch for plugins                    |
+//! | `[reload]`              | how a new version takes over: `probation_ms`, `drain_ms`, `step_ms`,     |
+//! |                         | `steps_percent`, `latency_factor`, `latency_floor_ms`, `calls_min`,      |
+//! |                         | `samples`                                                                |
+//! | `[plugin.NAME.reload]`  | for this plugin: each key in the place of the same key of `[reload]`     |
 //!
 //! A key that is left out is as in [`Policy::default`]: every table, codec and plugin, clock and random
-//! numbers, no directory and no address, limits as high as a manifest can say.
+//! numbers, no directory and no address, limits as high as a manifest can say, no signature required, and reloads by
+//! the usual [rules](Rules).
 //!
 //! Invariants:
 //! 1. Nothing is granted that the manifest does not ask for, and nothing that the policy does not allow.
@@ -25,17 +31,25 @@
 //! 3. A table whose name begins with `sochdb.` is the host's own and is never granted.
 //! 4. Names are compared byte for byte: no case is folded, nothing is normalised, and `..` is no way out.
 
+mod reload;
+mod wider;
+
 use crate::address::Address;
 use crate::glob::{Glob, Globs};
 use crate::limits::{Background, Limits, MANIFEST_BYTES_MAX};
 use crate::plugin_manifest::{
     Capabilities, Change, Directory, HIGHEST, Hooks, ManifestError, PluginManifest,
-    RawCapabilities, RawResources, check_name,
+    RawCapabilities, RawResources, check_name, schema,
 };
+use crate::signature::{RawSignatures, Signatures};
 use crate::strict_toml::{self, Wrong};
+use reload::RawReload;
+use schemars::JsonSchema;
 use serde::ser::SerializeStruct;
 use serde::{Deserialize, Serialize, Serializer};
+use serde_json::Value;
 use sochdb_kernel::{KernelError, KernelResult, PluginFault};
+use sochdb_reload::Rules;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::Path;
@@ -91,6 +105,7 @@ pub const HOST_TABLES: &str = "sochdb.";
 pub struct Policy {
     every_plugin: Allowed,
     plugins: BTreeMap<String, Allowed>,
+    signatures: Signatures,
 }
 
 /// What is allowed to one plugin, or to all that are not named.
@@ -98,6 +113,7 @@ pub struct Policy {
 struct Allowed {
     capabilities: Capabilities,
     ceilings: Limits,
+    reload: Rules,
 }
 
 /// What a plugin gets: what its manifest asks for and the policy allows.
@@ -150,29 +166,56 @@ pub struct GrantedHooks {
     pub changed: Globs,
 }
 
-#[derive(Deserialize)]
+/// Two patterns, and the names that both match.
+struct Piece<'a> {
+    wanted: &'a Glob,
+    allowed: &'a Glob,
+}
+
+/// What the operator allows plugins: no more than this, whatever their manifests ask for. A key that is left out
+/// forbids nothing, but directories and addresses are granted only where they are named.
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(title = "Policy of a SochDB database")]
 struct Raw {
+    /// The most that any plugin is granted. A key that is left out: every table, plugin and codec, searches, clock and
+    /// random numbers; no directory, no address.
     #[serde(default)]
     allow: RawCapabilities,
+    /// The highest that any limit of a plugin can be. A key that is left out: as high as a manifest can say.
     #[serde(default)]
     limits: RawResources,
+    /// Who may vouch for plugins.
     #[serde(default)]
+    signatures: RawSignatures,
+    /// How a new version of a plugin takes over from the old one.
+    #[serde(default)]
+    reload: RawReload,
+    /// What is different for one plugin, by its name.
+    #[serde(default)]
+    #[schemars(
+        with = "BTreeMap<String, RawAllowed>", extend("propertyNames" = { "pattern": schema::NAME })
+    )]
     plugin: BTreeMap<Spanned<String>, RawAllowed>,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct RawAllowed {
+    /// The most that this plugin is granted: each key in the place of the same key of [allow].
     #[serde(default)]
     allow: RawCapabilities,
+    /// The highest that its limits can be: each key in the place of the same key of [limits].
     #[serde(default)]
     limits: RawResources,
+    /// How a new version of it takes over: each key in the place of the same key of [reload].
+    #[serde(default)]
+    reload: RawReload,
 }
 
 impl Default for Policy {
-    /// Every table, index, codec and plugin, clock and random numbers; no directory and no address; limits as high as a manifest
-    /// can say.
+    /// Every table, index, codec and plugin, clock and random numbers; no directory and no address; limits as high as
+    /// a manifest can say; no signature required; reloads by the usual rules.
     fn default() -> Policy {
         let capabilities = Capabilities {
             can_read_table: Globs::everything(),
@@ -187,8 +230,9 @@ impl Default for Policy {
             random: true,
         };
         Policy {
-            every_plugin: Allowed { capabilities, ceilings: HIGHEST },
+            every_plugin: Allowed { capabilities, ceilings: HIGHEST, reload: Rules::default() },
             plugins: BTreeMap::new(),
+            signatures: Signatures::default(),
         }
     }
 }
@@ -218,8 +262,7 @@ impl Policy {
     /// `Plugin` with [`PluginFault::Denied`] when a ceiling is below what this kind of plugin needs to work
     /// at all.
     pub fn grant(&self, manifest: &PluginManifest) -> KernelResult<Grant> {
-        let Allowed { capabilities: allowed, ceilings } =
-            self.plugins.get(&manifest.name).unwrap_or(&self.every_plugin);
+        let Allowed { capabilities: allowed, ceilings, .. } = self.of(&manifest.name);
         let limits = lower_of(&manifest.limits, ceilings);
         let least = *manifest.kind.instances().start();
         if u64::from(limits.instances_max) < least {
@@ -267,6 +310,43 @@ impl Policy {
             |grant: Grant| !grant.directories.is_empty() || !grant.addresses.is_empty();
         !asks || self.grant(manifest).map_or(true, is_granted)
     }
+
+    /// Who may vouch for plugins, and whether somebody has to.
+    pub fn signatures(&self) -> &Signatures {
+        &self.signatures
+    }
+
+    /// How a new version of the plugin `plugin` takes over from the old one.
+    pub fn reload_rules(&self, plugin: &str) -> Rules {
+        self.of(plugin).reload.clone()
+    }
+
+    /// The JSON Schema of a policy, for editors: what `manifests/policy.schema.json` is made of.
+    pub fn json_schema() -> Value {
+        let mut schema = schema::of::<Raw>();
+        let of_all = ["", "/properties/plugin/additionalProperties"];
+        for place in of_all.map(|of| format!("{of}/properties")) {
+            for section in ["allow", "limits"] {
+                without_defaults(schema.pointer_mut(&format!("{place}/{section}/properties")));
+            }
+        }
+        without_defaults(
+            schema.pointer_mut(&format!("{}/properties/reload/properties", of_all[1])),
+        );
+        schema
+    }
+
+    fn of(&self, plugin: &str) -> &Allowed {
+        self.plugins.get(plugin).unwrap_or(&self.every_plugin)
+    }
+}
+
+/// Takes the defaults of a manifest out: a policy has others, and a section for one plugin those of the general one.
+fn without_defaults(keys: Option<&mut Value>) {
+    let keys = keys.and_then(Value::as_object_mut).expect("every section has keys");
+    for key in keys.values_mut().filter_map(Value::as_object_mut) {
+        key.shift_remove("default");
+    }
 }
 
 impl Raw {
@@ -275,17 +355,20 @@ impl Raw {
         let every_plugin = Allowed {
             capabilities: self.allow.over(&usual.capabilities)?,
             ceilings: self.limits.ceilings(&usual.ceilings)?,
+            reload: self.reload.over(&usual.reload)?,
         };
+        let signatures = self.signatures.check()?;
         let mut plugins = BTreeMap::new();
-        for (name, RawAllowed { allow, limits }) in self.plugin {
+        for (name, RawAllowed { allow, limits, reload }) in self.plugin {
             check_name(&name)?;
             let allowed = Allowed {
                 capabilities: allow.over(&every_plugin.capabilities)?,
                 ceilings: limits.ceilings(&every_plugin.ceilings)?,
+                reload: reload.over(&every_plugin.reload)?,
             };
             plugins.insert(name.into_inner(), allowed);
         }
-        Ok(Policy { every_plugin, plugins })
+        Ok(Policy { every_plugin, plugins, signatures })
     }
 }
 
@@ -406,29 +489,49 @@ impl Both {
 
     /// What is in both, for people: patterns, and `a & b` for names that both must match.
     pub fn granted(&self) -> Vec<String> {
-        let mut granted: Vec<String> = Vec::new();
-        for wanted in self.wanted.iter() {
-            let is_whole = |allowed: &Glob| {
-                allowed.as_str() == "**"
-                    || allowed == wanted
-                    || wanted.is_literal() && allowed.matches(wanted.as_str())
-            };
-            if self.allowed.iter().any(is_whole) {
-                granted.push(wanted.to_string());
-                continue;
-            }
-            granted.extend(self.allowed.iter().filter_map(|allowed| {
-                match (wanted.is_literal(), allowed.is_literal()) {
-                    (true, _) => None,
-                    (false, true) => wanted.matches(allowed.as_str()).then(|| allowed.to_string()),
-                    (false, false) if wanted.as_str() == "**" => Some(allowed.to_string()),
-                    (false, false) => Some(format!("{wanted} & {allowed}")),
-                }
-            }));
-        }
+        let mut granted: Vec<String> = self.pieces().map(|piece| piece.to_string()).collect();
         granted.sort();
         granted.dedup();
         granted
+    }
+
+    /// What is in both: each wanted pattern with one that allows all of it, or else with all that allow some of it.
+    fn pieces(&self) -> impl Iterator<Item = Piece<'_>> {
+        self.wanted.iter().flat_map(move |wanted| {
+            let pieces = || self.allowed.iter().map(move |allowed| Piece { wanted, allowed });
+            let whole = pieces().find(Piece::is_whole);
+            let parts = pieces().filter(|piece| !piece.wanted.is_literal() && !piece.is_nothing());
+            let parts: Vec<_> = if whole.is_some() { Vec::new() } else { parts.collect() };
+            whole.into_iter().chain(parts)
+        })
+    }
+}
+
+impl Piece<'_> {
+    /// Whether all that is wanted is allowed, as far as patterns tell.
+    fn is_whole(&self) -> bool {
+        let Piece { wanted, allowed } = self;
+        allowed.as_str() == "**"
+            || allowed == wanted
+            || wanted.is_literal() && allowed.matches(wanted.as_str())
+    }
+
+    /// Whether the allowed name is none of those that are wanted.
+    fn is_nothing(&self) -> bool {
+        self.allowed.is_literal() && !self.wanted.matches(self.allowed.as_str())
+    }
+}
+
+impl fmt::Display for Piece<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Piece { wanted, allowed } = self;
+        if self.is_whole() {
+            return write!(f, "{wanted}");
+        }
+        match wanted.as_str() == "**" || allowed.is_literal() {
+            true => write!(f, "{allowed}"),
+            false => write!(f, "{wanted} & {allowed}"),
+        }
     }
 }
 

@@ -20,7 +20,8 @@
 use crate::audit::{Entry, Object, Outcome, Who};
 use crate::chain::{self, Entered, Refusal};
 use crate::limits::{
-    BoundOf, Budget, CALL_DEPTH_MAX, HANDLES_PER_STORE_MAX, MemoryBound, RESULT_SLACK_BYTES, Work,
+    BoundOf, Budget, CALL_DEPTH_MAX, HANDLES_PER_STORE_MAX, MemoryBound, RESULT_SLACK_BYTES,
+    STATE_BYTES_MAX, Work,
 };
 use crate::plugin::{Plugin, add};
 use crate::quarantine::{Health, Keeper, Kept, Ticket};
@@ -60,6 +61,8 @@ struct Slots<E> {
     idle: Vec<Instance<E>>,
     /// Idle and working ones together.
     live: u32,
+    /// Whether what its instances knew has gone to another version: who comes should go there too.
+    handed_over: bool,
     closed: bool,
 }
 
@@ -88,6 +91,7 @@ impl Drop for Counted {
 }
 
 /// How a call may be made.
+#[derive(Clone)]
 pub(crate) struct Terms {
     /// Which budget it has.
     pub(crate) work: Work,
@@ -101,6 +105,8 @@ pub(crate) struct Terms {
     pub(crate) is_hosts: bool,
     /// Whether another instance of the plugin may be what leads to it.
     pub(crate) may_come_again: bool,
+    /// Whether another version was asked before, and failed.
+    pub(crate) as_fallback: bool,
     /// What it is about, for the audit trail.
     pub(crate) object: Object,
 }
@@ -115,6 +121,7 @@ impl Terms {
             tenant: None,
             is_hosts: false,
             may_come_again: false,
+            as_fallback: false,
             object: Object::None,
         }
     }
@@ -169,7 +176,12 @@ impl<E: Exports> Pool<E> {
             tenant,
             keeper,
             who,
-            slots: Mutex::new(Slots { idle: Vec::new(), live: 0, closed: false }),
+            slots: Mutex::new(Slots {
+                idle: Vec::new(),
+                live: 0,
+                handed_over: false,
+                closed: false,
+            }),
             freed: Condvar::new(),
             next_number: AtomicU64::new(0),
             last_used_us: AtomicU64::new(0),
@@ -179,6 +191,10 @@ impl<E: Exports> Pool<E> {
 
     pub(crate) fn works_for(&self, tenant: &Arc<Tenant>) -> bool {
         self.tenant.as_ref().is_some_and(|own| Arc::ptr_eq(own, tenant))
+    }
+
+    pub(crate) fn tenant(&self) -> Option<&Arc<Tenant>> {
+        self.tenant.as_ref()
     }
 
     pub(crate) fn tenant_name(&self) -> Option<&str> {
@@ -204,7 +220,7 @@ impl<E: Exports> Pool<E> {
     ) -> KernelResult<R> {
         let mut allowed = self.allow(function, chain::work(terms.work), terms, is_part)?;
         let instance = self
-            .idle_instance(&allowed, terms.prefer)
+            .idle_instance(&allowed, terms.prefer, terms.as_fallback)
             .map_err(|error| self.not_served(function, terms.object.clone(), error))?;
         let mut slot = Slot { pool: self, instance: None };
         let is_fresh = instance.is_none();
@@ -234,6 +250,93 @@ impl<E: Exports> Pool<E> {
         let mut instance = self.start(&mut allowed)?;
         let answer = instance.lifecycle.self_test(&mut instance.store);
         self.finish(&mut allowed, answer, &mut instance.store).map_err(End::error)
+    }
+
+    /// Calls that guests work on now.
+    pub(crate) fn calls_now(&self) -> u32 {
+        let slots = self.slots.lock();
+        slots.live - slots.idle.len() as u32
+    }
+
+    /// How many instances there are, working ones included.
+    pub(crate) fn instances(&self) -> u32 {
+        self.slots.lock().live
+    }
+
+    /// Makes an instance ready, unless there are `wanted` already.
+    ///
+    /// # Errors
+    /// As [`call_on`](Self::call_on).
+    pub(crate) fn warm(&self, wanted: u32) -> KernelResult<()> {
+        let mut allowed = self.allow("init", Work::Background, &Terms::background(0), true)?;
+        {
+            let mut slots = self.slots.lock();
+            if slots.closed || wanted.min(self.plugin.grant.limits.instances_max) <= slots.live {
+                return Ok(());
+            }
+            slots.live += 1;
+        }
+        let mut slot = Slot { pool: self, instance: None };
+        let mut instance = self.start(&mut allowed)?;
+        self.finish(&mut allowed, Ok(Ok(())), &mut instance.store).map_err(End::error)?;
+        slot.instance = Some(instance);
+        Ok(())
+    }
+
+    /// Asks the instance, if there is one, what the next version should know, and keeps it from being called until
+    /// the answer is dropped. Who waited for it then gets `Closed`. One that fails is gone, and what it knew: that
+    /// keeps no next version from coming.
+    ///
+    /// # Errors
+    /// As [`call_on`](Self::call_on), for what the instance answers: `Exhausted` when it is busy for longer than a
+    /// call may take.
+    pub(crate) fn export_state(&self) -> KernelResult<Knowledge<'_, E>> {
+        if self.instances() == 0 {
+            return Ok(Knowledge::None);
+        }
+        let terms = Terms::reading(STATE_BYTES_MAX);
+        let mut allowed = self.allow("export-state", Work::Foreground, &terms, true)?;
+        let instance = self.idle_instance(&allowed, None, false)?;
+        let mut slot = Slot { pool: self, instance: None };
+        // It failed while this waited for it, and what it knew is gone.
+        let Some(mut instance) = instance else { return Ok(Knowledge::Lost) };
+        self.grant(&mut instance.store, &allowed)?;
+        instance.store.set_hostcall_fuel(STATE_BYTES_MAX + RESULT_SLACK_BYTES);
+        let answer = instance.lifecycle.export_state(&mut instance.store);
+        match self.finish(&mut allowed, answer, &mut instance.store) {
+            Err(End::Failed(_)) => Ok(Knowledge::Lost),
+            answer => {
+                slot.instance = Some(instance);
+                let state = answer.map_err(End::error)?;
+                Ok(Knowledge::Exported(Exported { state, slot }))
+            }
+        }
+    }
+
+    /// Makes an instance that knows what the one before it did.
+    ///
+    /// # Errors
+    /// As [`call_on`](Self::call_on).
+    pub(crate) fn import_state(&self, state: &[u8], version: &str) -> KernelResult<()> {
+        let mut allowed = self.allow("import-state", Work::Foreground, &Terms::reading(0), true)?;
+        let present = self.idle_instance(&allowed, None, false)?;
+        let mut slot = Slot { pool: self, instance: None };
+        // One that has worked already may know things of its own.
+        drop(present);
+        let mut instance = self.start(&mut allowed)?;
+        instance.store.set_hostcall_fuel(RESULT_SLACK_BYTES);
+        let answer = match state {
+            [] => Ok(Ok(())),
+            state => instance.lifecycle.import_state(&mut instance.store, state, version),
+        };
+        self.finish(&mut allowed, answer, &mut instance.store).map_err(End::error)?;
+        slot.instance = Some(instance);
+        Ok(())
+    }
+
+    /// What its instances know counts again.
+    pub(crate) fn take_back(&self) {
+        self.slots.lock().handed_over = false;
     }
 
     /// Drops the idle instances, without the last call they would else get.
@@ -361,6 +464,8 @@ impl<E: Exports> Pool<E> {
         store: &mut Store<GuestState>,
     ) -> Result<R, End> {
         let used = self.account(allowed, store);
+        let was_refused = !matches!(answer, Ok(Ok(_)));
+        self.plugin.meter.note(allowed.function, used.1, was_refused);
         let (outcome, answer) = match answer {
             Ok(answer) => {
                 if let Some(ticket) = allowed.ticket.take() {
@@ -437,10 +542,11 @@ impl<E: Exports> Pool<E> {
         &self,
         allowed: &Allowed<'_>,
         prefer: Option<u64>,
+        as_fallback: bool,
     ) -> KernelResult<Option<Instance<E>>> {
         let mut slots = self.slots.lock();
         loop {
-            if slots.closed {
+            if slots.closed || slots.handed_over && !as_fallback {
                 return Err(self.closed());
             }
             let preferred = slots.idle.iter().position(|instance| Some(instance.number) == prefer);
@@ -678,6 +784,30 @@ impl<E: Exports> Drop for Pool<E> {
 struct Slot<'a, E: Exports> {
     pool: &'a Pool<E>,
     instance: Option<Instance<E>>,
+}
+
+/// What there is for the next version to know.
+pub(crate) enum Knowledge<'a, E: Exports> {
+    /// There was no instance that could know anything.
+    None,
+    /// The instance failed when it was asked, and is gone.
+    Lost,
+    /// What it said.
+    Exported(Exported<'a, E>),
+}
+
+/// What an instance said the next version should know. The instance waits until this is dropped.
+pub(crate) struct Exported<'a, E: Exports> {
+    pub(crate) state: Vec<u8>,
+    slot: Slot<'a, E>,
+}
+
+impl<E: Exports> Exported<'_, E> {
+    /// It knows it now: who waited for the instance shall go there.
+    pub(crate) fn handed_over(self) {
+        self.slot.pool.slots.lock().handed_over = true;
+        self.slot.pool.freed.notify_all();
+    }
 }
 
 impl<E: Exports> Drop for Slot<'_, E> {

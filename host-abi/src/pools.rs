@@ -13,7 +13,7 @@ use crate::capability;
 use crate::chain::{self, Caller};
 use crate::limits::TENANT_POOLS_MAX;
 use crate::plugin::Plugin;
-use crate::pool::{Call, Pool, Terms};
+use crate::pool::{Call, Exported, Knowledge, Pool, Terms};
 use crate::tenant::{Holder, Tenant};
 use crate::wasm_host_abi::{Exports, GuestError, GuestState, Lifecycle};
 use parking_lot::RwLock;
@@ -118,6 +118,65 @@ impl<E: Exports> Pools<E> {
     /// As [`call`](Self::call).
     pub(crate) fn self_test(&self) -> KernelResult<()> {
         self.host.self_test()
+    }
+
+    /// Calls that guests work on now.
+    pub(crate) fn calls_now(&self) -> u32 {
+        self.all().iter().map(|pool| pool.calls_now()).sum()
+    }
+
+    /// How many instances there are for whoever is no tenant.
+    pub(crate) fn instances(&self) -> u32 {
+        self.host.instances()
+    }
+
+    /// Makes so many instances ready for whoever is no tenant.
+    ///
+    /// # Errors
+    /// As [`call`](Self::call).
+    pub(crate) fn warm(&self, instances: u32) -> KernelResult<()> {
+        (1..=instances).try_for_each(|wanted| self.host.warm(wanted))
+    }
+
+    /// Tells the instances of `new` what those of this one would like them to know, and then makes the `turn` that
+    /// sends calls there. Calls wait meanwhile, and then go there. Returns how many bytes were told, and how many
+    /// instances could tell nothing because they failed.
+    ///
+    /// # Errors
+    /// As [`call`](Self::call); then this one's instances go on.
+    pub(crate) fn hand_over(
+        &self,
+        new: &Pools<E>,
+        turn: &mut dyn FnMut(),
+    ) -> KernelResult<(u64, u64)> {
+        let version = self.plugin.manifest.version.to_string();
+        let (pools, mut exported, mut bytes, mut lost) = (self.all(), Vec::new(), 0, 0);
+        for pool in &pools {
+            match pool.export_state()? {
+                Knowledge::None => {}
+                Knowledge::Lost => lost += 1,
+                Knowledge::Exported(state) => {
+                    let to = pool.tenant().map(|tenant| new.pool_of(tenant)).transpose()?;
+                    let to = to.as_ref().unwrap_or(&new.host);
+                    to.import_state(&state.state, &version)?;
+                    bytes += state.state.len() as u64;
+                    exported.push(state);
+                }
+            }
+        }
+        turn();
+        exported.into_iter().for_each(Exported::handed_over);
+        Ok((bytes, lost))
+    }
+
+    /// What its instances know counts again.
+    pub(crate) fn take_back(&self) {
+        self.all().iter().for_each(|pool| pool.take_back());
+    }
+
+    fn all(&self) -> Vec<Arc<Pool<E>>> {
+        let tenants = self.tenants.read();
+        [&self.host].into_iter().chain(tenants.pools.values()).cloned().collect()
     }
 
     /// Ends every idle instance well; working ones are dropped when they come back. Later calls get

@@ -1,7 +1,8 @@
 //! The hooks and procedures of a database: who is called at which writes, and by which name.
 //!
 //! A set never changes; whoever adds or replaces a plugin installs a new set. A transaction keeps the set
-//! it began with, so it works with one version of each plugin from its first write to its last.
+//! it began with, so it works with one version of each plugin from its first write to its last. While a version has
+//! a share of the calls on trial, it is transactions that are shared out, each with a set of its own.
 
 use crate::indexes::Indexes;
 use crate::tenant::Tenant;
@@ -11,6 +12,7 @@ use parking_lot::{RwLock, RwLockWriteGuard};
 use sochdb_index::IndexEngine;
 use sochdb_kernel::{KernelError, KernelResult, PluginFault};
 use sochdb_observability::Telemetry;
+use sochdb_reload::Switch;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
@@ -19,13 +21,41 @@ use std::time::Duration;
 /// and its host.
 #[derive(Default)]
 pub struct Programs {
-    now: RwLock<Arc<ProgramSet>>,
+    now: RwLock<Now>,
     codecs: RwLock<BTreeMap<String, Weak<WasmCodec>>>,
     indexes: Arc<Indexes>,
 }
 
 /// While this lives, transactions of this database wait with their commits.
 pub struct Alone<'a>(#[expect(dead_code, reason = "held, not looked at")] RwLockWriteGuard<'a, ()>);
+
+/// What there is, and the set of it that the next transaction gets.
+#[derive(Default)]
+struct Now {
+    hooks: BTreeMap<String, Arc<Switch<WasmHooks>>>,
+    procedures: BTreeMap<String, Arc<Switch<WasmProcedures>>>,
+    timings: Arc<Timings>,
+    set: Arc<ProgramSet>,
+    /// Whether something is on trial, so that each transaction gets a set of its own.
+    is_on_trial: bool,
+}
+
+impl Now {
+    /// The set of whom a transaction that begins now is served by.
+    fn draw(&self) -> ProgramSet {
+        let mut hooks: Vec<_> = self.hooks.values().map(|line| line.pick().version).collect();
+        hooks.sort_by(|a, b| (a.order(), a.name()).cmp(&(b.order(), b.name())));
+        let procedures = self.procedures.iter();
+        let procedures = procedures.map(|(name, line)| (name.clone(), line.pick().version));
+        ProgramSet { hooks, procedures: procedures.collect(), timings: self.timings.clone() }
+    }
+
+    fn refresh(&mut self) {
+        let hooks = self.hooks.values().any(|line| line.trial().is_some());
+        self.is_on_trial = hooks || self.procedures.values().any(|line| line.trial().is_some());
+        self.set = Arc::new(self.draw());
+    }
+}
 
 /// The hooks and procedures at one moment.
 #[derive(Default, Clone)]
@@ -41,7 +71,7 @@ impl Programs {
     /// Times commits and searches from now on, for `telemetry`.
     pub fn observe(&self, telemetry: &Telemetry) {
         let timings = Timings::new(telemetry);
-        self.change(|set| set.timings = timings);
+        self.change(|now| now.timings = timings);
     }
 
     /// Every procedure, by plugin and name.
@@ -85,20 +115,29 @@ impl Programs {
     }
 
     pub(crate) fn now(&self) -> Arc<ProgramSet> {
-        self.now.read().clone()
+        let now = self.now.read();
+        if now.is_on_trial { Arc::new(now.draw()) } else { now.set.clone() }
     }
 
-    pub(crate) fn add_hooks(&self, hooks: Arc<WasmHooks>) {
-        self.change(|set| {
-            set.hooks.retain(|old| old.name() != hooks.name());
-            set.hooks.push(hooks);
-            set.hooks.sort_by(|a, b| (a.order(), a.name()).cmp(&(b.order(), b.name())));
-        });
+    /// Turns the switch of hooks or procedures, while no transaction begins: those that begin later see it turned.
+    pub(crate) fn turn(&self, turn: &mut dyn FnMut()) {
+        self.change(|_| turn());
     }
 
-    pub(crate) fn add_procedures(&self, program: Arc<WasmProcedures>) {
-        self.change(|set| {
-            set.procedures.insert(program.name().to_owned(), program);
+    pub(crate) fn add_hooks(&self, name: &str, hooks: Arc<Switch<WasmHooks>>) {
+        self.change(|now| drop(now.hooks.insert(name.to_owned(), hooks)));
+    }
+
+    pub(crate) fn add_procedures(&self, name: &str, programs: Arc<Switch<WasmProcedures>>) {
+        self.change(|now| drop(now.procedures.insert(name.to_owned(), programs)));
+    }
+
+    /// Takes the hooks, procedures or codec of the plugin `name` away.
+    pub(crate) fn remove(&self, name: &str) {
+        self.codecs.write().remove(name);
+        self.change(|now| {
+            now.hooks.remove(name);
+            now.procedures.remove(name);
         });
     }
 
@@ -112,11 +151,10 @@ impl Programs {
         found.ok_or_else(|| KernelError::NotFound { kind: "codec", name: name.to_owned() })
     }
 
-    fn change(&self, f: impl FnOnce(&mut ProgramSet)) {
+    fn change(&self, f: impl FnOnce(&mut Now)) {
         let mut now = self.now.write();
-        let mut set = ProgramSet::clone(&now);
-        f(&mut set);
-        *now = Arc::new(set);
+        f(&mut now);
+        now.refresh();
     }
 }
 

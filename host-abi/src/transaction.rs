@@ -155,6 +155,21 @@ impl Transaction {
         Ok(Transaction::new(rows, kernel, programs.now(), indexes, marks, tenant.cloned()))
     }
 
+    /// Begins one in which no hook is called and no procedure is found: to see what a plugin would do.
+    ///
+    /// # Errors
+    /// `Closed`.
+    pub(crate) fn apart(
+        kernel: &Kernel,
+        programs: &Programs,
+        tenant: Option<&Arc<Tenant>>,
+    ) -> KernelResult<Transaction> {
+        let (indexes, before) = (programs.index_catalog(), programs.index_catalog().epoch());
+        let rows = kernel.begin_with(TransactionOptions::default())?;
+        let marks = Marks::new(indexes, Some(before));
+        Ok(Transaction::new(rows, kernel, Arc::default(), indexes, marks, tenant.cloned()))
+    }
+
     /// Runs `f` in a transaction and commits it; after a conflict, both again.
     ///
     /// # Errors
@@ -710,6 +725,17 @@ impl Transaction {
         let lent = Lent(Arc::new(Mutex::new(Transaction { live: self.live.take() })));
         let lending = Lending { owner: self, lent };
         work(&lending.lent)
+    }
+
+    /// Lends the transaction to a guest for as long as `work` takes, and undoes what was written.
+    pub(crate) fn lend_and_undo<T>(
+        &mut self,
+        work: impl FnOnce(&Lent) -> KernelResult<T>,
+    ) -> KernelResult<T> {
+        let mark = self.live_mut()?.mark();
+        let answer = self.lend(work);
+        self.undo_to(mark)?;
+        answer
     }
 
     /// Makes a table. It exists for others once this transaction commits.

@@ -19,6 +19,7 @@
 
 #![forbid(unsafe_code)]
 
+mod built;
 mod column;
 mod engine;
 mod filter;
@@ -37,6 +38,7 @@ pub mod entries;
 pub mod extension;
 pub mod vectors;
 
+pub use built::{Built, built};
 pub use definition::{IndexDefinition, IndexKind};
 pub use engine::IndexEngine;
 pub use entries::{Entries, Query};

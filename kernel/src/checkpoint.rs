@@ -285,14 +285,11 @@ impl Work<'_> {
     fn codec_of(&self, info: &TableInfo) -> KernelResult<Option<NumberedCodec>> {
         let Some(name) = &info.options.codec else { return Ok(None) };
         let number = self.inner.codecs.number(name)?;
-        match self.inner.plugins.compression(name) {
-            Ok(codec) => Ok(Some((number, codec))),
-            Err(error) => {
-                tracing::warn!(table = info.name, %error, "blocks are stored plain");
-                self.inner.counts.codec_refusals.add(1);
-                Ok(None)
-            }
-        }
+        let codec = self.inner.plugins.compression(name).inspect_err(|error| {
+            tracing::warn!(table = info.name, %error, "blocks are stored plain");
+            self.inner.counts.codec_refusals.add(1);
+        });
+        Ok(codec.ok().map(|codec| (number, codec)))
     }
 
     /// Merges `rows` into the tree at `root`.

@@ -289,6 +289,11 @@ impl PluginManager {
         self.registered.write().insert(name, extension);
     }
 
+    /// Takes the extension called `name` away from later calls; those in flight end on it. It is not shut down.
+    pub fn unregister(&self, name: &str) {
+        self.registered.write().remove(name);
+    }
+
     fn find<T>(
         &self,
         name: &str,

@@ -219,6 +219,17 @@ macro_rules! lifecycle {
                 P::with(P::self_test)
             }
 
+            fn export_state() -> std::result::Result<Vec<u8>, $crate::bindings::types::Error> {
+                P::with(P::export_state)
+            }
+
+            fn import_state(
+                state: Vec<u8>,
+                version: String,
+            ) -> std::result::Result<(), $crate::bindings::types::Error> {
+                P::with(|plugin| plugin.import_state(state, &version))
+            }
+
             fn shutdown() -> std::result::Result<(), $crate::bindings::types::Error> {
                 P::with(P::shutdown)
             }

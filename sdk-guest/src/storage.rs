@@ -200,6 +200,25 @@ pub trait Storage: Sized {
         self_test(self)
     }
 
+    /// What the instance of the next version should know, when this plugin is replaced while the database
+    /// serves. Asked only of a plugin with `max_instances = 1`. By default nothing.
+    ///
+    /// # Errors
+    /// Any; the plugin is then not replaced.
+    fn export_state(&mut self) -> Result<Vec<u8>> {
+        Ok(Vec::new())
+    }
+
+    /// Takes over what the instance of the version before exported; `version` is which one that was. By default
+    /// it is let go.
+    ///
+    /// # Errors
+    /// Any, such as a state that makes no sense; the plugin is then not replaced.
+    fn import_state(&mut self, state: Vec<u8>, version: &str) -> Result<()> {
+        let _ = (state, version);
+        Ok(())
+    }
+
     /// The last call when the database closes.
     ///
     /// # Errors

@@ -1,9 +1,12 @@
 //! The command line, as clap reads it. Each doc comment below is the help text a user sees.
 
+mod plugin;
+
 use super::failure::EXIT_CODES_HELP;
 use super::names::{CODECS, INDEXES, STORAGES};
 use super::top::parse_interval;
 use clap::{Args, Parser, Subcommand, ValueEnum};
+pub use plugin::{Plugin, PluginCheck, PluginHistory, PluginInstall};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
@@ -219,7 +222,7 @@ pub enum Command {
     /// Make a codec of a table's own blocks.
     #[command(subcommand)]
     Codec(Codec),
-    /// Look at plugins, install and remove them.
+    /// Look at plugins, check, install, replace, disable and remove them.
     #[command(subcommand)]
     Plugin(Plugin),
     /// Print the completion script for a shell.
@@ -681,30 +684,6 @@ pub struct CodecTrain {
     /// Also write the manifest to this file, which must not exist.
     #[arg(short, long, value_name = "FILE")]
     pub output: Option<PathBuf>,
-}
-
-#[derive(Debug, Subcommand)]
-pub enum Plugin {
-    /// List the plugins that would be loaded with a database.
-    List,
-    /// Say everything about one plugin without running it.
-    Inspect {
-        /// The name of a plugin, or the path of a manifest (`.toml`) or of a component (`.wasm`).
-        plugin: String,
-    },
-    /// Test a plugin and let the database keep it: manifest, component and all.
-    ///
-    /// It serves every later opening, in a restored backup too. One of the same name is replaced. The
-    /// database is created if there is none.
-    Install {
-        /// The plugin's manifest.
-        manifest: PathBuf,
-    },
-    /// Let the database keep a plugin no longer.
-    Remove {
-        /// The plugin's name.
-        name: String,
-    },
 }
 
 #[derive(Debug, Args)]

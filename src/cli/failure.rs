@@ -116,9 +116,7 @@ impl From<KernelError> for Failure {
         let (exit, help) = match error.kind() {
             ErrorKind::Conflict => (Exit::Busy, Some("run the command again")),
             ErrorKind::Invalid | ErrorKind::Limit => (Exit::Invalid, None),
-            ErrorKind::NotFound => {
-                (Exit::NotFound, Some("`sochdb table list` shows what is there"))
-            }
+            ErrorKind::NotFound => (Exit::NotFound, Some(missing_help(&error))),
             ErrorKind::Corrupt => (
                 Exit::Corrupt,
                 Some(
@@ -146,6 +144,16 @@ impl From<KernelError> for Failure {
             Some(help) => failure.help(help),
             None => failure,
         }
+    }
+}
+
+/// Who knows what is there.
+fn missing_help(error: &KernelError) -> &'static str {
+    match error {
+        KernelError::NotFound { kind, .. } if kind.contains("plugin") => {
+            "`sochdb plugin list --why` shows what is there"
+        }
+        _ => "`sochdb table list` shows what is there",
     }
 }
 

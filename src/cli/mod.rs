@@ -7,7 +7,8 @@
 //!   names    of storages and codecs     picture  a table's levels and columns
 //!   import   files in                   export   files out
 //!   index    index create, list, drop, stats, check       search  the rows nearest to a vector
-//!   inspect  check, stats               plugins  plugin list, inspect     install  plugin install, remove
+//!   inspect  check, stats               plugins  plugin list, inspect     manifest  plugin check
+//!   install  plugin install, remove, disable, enable, history           why  which of several plugins serves
 //!   serve    serve-metrics              top      the live view
 //!   calls    call                       audit    what plugins did      codec  codec train
 //!   copies   backup, restore, repair     compile  a compiler of its own process, for hosts
@@ -29,6 +30,7 @@ mod import;
 mod index;
 mod inspect;
 mod install;
+mod manifest;
 mod names;
 mod picture;
 mod plugins;
@@ -39,6 +41,7 @@ mod serve;
 mod tables;
 mod text;
 mod top;
+mod why;
 
 use args::{Cli, Command, Common, Sync};
 use clap::{CommandFactory, Parser};
@@ -46,7 +49,10 @@ use failure::{Exit, Failure, Outcome};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use screen::Screen;
 use sochdb::host::compiled_code::{ChildCompiler, CodeCache, CompileOptions, Compiler};
-use sochdb::{Database, DatabaseBuilder, Durability, Options, Policy, Telemetry};
+use sochdb::{
+    Database, DatabaseBuilder, Durability, Environment, Kernel, KernelError, Options, Policy,
+    Telemetry,
+};
 use std::process::ExitCode;
 use std::sync::LazyLock;
 use tracing_subscriber::Layer;
@@ -178,12 +184,13 @@ impl Common {
 
     /// The same, with what the command says beside the command line.
     fn open_with(&self, builder: DatabaseBuilder) -> Outcome<Database> {
-        builder.open(&self.directory).map_err(|error| match Failure::from(error) {
-            missing if missing.exit == Exit::NotFound => missing.help(
-                "`sochdb table create` and `sochdb import` make a database; --db says where it is",
-            ),
-            other => other,
-        })
+        builder.open(&self.directory).map_err(not_opened)
+    }
+
+    /// Opens the database that the command line names without any plugin, to read what it says of them.
+    fn kernel(&self) -> Outcome<Kernel> {
+        let options = Options { create: false, read_only: true, ..self.options() };
+        Kernel::open(Environment::disk(&self.directory), options).map_err(not_opened)
     }
 
     /// What the command line says of every database it opens.
@@ -224,6 +231,16 @@ impl Common {
             Sync::Delayed => "delayed",
             Sync::None => "none",
         }
+    }
+}
+
+/// A database that is not there can be made.
+fn not_opened(error: KernelError) -> Failure {
+    match Failure::from(error) {
+        missing if missing.exit == Exit::NotFound => missing.help(
+            "`sochdb table create` and `sochdb import` make a database; --db says where it is",
+        ),
+        other => other,
     }
 }
 

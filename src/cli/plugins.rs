@@ -1,9 +1,11 @@
 //! `plugin list` and `plugin inspect`: who the plugins are, what they want, were granted and have used.
+//! What changes them is in `install.rs`, what checks them in `manifest.rs`.
 
 use super::args::Plugin;
 use super::failure::{Exit, Failure, Outcome};
 use super::screen::{Screen, bytes_text, micros_text, thousands};
-use super::{Access, Session, audit, compile_options, install};
+use super::why::{self, Candidate};
+use super::{Access, Session, audit, compile_options, install, manifest};
 use serde_json::{Value as Json, json};
 use sochdb::host::audit::{AuditRecord, Outcome as What, read_file};
 use sochdb::host::capability::{Answer, Import};
@@ -21,9 +23,14 @@ use std::path::Path;
 /// Runs one `plugin` command. A database is opened only for what it keeps: plugins are loaded for their own sake.
 pub fn plugin(session: &mut Session, command: Plugin) -> Outcome {
     match command {
-        Plugin::List => list(session),
-        Plugin::Install { manifest } => install::install(session, &manifest),
+        Plugin::List { why: false } => list(session),
+        Plugin::List { why: true } => list_why(session),
+        Plugin::Check(args) => manifest::check(session, &args),
+        Plugin::Install(args) => install::install(session, &args),
         Plugin::Remove { name } => install::remove(session, &name),
+        Plugin::Disable { name } => install::disable(session, &name),
+        Plugin::Enable { name } => install::enable(session, &name),
+        Plugin::History(args) => install::history(session, &args),
         Plugin::Inspect { plugin } => {
             let path = Path::new(&plugin);
             match path.extension().and_then(OsStr::to_str) {
@@ -55,12 +62,20 @@ pub fn host(session: &Session) -> Outcome<PluginHost> {
 fn load(session: &Session) -> Outcome<PluginHost> {
     let (host, plugins) = (host(session)?, PluginManager::default());
     host.load_bundled(&plugins)?;
-    for dir in &session.common.plugin_dirs {
+    for dir in &why::folders(session) {
         host.load_dir(dir, &plugins)?;
     }
-    let builder = session.common.builder(Access::Read)?.kept_plugins(false);
+    let builder = session.common.builder(Access::Read)?.kept_plugins(false).watch_plugins(false);
     match builder.open(&session.common.directory) {
-        Ok(db) => drop(host.load_kept(&db)?),
+        Ok(db) => {
+            host.load_kept(&db)?;
+            for name in db.disabled_plugins()? {
+                // It may be disabled because it does not load.
+                if let Err(error) = host.load_again(&name, &db) {
+                    tracing::debug!(plugin = name, %error, "disabled, and cannot be loaded");
+                }
+            }
+        }
         Err(error) if error.kind() == ErrorKind::NotFound => {}
         Err(error) => return Err(error.into()),
     }
@@ -69,14 +84,22 @@ fn load(session: &Session) -> Outcome<PluginHost> {
 
 fn list(session: &mut Session) -> Outcome {
     let plugins = load(session)?.list();
+    let disabled = why::disabled_names(session)?;
     if session.screen.json {
+        let marked = plugins.iter().map(|plugin| {
+            let mut object = serde_json::to_value(plugin)?;
+            object["disabled"] = disabled.contains(&plugin.name).into();
+            Ok(object)
+        });
+        let plugins = marked.collect::<serde_json::Result<Vec<_>>>()?;
         return session.screen.object(&json!({ "plugins": plugins }));
     }
     let header =
         ["plugin", "kind", "version", "from", "component", "what it does"].map(String::from);
     let row = |plugin: &PluginInfo| {
+        let mark = if disabled.contains(&plugin.name) { " (disabled)" } else { "" };
         [
-            plugin.name.clone(),
+            format!("{}{mark}", plugin.name),
             plugin.kind.to_string(),
             plugin.version.clone(),
             plugin.source.clone(),
@@ -85,6 +108,32 @@ fn list(session: &mut Session) -> Outcome {
         ]
     };
     session.screen.table(header, plugins.iter().map(row))
+}
+
+/// Every candidate for every name: the one that serves, and why the others do not.
+fn list_why(session: &mut Session) -> Outcome {
+    let candidates = why::candidates(session)?;
+    if session.screen.json {
+        let plugins = candidates.iter().map(|(name, candidates)| {
+            let serving = candidates.iter().find(|one| one.standing == why::Standing::Serves);
+            let serves = serving.map(|serving| &serving.from);
+            json!({ "name": name, "serves": serves, "candidates": candidates })
+        });
+        let plugins: Vec<_> = plugins.collect();
+        return session.screen.object(&json!({ "plugins": plugins }));
+    }
+    let rows = candidates.iter().flat_map(|(name, candidates)| {
+        let name_once = std::iter::once(name.clone()).chain(std::iter::repeat(String::new()));
+        name_once.zip(candidates).map(|(name, candidate): (String, &Candidate)| {
+            let Candidate { from, version, standing, why, .. } = candidate;
+            let standing = match why.is_empty() {
+                true => standing.name().to_owned(),
+                false => format!("{}: {why}", standing.name()),
+            };
+            [name, from.clone(), version.clone().unwrap_or_default(), standing]
+        })
+    });
+    session.screen.table(["plugin", "from", "version", "standing"].map(String::from), rows)
 }
 
 fn inspect(session: &mut Session, host: &PluginHost, name: &str) -> Outcome {
@@ -124,7 +173,7 @@ fn inspect(session: &mut Session, host: &PluginHost, name: &str) -> Outcome {
 }
 
 /// What the plugin may do beside computing, for each that it wants: wanted, granted, used.
-fn capability_rows(plugin: &PluginInfo, trail: &Trail) -> Vec<[String; 4]> {
+pub fn capability_rows(plugin: &PluginInfo, trail: &Trail) -> Vec<[String; 4]> {
     let (wanted, granted) = (&plugin.capabilities, &plugin.grant);
     let names =
         |key, wanted: &Globs, granted: &Both| (key, wanted.to_string(), granted.to_string());
@@ -158,7 +207,8 @@ fn capability_rows(plugin: &PluginInfo, trail: &Trail) -> Vec<[String; 4]> {
 }
 
 /// What the audit trail of the session's database says of one plugin.
-struct Trail(Vec<AuditRecord>);
+#[derive(Default)]
+pub struct Trail(Vec<AuditRecord>);
 
 impl Trail {
     fn of(directory: &Path, plugin: &str) -> Trail {
@@ -216,7 +266,7 @@ fn hears(changes: &[Change], tables: &str) -> String {
 }
 
 /// What the plugin may use: wanted, granted, used.
-fn limit_rows(plugin: &PluginInfo) -> Vec<[String; 4]> {
+pub fn limit_rows(plugin: &PluginInfo) -> Vec<[String; 4]> {
     let row = |key: &str, of: &dyn Fn(&Limits) -> u64| {
         let (wanted, granted) = (of(&plugin.limits_wanted), of(&plugin.limits));
         [key.to_owned(), thousands(wanted), thousands(granted), used(plugin, key)]
@@ -280,7 +330,8 @@ fn component(screen: &mut Screen, found: &Inspection) -> Outcome {
     imports(screen, &found.imports)
 }
 
-fn imports(screen: &mut Screen, imports: &[Import]) -> Outcome {
+/// What a component imports, and what the host says to that.
+pub fn imports(screen: &mut Screen, imports: &[Import]) -> Outcome {
     let row = |import: &Import| {
         let answer = match &import.answer {
             Answer::Granted => "granted".to_owned(),

@@ -49,6 +49,13 @@ pub(crate) struct Served {
 }
 
 impl Served {
+    /// Goes on with plugins that are being replaced.
+    pub(crate) fn tick_plugins(&self) {
+        if let Some(host) = self.plugins.host().filter(|host| host.is_reloading()) {
+            host.tick(&self.kernel);
+        }
+    }
+
     pub(crate) fn new(kernel: Kernel, plugins: Arc<Plugins>, boot: BootMetrics) -> Served {
         let (checkpoints, tables) = Default::default();
         Served { kernel, plugins, boot, checkpoints, tables }

@@ -9,6 +9,13 @@
 //! | `ledger`   | procedure | moves amounts between accounts, reads tables in every way, calls others  |
 //! | `moody`    | observer  | takes batches, or sleeps, traps, bombs, as its setting `mood` says       |
 //! | `nearest`  | index     | compares the query with all entries, some at a time, and keeps nothing   |
+//! | `shelf`    | storage   | keeps rows plainly, and in each segment which version of it wrote that   |
+//! | `shifty`   | codec     | writes runs of bytes in one of two ways, by its version, and reads both  |
+//! | `stamper`  | hooks     | puts its version behind each value that is written                       |
+//! | `teller`   | procedure | tells its version, counts in a row, lingers                              |
+//!
+//! The last four are made for being replaced while a database serves: what they do, well or badly, is said by the
+//! settings of their manifests, as `mood.rs` tells.
 
 include!(concat!(env!("OUT_DIR"), "/guests.rs"));
 

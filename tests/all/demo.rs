@@ -21,6 +21,12 @@ fn the_demo_verifies_everything_and_says_so_to_a_program() {
     );
     let storage = &facts["queries"]["storage"];
     assert_eq!((&storage["table"]["storage"], &storage["rows"]), (&"lscs".into(), &600.into()));
+    let reload = &facts["reload"];
+    assert_eq!((&reload["plugin"], &reload["outcome"]), (&"hnsw".into(), &"serving".into()));
+    assert_ne!(reload["from"], reload["to"]);
+    assert_eq!(reload["calls_failed"], 0, "{reload}");
+    assert!(0 < reload["calls"].as_u64().unwrap());
+    assert!(reload["drain_micros"].is_u64() && reload["trial"].is_object(), "{reload}");
     let crash = &facts["crash"];
     assert_eq!(crash["signal"], 9);
     let verdict = &crash["verdict"];
@@ -52,6 +58,8 @@ fn the_demo_tells_people_what_it_measured() {
         "sync mode fsync",
         "column scan, id and text where pos is v",
         "sochdb stats words",
+        "drained in",
+        "0 failed calls",
         "SIGKILL",
         "recovery",
         "0 lost",

@@ -18,6 +18,7 @@ mod observers;
 mod plugins;
 mod policy;
 mod program;
+mod reload;
 #[allow(dead_code, reason = "the kernel's own tests use all of it")]
 #[path = "../../kernel/tests/sim/sim_disk.rs"]
 mod sim_disk;

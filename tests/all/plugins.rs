@@ -217,10 +217,181 @@ fn a_plugin_installed_again_is_replaced() {
     let said = place(&work, "ledger", "procedure", LEDGER, "[capabilities]\n");
     let json = parse(&work.ok(&["plugin", "install", &said, "--json"]));
     let hash = blake3::hash(LEDGER).to_string();
-    assert_eq!(json, json!({ "installed": "ledger", "blake3": hash }));
+    assert_eq!((&json["installed"], &json["blake3"]), (&json!("ledger"), &json!(hash)));
+    assert_eq!(json["replaced"], json!({ "version": "1.0.0", "blake3": hash }));
+    assert!(json["changed"] == true && json["trial"].is_object(), "{json}");
     fails(&work, &["call", "sum"], 6, &["was not granted"]);
     let other = place(&work, "ledger", "codec", IDENTITY, "");
-    work.refused(&["plugin", "install", &other], 2, &["'procedure' is already called 'ledger'"]);
+    // Who tried is on record, so something does change.
+    fails(&work, &["plugin", "install", &other], 2, &["'procedure' is already called 'ledger'"]);
+}
+
+/// The manifest of `ledger` as version `version`, with `grant`.
+fn ledger(version: &str, grant: &str) -> String {
+    let text = manifest("ledger", "procedure", grant);
+    text.replace("\nversion = \"1.0.0\"", &format!("\nversion = \"{version}\""))
+}
+
+#[test]
+fn a_manifest_is_checked_with_all_that_is_beside_it_and_no_database_is_made() {
+    let work = Workplace::new();
+    let file = place(&work, "ledger", "procedure", LEDGER, LEDGER_GRANT);
+    let text = work.ok(&["plugin", "check", &file]);
+    for word in ["no mistakes", "ledger 1.0.0", "not pinned", "none", "passed", "can_read_table"] {
+        assert!(text.contains(word), "no '{word}' in\n{text}");
+    }
+    let found = parse(&work.ok(&["plugin", "check", &file, "--json"]));
+    assert_eq!((&found["ok"], &found["pinned"]), (&json!(true), &json!(false)), "{found}");
+    assert_eq!((&found["signed"], &found["signer"]), (&json!(false), &json!(null)));
+    assert_eq!(found["plugin"]["blake3"], blake3::hash(LEDGER).to_string());
+    work.file("policy.toml", "[allow]\ncan_write_table = []\n");
+    let narrow = parse(&work.ok(&["plugin", "check", &file, "--json", "--policy", "policy.toml"]));
+    assert_eq!(narrow["plugin"]["grant"]["can_write_table"]["granted"], json!([]));
+
+    let pinned = |name: &str, hash: &str| {
+        let text = manifest(name, "procedure", "");
+        let path = format!("path = \"{name}.wasm\"");
+        work.file(
+            &format!("{name}.toml"),
+            text.replace(&path, &format!("path = \"ledger.wasm\"\nblake3 = \"{hash}\"")),
+        );
+        format!("{name}.toml")
+    };
+    let right = pinned("right", &blake3::hash(LEDGER).to_string());
+    assert!(work.ok(&["plugin", "check", &right]).contains("as the manifest pins it"));
+    let wrong = pinned("wrong", &blake3::hash(IDENTITY).to_string());
+    work.refused(&["plugin", "check", &wrong], 6, &["'wrong'", "its manifest pins"]);
+    work.file("typo.toml", manifest("typo", "codec", "[resources]\nfule_limit = 1\n"));
+    work.refused(&["plugin", "check", "typo.toml"], 2, &["typo.toml:11:1", "'fuel_limit'"]);
+    work.file("alone.toml", manifest("alone", "codec", ""));
+    work.refused(&["plugin", "check", "alone.toml"], 3, &["alone.wasm"]);
+    work.refused(&["plugin", "check", "nowhere.toml"], 3, &["nowhere.toml"]);
+    work.refused(&["plugin", "check"], 2, &["MANIFEST"]);
+    assert!(!work.db().exists());
+}
+
+#[test]
+fn editors_get_the_schemas_of_manifests_and_policies() {
+    let work = Workplace::new();
+    for (flag, key) in [("--schema", "module"), ("--policy-schema", "allow")] {
+        let schema = parse(&work.ok(&["plugin", "check", flag]));
+        assert!(schema["$schema"].is_string(), "{flag}");
+        assert!(schema["properties"][key].is_object(), "{flag} knows '{key}'");
+    }
+    work.refused(&["plugin", "check", "--schema", "--policy-schema"], 2, &["--policy-schema"]);
+}
+
+/// Of each candidate for the plugin `name`: where it comes from, how it stands, and why.
+fn candidates(work: &Workplace, more: &[&str], name: &str) -> Vec<[String; 3]> {
+    let list = parse(&work.ok(&[&["plugin", "list", "--why", "--json"], more].concat()));
+    let plugin = list["plugins"].as_array().unwrap().iter().find(|plugin| plugin["name"] == name);
+    let candidates =
+        plugin.unwrap_or_else(|| panic!("no {name} in {list:#}"))["candidates"].clone();
+    let text = |one: &Value, key: &str| one[key].as_str().unwrap().to_owned();
+    let of = |one: &Value| ["from", "standing", "why"].map(|key| text(one, key));
+    candidates.as_array().unwrap().iter().map(of).collect()
+}
+
+#[test]
+fn every_candidate_for_a_name_is_shown_with_what_keeps_it_from_serving() {
+    let work = installed();
+    for folder in ["db/plugins", "folder"] {
+        work.file(&format!("{folder}/ledger.wasm"), LEDGER);
+        work.file(&format!("{folder}/ledger.toml"), ledger("1.1.0", LEDGER_GRANT));
+    }
+    let own = work.path("db/plugins/ledger.toml").display().to_string();
+    let given = ["--plugin-dir", "folder"];
+    let line = |from: &str, standing: &str, why: &str| [from, standing, why].map(str::to_owned);
+    assert_eq!(
+        candidates(&work, &given, "ledger"),
+        [
+            line("folder/ledger.toml", "serves", ""),
+            line(&own, "shadowed", "by folder/ledger.toml"),
+            line("kept in the database", "shadowed", "by folder/ledger.toml"),
+        ]
+    );
+    assert_eq!(candidates(&work, &given, "lz4"), [line("bundled", "serves", "")]);
+    let [sleeper] = &candidates(&work, &given, "jsonlog")[..] else { panic!("one") };
+    assert!(sleeper[1] == "sleeps" && sleeper[2].contains("directories"), "{sleeper:?}");
+    work.file("folder/ledger.toml", ledger("1.1.0", "[resources]\nfule_limit = 1\n"));
+    let [bad, other, kept] = &candidates(&work, &given, "ledger")[..] else { panic!("three") };
+    assert!(bad[1] == "unloadable" && bad[2].contains("folder/ledger.toml:11:1"), "{bad:?}");
+    assert_eq!((&*kept[1], &*other[1]), ("serves", "shadowed"));
+    let text = work.ok(&["plugin", "list", "--why"]);
+    for word in ["serves", "shadowed: by", "sleeps: until", "kept in the database"] {
+        assert!(text.contains(word), "no '{word}' in\n{text}");
+    }
+    work.ok(&["plugin", "disable", "guard"]);
+    let [guard] = &candidates(&work, &[], "guard")[..] else { panic!("one") };
+    assert_eq!(guard[1], "disabled");
+    // A database that is not there has what it would have.
+    assert_eq!(candidates(&work, &["--db", "none"], "lz4"), [line("bundled", "serves", "")]);
+    assert!(!work.path("none").exists());
+}
+
+#[test]
+fn a_plugin_is_replaced_by_one_that_may_do_more_only_when_somebody_says_so() {
+    let work = installed();
+    let more = LEDGER_GRANT.replace("can_read_table = [\"accounts\"", "can_read_table = [\"*\"");
+    work.file("ledger.wasm", LEDGER);
+    work.file("ledger.toml", ledger("1.1.0", &more));
+    let install = ["plugin", "install", "ledger.toml"];
+    fails(&work, &install, 6, &["may do more than version 1.0.0", "can_read_table", "--widen"]);
+    let said = work.ok(&["plugin", "reload", "ledger.toml", "--widen"]);
+    assert!(said.starts_with("installed 'ledger', version 1.0.0 to 1.1.0, blake3 "), "{said}");
+    assert!(said.contains("it was tried first: "), "{said}");
+    assert_eq!(work.ok(&install), "'ledger' 1.1.0 is what is there already\n");
+    assert_eq!(parse(&work.ok(&[&install[..], &["--json"]].concat()))["changed"], false);
+
+    let history = |args: &[&str]| -> Vec<Value> {
+        let all = work.ok(&[&["plugin", "history", "--json"], args].concat());
+        all.lines().map(parse).collect()
+    };
+    let [newest, refused, added] = &history(&["ledger"])[..] else { panic!("three") };
+    assert_eq!(
+        (&newest["outcome"], &newest["to"]["version"]),
+        (&json!("serving"), &json!("1.1.0"))
+    );
+    assert_eq!(refused["outcome"], "rolled_back");
+    assert!(refused["reason"].as_str().unwrap().contains("--widen"), "{refused}");
+    assert_eq!((&added["outcome"], &added["asked_by"]), (&json!("added"), &json!("command")));
+    assert_eq!(history(&[]).len(), 5, "guard and identity were added, too");
+    assert_eq!(history(&["--limit", "1"])[0], *newest);
+    assert!(history(&["nobody"]).is_empty());
+    let text = work.ok(&["plugin", "history"]);
+    for word in ["outcome", "added", "rolled back", "serving", "1.1.0"] {
+        assert!(text.contains(word), "no '{word}' in\n{text}");
+    }
+    let text = work.ok(&["plugin", "history", "ledger", "--steps"]);
+    for state in ["preparing", "canary", "swapping", "draining", "probation", "active"] {
+        assert!(text.contains(state), "no '{state}' in\n{text}");
+    }
+    assert!(work.ok(&["plugin", "history", "nobody"]).contains("'nobody'"));
+    work.refused(&["--db", "none", "plugin", "history"], 3, &["'none'", "help: "]);
+}
+
+#[test]
+fn a_disabled_plugin_serves_nobody_until_it_is_enabled() {
+    let work = installed();
+    let put = ["put", "guarded", "abort/a", "x"];
+    fails(&work, &put, 6, &["not wanted"]);
+    let said = work.ok(&["plugin", "disable", "guard"]);
+    assert_eq!(said, "disabled 'guard'; `sochdb plugin enable guard` undoes it\n");
+    work.ok(&put);
+    assert!(work.ok(&["plugin", "list"]).contains("guard (disabled)"));
+    let list = parse(&work.ok(&["plugin", "list", "--json"]));
+    for plugin in list["plugins"].as_array().unwrap() {
+        assert_eq!(plugin["disabled"], plugin["name"] == "guard", "{plugin}");
+    }
+    assert_eq!(work.ok(&["plugin", "enable", "guard"]), "enabled 'guard'\n");
+    fails(&work, &put, 6, &["not wanted"]);
+    work.refused(&["plugin", "enable", "guard"], 3, &["'guard' is not disabled"]);
+    work.refused(&["plugin", "disable", "nobody"], 3, &["nobody"]);
+    work.ok(&["table", "create", "packed", "--codec", "identity"]);
+    work.refused(&["plugin", "disable", "identity"], 2, &["'identity'", "packed"]);
+    let newest = work.ok(&["plugin", "history", "guard", "--limit", "2", "--json"]);
+    let outcomes: Vec<Value> = newest.lines().map(|line| parse(line)["outcome"].clone()).collect();
+    assert_eq!(outcomes, ["enabled", "disabled"]);
 }
 
 #[test]

@@ -17,7 +17,8 @@ fn memory() -> Kernel {
 fn plugin(name: &str, seed: u8, bytes: usize) -> KeptPlugin<'static> {
     let component = (0..bytes).map(|at| seed ^ (at % 251) as u8 ^ (at >> 16) as u8).collect();
     let manifest = format!("[plugin]\nname = \"{name}\"\nversion = \"{seed}.0.0\"\n");
-    KeptPlugin { name: name.to_owned(), manifest, component: Cow::Owned(component) }
+    let signature = seed.is_multiple_of(2).then(|| format!("signature of {name}"));
+    KeptPlugin { name: name.to_owned(), manifest, signature, component: Cow::Owned(component) }
 }
 
 /// How many pieces are there, of how many components.
@@ -58,15 +59,12 @@ fn what_was_kept_comes_back() {
     );
     let one = plugin("p5", 5, 1_000_000);
     assert_eq!(listed[5].blake3, blake3::hash(&one.component).to_string());
-    assert_eq!(listed[5].manifest, one.manifest);
+    assert_eq!((&listed[5].manifest, &listed[5].signature), (&one.manifest, &None));
+    assert_eq!(listed[4].signature.as_deref(), Some("signature of p4"));
 }
 
-#[test]
-fn rows_have_these_bytes() {
-    let kernel = memory();
-    let component = Cow::Borrowed(&b"\0asm\x0d\0\x01\0"[..]);
-    let kept = KeptPlugin { name: "lz4".into(), manifest: "[plugin]\n".into(), component };
-    keep(&kernel, &kept).unwrap();
+/// The rows of both tables, in hex.
+fn rows(kernel: &Kernel) -> String {
     let tx = kernel.begin_read().unwrap();
     let mut text = String::new();
     for table in [PLUGINS_TABLE, COMPONENTS_TABLE] {
@@ -77,14 +75,75 @@ fn rows_have_these_bytes() {
             text += &format!("{table}\n  {}\n  {}\n", hex(&key), hex(&value));
         }
     }
+    text
+}
+
+const COMPONENT: &[u8] = b"\0asm\x0d\0\x01\0";
+
+/// What [`ROW_OF_VERSION_1`] says.
+fn unsigned() -> KeptPlugin<'static> {
+    KeptPlugin {
+        name: "lz4".into(),
+        manifest: "[plugin]\n".into(),
+        signature: None,
+        component: Cow::Borrowed(COMPONENT),
+    }
+}
+
+/// A row as it was written before there were signatures.
+const ROW_OF_VERSION_1: &str = "0100000048d3a2e8a9b0cde6293ba7f68824a97d069d096f44335a9e86aee55238dcdcb8\
+    08000000000000005b706c7567696e5d0a";
+
+fn row_of_version_1() -> Vec<u8> {
+    let digits = ROW_OF_VERSION_1.as_bytes().chunks(2);
+    digits.map(|byte| u8::from_str_radix(std::str::from_utf8(byte).unwrap(), 16).unwrap()).collect()
+}
+
+#[test]
+fn rows_have_these_bytes() {
+    let kernel = memory();
+    keep(&kernel, &unsigned()).unwrap();
     expect![[r#"
         sochdb.plugins
           6c7a34
-          0100000048d3a2e8a9b0cde6293ba7f68824a97d069d096f44335a9e86aee55238dcdcb808000000000000005b706c7567696e5d0a
+          0200000048d3a2e8a9b0cde6293ba7f68824a97d069d096f44335a9e86aee55238dcdcb80800000000000000090000005b706c7567696e5d0a
         sochdb.components
           48d3a2e8a9b0cde6293ba7f68824a97d069d096f44335a9e86aee55238dcdcb800000000
           0061736d0d000100
-    "#]].assert_eq(&text);
+    "#]].assert_eq(&rows(&kernel));
+    keep(&kernel, &KeptPlugin { signature: Some("sig".into()), ..unsigned() }).unwrap();
+    expect![[r#"
+        sochdb.plugins
+          6c7a34
+          0200000048d3a2e8a9b0cde6293ba7f68824a97d069d096f44335a9e86aee55238dcdcb80800000000000000090000005b706c7567696e5d0a736967
+        sochdb.components
+          48d3a2e8a9b0cde6293ba7f68824a97d069d096f44335a9e86aee55238dcdcb800000000
+          0061736d0d000100
+    "#]].assert_eq(&rows(&kernel));
+}
+
+#[test]
+fn a_row_from_before_there_were_signatures_is_read() {
+    let world = sochdb_sim::memory();
+    let kernel = open(&world);
+    keep(&kernel, &unsigned()).unwrap();
+    kernel.run(|tx| tx.put(PLUGINS_TABLE, b"lz4", &row_of_version_1())).unwrap();
+    assert_eq!(load(&kernel, "lz4").unwrap(), unsigned());
+    assert_eq!(list(&kernel).unwrap()[0].signature, None);
+    // It says the same, so nothing is written, which a read-only database would refuse.
+    kernel.close().unwrap();
+    let options = Options { read_only: true, ..Options::default() };
+    let kernel = Kernel::open(world.clone(), options).unwrap();
+    assert!(!keep(&kernel, &unsigned()).unwrap());
+    kernel.close().unwrap();
+    let kernel = open(&world);
+    let signed = KeptPlugin { signature: Some("sig".into()), ..unsigned() };
+    assert!(keep(&kernel, &signed).unwrap());
+    assert_eq!(load(&kernel, "lz4").unwrap(), signed);
+    assert!(keep(&kernel, &unsigned()).unwrap());
+    assert!(!keep(&kernel, &KeptPlugin { signature: Some("".into()), ..unsigned() }).unwrap());
+    remove(&kernel, "lz4").unwrap();
+    assert_eq!(pieces(&kernel), (0, 0));
 }
 
 #[test]
@@ -165,6 +224,11 @@ fn what_is_too_large_or_has_no_name_is_refused() {
     assert_eq!(name("n".repeat(1025)), ErrorKind::Invalid);
     let manifest = "#".repeat(MANIFEST_BYTES_MAX as usize + 1);
     assert_eq!(refused(keep(&kernel, &KeptPlugin { manifest, ..small.clone() })), ErrorKind::Limit);
+    let signature = Some("#".repeat(SIGNATURE_BYTES_MAX as usize + 1));
+    assert_eq!(
+        refused(keep(&kernel, &KeptPlugin { signature, ..small.clone() })),
+        ErrorKind::Limit
+    );
     let component = Cow::Owned(vec![0; COMPONENT_BYTES_MAX as usize + 1]);
     assert_eq!(
         refused(keep(&kernel, &KeptPlugin { component, ..small.clone() })),
@@ -185,7 +249,7 @@ fn the_largest_component_is_kept_in_one_transaction() {
 #[test]
 fn rotten_pieces_and_rows_are_corrupt() {
     type Spoil<'a> = (&'a str, &'a dyn Fn(&mut Transaction, &blake3::Hash) -> KernelResult<()>);
-    let spoils: [Spoil<'_>; 8] = [
+    let spoils: [Spoil<'_>; 12] = [
         ("a changed piece", &|tx, hash| {
             let key = piece_key(hash, 1);
             let mut piece = tx.get(COMPONENTS_TABLE, &key)?.unwrap().to_vec();
@@ -198,13 +262,29 @@ fn rotten_pieces_and_rows_are_corrupt() {
             tx.put(COMPONENTS_TABLE, &piece_key(hash, 2), &vec![0; PIECE_BYTES])
         }),
         ("a short row", &|tx, _| tx.put(PLUGINS_TABLE, b"p", b"short")),
-        ("a row of another version", &|tx, _| tx.put(PLUGINS_TABLE, b"p", &[2; 60])),
+        ("a row of another version", &|tx, _| tx.put(PLUGINS_TABLE, b"p", &[3; 60])),
         ("a row that says too much", &|tx, _| {
             tx.put(PLUGINS_TABLE, b"p", &[&1u32.to_le_bytes()[..], &[0xFF; 40]].concat())
         }),
         ("a manifest that is no text", &|tx, _| {
             let row = [&1u32.to_le_bytes()[..], &[0; 32], &[0; 8], b"\xFF"].concat();
             tx.put(PLUGINS_TABLE, b"p", &row)
+        }),
+        ("no size of the manifest", &|tx, _| {
+            let row = [&2u32.to_le_bytes()[..], &[0; 32], &[0; 8], b"\0\0\0"].concat();
+            tx.put(PLUGINS_TABLE, b"p", &row)
+        }),
+        ("a manifest that ends too early", &|tx, _| {
+            let row = [&2u32.to_le_bytes()[..], &[0; 32], &[0; 8], &[2, 0, 0, 0, b'm']].concat();
+            tx.put(PLUGINS_TABLE, b"p", &row)
+        }),
+        ("a signed manifest that is no text", &|tx, _| {
+            let row = [&2u32.to_le_bytes()[..], &[0; 32], &[0; 8], &[1, 0, 0, 0, 0xFF]].concat();
+            tx.put(PLUGINS_TABLE, b"p", &row)
+        }),
+        ("a signature that is no text", &|tx, _| {
+            let row = [&2u32.to_le_bytes()[..], &[0; 32], &[0; 8], &[1, 0, 0, 0, b'm', 0xFF]];
+            tx.put(PLUGINS_TABLE, b"p", &row.concat())
         }),
     ];
     for (what, spoil) in spoils {
@@ -275,11 +355,13 @@ proptest! {
     #[test]
     fn a_row_comes_back_and_arbitrary_bytes_never_panic(
         hash in any::<[u8; 32]>(), bytes in 0..=COMPONENT_BYTES_MAX, manifest in ".{0,40}",
+        signature in ".{0,40}", version in 0u32..4,
         noise in prop::collection::vec(any::<u8>(), 0..80),
     ) {
-        let row = Record { blake3: hash.into(), bytes, manifest: &manifest }.encode();
-        let back = Record::decode(&row).unwrap();
-        prop_assert_eq!((back.blake3, back.bytes, back.manifest), (hash.into(), bytes, &manifest[..]));
+        let (manifest, signature) = (&manifest[..], &signature[..]);
+        let record = Record { blake3: hash.into(), bytes, manifest, signature };
+        prop_assert!(Record::decode(&record.encode()).unwrap() == record);
         let _ = Record::decode(&noise);
+        let _ = Record::decode(&[&version.to_le_bytes()[..], &hash, &[0; 8], &noise].concat());
     }
 }

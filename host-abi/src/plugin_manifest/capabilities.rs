@@ -1,10 +1,11 @@
 //! `[capabilities]` of a manifest and `[allow]` of a policy: the same keys, checked in the same way.
 
-use super::PluginKind;
+use super::{PluginKind, schema};
 use crate::address::Address;
 use crate::capability;
 use crate::glob::{Glob, Globs, PATTERN_BYTES_MAX};
 use crate::strict_toml::{Wrong, wrong};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::path::{Component, Path};
 use toml::Spanned;
@@ -12,7 +13,19 @@ use toml::Spanned;
 /// Directories that one plugin may have.
 const DIRECTORIES_MAX: usize = 16;
 /// Addresses that one plugin may have.
-const ADDRESSES_MAX: usize = 16;
+pub(super) const ADDRESSES_MAX: usize = 16;
+
+/// Lists, each with the interface that is for those who have something in it.
+pub(super) const PATTERNS_OF: [(&str, &str); 5] = [
+    ("can_read_table", "rows"),
+    ("can_write_table", "rows"),
+    ("can_call_plugin", "plugins"),
+    ("codecs", "codecs"),
+    ("addresses", "outbox"),
+];
+/// Switches, each with the interface that is for those who have it on.
+pub(super) const SWITCHES_OF: [(&str, &str); 2] =
+    [("can_vector_search", "search"), ("can_index_search", "search")];
 
 /// What a plugin may do beside computing: what its manifest asks for, or what a policy allows.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
@@ -69,28 +82,57 @@ impl Capabilities {
     }
 }
 
-#[derive(Deserialize, Default)]
+#[derive(Deserialize, Default, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct RawCapabilities {
+    /// Patterns of the tables whose rows may be read, such as "shop/**". Of hooks and procedures.
+    #[schemars(with = "schema::Patterns", default, extend("default" = []))]
     can_read_table: Option<Patterns>,
+    /// Patterns of the tables whose rows may be written and deleted. Writing does not imply reading. Of hooks and
+    /// procedures.
+    #[schemars(with = "schema::Patterns", default, extend("default" = []))]
     can_write_table: Option<Patterns>,
+    /// Whether indexes of vectors may be searched, of tables whose rows may be read. Of hooks and procedures.
+    #[schemars(with = "bool", default, extend("default" = false))]
     can_vector_search: Option<Spanned<bool>>,
+    /// Whether values may be looked up in ordered indexes, of tables whose rows may be read. Of hooks and procedures.
+    #[schemars(with = "bool", default, extend("default" = false))]
     can_index_search: Option<Spanned<bool>>,
+    /// Patterns of the plugins that may be called. Of hooks and procedures.
+    #[schemars(with = "schema::Patterns", default, extend("default" = []))]
     can_call_plugin: Option<Patterns>,
+    /// Patterns of the codecs that may be used. Of storage engines, hooks and procedures.
+    #[schemars(with = "schema::Patterns", default, extend("default" = []))]
     codecs: Option<Patterns>,
+    /// Directories of the machine, at most 16, each under the name that the plugin knows it by.
+    #[schemars(
+        with = "Vec<RawDirectory>", default, length(max = DIRECTORIES_MAX), extend("default" = [])
+    )]
     directories: Option<Spanned<Vec<Spanned<RawDirectory>>>>,
+    /// Addresses that the host sends payloads to, at most 16, each with those that go on from it: such as
+    /// "http://127.0.0.1:4318/". Of observers.
+    #[schemars(with = "schema::Addresses", default, extend("default" = []))]
     addresses: Option<Patterns>,
+    /// Whether the time may be read, in steps of a millisecond. Otherwise clocks stand still.
+    #[schemars(with = "bool", default, extend("default" = false))]
     clock: Option<bool>,
+    /// Whether random numbers are real. Otherwise they are the same ones every time.
+    #[schemars(with = "bool", default, extend("default" = false))]
     random: Option<bool>,
 }
 
 type Patterns = Spanned<Vec<Spanned<String>>>;
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct RawDirectory {
+    /// Where it lies on the machine: an absolute path without `.` and `..`.
+    #[schemars(with = "String", length(min = 1, max = PATTERN_BYTES_MAX))]
     host: Spanned<String>,
+    /// What the plugin calls it: a path that begins with `/`, without `.` and `..`.
+    #[schemars(with = "String", length(min = 1, max = PATTERN_BYTES_MAX), regex(pattern = "^/"))]
     guest: Spanned<String>,
+    /// Whether what is in it may be changed. Otherwise it may be read only.
     #[serde(default)]
     write: bool,
 }
@@ -124,34 +166,31 @@ impl RawCapabilities {
 
     /// What the manifest of a plugin of this kind asks for.
     pub(super) fn of_kind(self, kind: PluginKind) -> Result<Capabilities, Wrong> {
-        for (key, given) in [
-            ("can_vector_search", &self.can_vector_search),
-            ("can_index_search", &self.can_index_search),
-        ] {
-            let given = given.as_ref().filter(|given| *given.get_ref());
-            if let (Some(given), Err(why)) = (given, capability::offered("search", Some(kind))) {
-                let message = format!(
-                    "a plugin of kind '{kind}' has no use for {key}: it is for the interface `search`, and {why}"
-                );
-                return Err(wrong(given, message));
-            }
-        }
-        for (key, interface, given) in [
-            ("can_read_table", "rows", &self.can_read_table),
-            ("can_write_table", "rows", &self.can_write_table),
-            ("can_call_plugin", "plugins", &self.can_call_plugin),
-            ("codecs", "codecs", &self.codecs),
-            ("addresses", "outbox", &self.addresses),
-        ] {
-            let Some(given) = given.as_ref().filter(|given| !given.get_ref().is_empty()) else {
-                continue;
-            };
-            if let Err(why) = capability::offered(interface, Some(kind)) {
+        let given =
+            |given: Option<&Spanned<bool>>| given.filter(|on| *on.get_ref()).map(Spanned::span);
+        let switches =
+            [given(self.can_vector_search.as_ref()), given(self.can_index_search.as_ref())];
+        let given = |list: Option<&Patterns>| {
+            list.filter(|list| !list.get_ref().is_empty()).map(Spanned::span)
+        };
+        let lists = [
+            &self.can_read_table,
+            &self.can_write_table,
+            &self.can_call_plugin,
+            &self.codecs,
+            &self.addresses,
+        ];
+        let switches = SWITCHES_OF.iter().zip(switches);
+        let lists = PATTERNS_OF.iter().zip(lists.map(|list| given(list.as_ref())));
+        for ((key, interface), span) in switches.chain(lists) {
+            if span.is_some()
+                && let Err(why) = capability::offered(interface, Some(kind))
+            {
                 let message = format!(
                     "a plugin of kind '{kind}' has no use for {key}: it is for the interface `{interface}`, \
                      and {why}"
                 );
-                return Err(wrong(given, message));
+                return Err(Wrong { span, message });
             }
         }
         self.over(&Capabilities::default())

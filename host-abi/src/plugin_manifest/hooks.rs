@@ -1,9 +1,10 @@
 //! `[hooks]`: the changes of rows that a plugin of kind `hooks` is called about.
 
-use super::PluginKind;
 use super::capabilities::globs;
+use super::{PluginKind, schema};
 use crate::glob::Globs;
 use crate::strict_toml::{Wrong, wrong};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use toml::Spanned;
@@ -22,7 +23,9 @@ pub struct Hooks {
 }
 
 /// A change of one row.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize, Serialize)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize, Serialize, JsonSchema,
+)]
 #[serde(rename_all = "lowercase")]
 pub enum Change {
     /// A row that was not there.
@@ -43,14 +46,25 @@ impl fmt::Display for Change {
     }
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(extend("anyOf" = [
+    { "required": ["before"], "properties": { "before": { "minItems": 1 } } },
+    { "required": ["after"], "properties": { "after": { "minItems": 1 } } },
+]))]
 pub(super) struct RawHooks {
+    /// Patterns of the tables whose changes it is called about, at least one.
+    #[schemars(with = "schema::Patterns", length(min = 1))]
     tables: Spanned<Vec<Spanned<String>>>,
+    /// Changes that it is asked about before they are made, and may change or veto. `before` or `after` must name one.
     #[serde(default)]
+    #[schemars(with = "Vec<Change>", extend("uniqueItems" = true))]
     before: Vec<Spanned<Change>>,
+    /// Changes that it is told about when they are committed.
     #[serde(default)]
+    #[schemars(with = "Vec<Change>", extend("uniqueItems" = true))]
     after: Vec<Spanned<Change>>,
+    /// Its place among the hooks of one table: the lower is called first, equal ones by name.
     #[serde(default)]
     order: i64,
 }

@@ -3,18 +3,62 @@
 use super::PluginKind;
 use crate::limits::{self, Background, Limits};
 use crate::strict_toml::{Wrong, in_range, wrong};
+use schemars::JsonSchema;
 use serde::Deserialize;
 use std::ops::RangeInclusive;
 use toml::Spanned;
 
-#[derive(Deserialize, Default)]
+/// What a manifest gets that does not say: enough for a small plugin.
+const USUAL: Limits = Limits {
+    memory_bytes_max: 64 << 20,
+    fuel_max: 1_000_000_000,
+    timeout_ms: 1000,
+    instances_max: 4,
+    background: Some(USUAL_BACKGROUND),
+};
+const USUAL_BACKGROUND: Background = Background { fuel_max: 100_000_000_000, timeout_ms: 60_000 };
+
+#[derive(Deserialize, Default, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct RawResources {
+    /// Memory of one instance in MiB: all its memories and tables together. From 1 to 4096.
+    #[schemars(
+        with = "u64", default, extend("default" = USUAL.memory_bytes_max >> 20),
+        range(min = *limits::MEMORY_LIMIT_MB.start(), max = *limits::MEMORY_LIMIT_MB.end())
+    )]
     memory_limit_mb: Option<Spanned<u64>>,
+    /// Work of one call in WebAssembly operators, work of the host for it included. From 10^6, less than a millisecond,
+    /// to 10^12.
+    #[schemars(
+        with = "u64", default, extend("default" = USUAL.fuel_max),
+        range(min = *limits::FUEL_LIMIT.start(), max = *limits::FUEL_LIMIT.end())
+    )]
     fuel_limit: Option<Spanned<u64>>,
+    /// Time of one call in milliseconds, waiting for an instance included. From 1 to 600,000, which is ten minutes.
+    #[schemars(
+        with = "u64", default, extend("default" = USUAL.timeout_ms),
+        range(min = *limits::TIMEOUT_MS.start(), max = *limits::TIMEOUT_MS.end())
+    )]
     timeout_ms: Option<Spanned<u64>>,
+    /// Instances at the same time, for each tenant. From 1 to 256; an observer has 1, storage engines and indexes have
+    /// 2 at least.
+    #[schemars(
+        with = "u64", default, extend("default" = USUAL.instances_max),
+        range(min = *limits::MAX_INSTANCES.start(), max = *limits::MAX_INSTANCES.end())
+    )]
     max_instances: Option<Spanned<u64>>,
+    /// Work of one flush, merge or build in WebAssembly operators. From 10^6 to 10^15. Of storage engines and indexes.
+    #[schemars(
+        with = "u64", default, extend("default" = USUAL_BACKGROUND.fuel_max),
+        range(min = *limits::BACKGROUND_FUEL_LIMIT.start(), max = *limits::BACKGROUND_FUEL_LIMIT.end())
+    )]
     background_fuel_limit: Option<Spanned<u64>>,
+    /// Time of one flush, merge or build in milliseconds. From 1 to 86,400,000, which is a day. Of storage engines and
+    /// indexes.
+    #[schemars(
+        with = "u64", default, extend("default" = USUAL_BACKGROUND.timeout_ms),
+        range(min = *limits::BACKGROUND_TIMEOUT_MS.start(), max = *limits::BACKGROUND_TIMEOUT_MS.end())
+    )]
     background_timeout_ms: Option<Spanned<u64>>,
 }
 
@@ -29,13 +73,8 @@ impl RawResources {
             let message = format!("a plugin of kind '{kind}' never works in the background");
             return Err(wrong(given, message));
         }
-        let usual = Limits {
-            memory_bytes_max: 64 << 20,
-            fuel_max: 1_000_000_000,
-            timeout_ms: 1000,
-            instances_max: to_u32((*instances.end()).min(4)),
-            background: Some(Background { fuel_max: 100_000_000_000, timeout_ms: 60_000 }),
-        };
+        let instances_max = to_u32((*instances.end()).min(USUAL.instances_max.into()));
+        let usual = Limits { instances_max, ..USUAL };
         let limits = self.over(&usual, instances)?;
         let background = limits.background.filter(|_| kind.has_background());
         Ok(Limits { background, ..limits })

@@ -1,6 +1,8 @@
 //! The settings of a plugin: `[config_schema]` declares them, `[config]` gives them values.
 
-use crate::strict_toml::{Wrong, nearest, wrong};
+use super::schema::SettingValue;
+use crate::strict_toml::{Wrong, did_you_mean, wrong};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use toml::Spanned;
@@ -28,24 +30,48 @@ pub enum ConfigValue {
     Text(String),
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(extend("allOf" = [
+    {
+        "if": { "properties": { "type": { "enum": ["boolean", "text"] } } },
+        "then": { "properties": { "min": false, "max": false } },
+    },
+    {
+        "if": { "properties": { "type": { "enum": ["boolean", "integer", "float"] } } },
+        "then": { "properties": { "one_of": false } },
+    },
+]))]
 pub(super) struct RawSetting {
+    /// What its values are.
     r#type: SettingType,
+    /// What it is when [config] does not say; without one [config] must say it.
+    #[schemars(with = "SettingValue", default)]
     default: Option<Spanned<toml::Value>>,
+    /// The least that an integer or a float may be.
+    #[schemars(with = "f64", default)]
     min: Option<Spanned<toml::Value>>,
+    /// The most that an integer or a float may be.
+    #[schemars(with = "f64", default)]
     max: Option<Spanned<toml::Value>>,
+    /// All that a text may be.
+    #[schemars(with = "Vec<String>", default)]
     one_of: Option<Spanned<Vec<String>>>,
+    /// What it is for, and in which unit it is, for people.
     #[serde(default)]
     description: String,
 }
 
-#[derive(Deserialize, Clone, Copy, PartialEq, Debug)]
+#[derive(Deserialize, Clone, Copy, PartialEq, Debug, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 enum SettingType {
+    /// `true` or `false`
     Boolean,
+    /// A whole number of 64 bits.
     Integer,
+    /// A finite number.
     Float,
+    /// Text.
     Text,
 }
 
@@ -56,8 +82,7 @@ pub(super) fn config(
 ) -> Result<BTreeMap<String, Setting>, Wrong> {
     let known: Vec<_> = schema.keys().map(|key| key.get_ref().clone()).collect();
     if let Some(key) = values.keys().find(|key| !schema.contains_key(*key)) {
-        let near = nearest(key.get_ref(), known.iter().map(String::as_str));
-        let near = near.map(|near| format!("; did you mean '{near}'?")).unwrap_or_default();
+        let near = did_you_mean(key.get_ref(), known.iter().map(String::as_str));
         let message = format!("[config_schema] declares no setting '{}'{near}", key.get_ref());
         return Err(wrong(key, message));
     }
@@ -108,8 +133,10 @@ impl RawSetting {
         match (&self.one_of, &typed) {
             (None, _) => {}
             (Some(one_of), ConfigValue::Text(text)) if one_of.get_ref().contains(text) => {}
-            (Some(one_of), ConfigValue::Text(_)) => {
-                return Err(wrong(value, format!("'{name}' is one of {:?}", one_of.get_ref())));
+            (Some(one_of), ConfigValue::Text(text)) => {
+                let near = did_you_mean(text, one_of.get_ref().iter().map(String::as_str));
+                let message = format!("'{name}' is one of {:?}{near}", one_of.get_ref());
+                return Err(wrong(value, message));
             }
             (Some(one_of), _) => return Err(wrong(one_of, "only a text can have `one_of`")),
         }

@@ -108,6 +108,225 @@ fn settings_that_break_their_schema_are_named_with_their_place() {
     }
 }
 
+/// One wrong thing each, in the place of something right or behind everything, and what is said of it.
+#[test]
+fn one_wrong_thing_is_named_with_its_place_and_the_way_out() {
+    let replaced = |from: &str, to: &str, expected: Expect| {
+        assert!(HEAD.contains(from));
+        let error = PluginManifest::parse("p.toml", &HEAD.replace(from, to)).unwrap_err();
+        expected.assert_eq(&error.to_string());
+    };
+    replaced(
+        "[plugin]",
+        "[plugni]",
+        expect![
+            "p.toml:1:2: unknown field `plugni`, expected one of `plugin`, `module`, `capabilities`, `resources`, `exports`, `hooks`, `config_schema`, `config`; did you mean 'plugin'?"
+        ],
+    );
+    replaced(
+        "[module]",
+        "[modules]",
+        expect![
+            "p.toml:6:2: unknown field `modules`, expected one of `plugin`, `module`, `capabilities`, `resources`, `exports`, `hooks`, `config_schema`, `config`; did you mean 'module'?"
+        ],
+    );
+    replaced(
+        "[exports]",
+        "[exprots]",
+        expect![
+            "p.toml:8:2: unknown field `exprots`, expected one of `plugin`, `module`, `capabilities`, `resources`, `exports`, `hooks`, `config_schema`, `config`; did you mean 'exports'?"
+        ],
+    );
+    replaced(
+        "name = \"p\"",
+        "nmae = \"p\"",
+        expect![
+            "p.toml:2:1: unknown field `nmae`, expected one of `name`, `version`, `kind`, `description`, `author`, `license`, `homepage`, `repository`, `min_kernel_version`; did you mean 'name'?"
+        ],
+    );
+    replaced(
+        "name = \"p\"",
+        "name = \"P\"",
+        expect![[
+            r#"p.toml:2:8: "P" is no plugin name: a letter, then letters, digits, '-' and '_', all lower case, at most 64"#
+        ]],
+    );
+    replaced("name = \"p\"", "name = \"p\"\nname = \"q\"", expect!["p.toml:3:1: duplicate key"]);
+    replaced("name = \"p\"\n", "", expect!["p.toml:1:1: missing field `name`"]);
+    replaced(
+        "name = \"p\"",
+        "name = p",
+        expect!["p.toml:2:8: string values must be quoted, expected literal string"],
+    );
+    replaced(
+        "\"1.0.0\"",
+        "\"1\"",
+        expect![[
+            r#"p.toml:3:11: "1" is no version such as "1.2.3": unexpected end of input while parsing major version number"#
+        ]],
+    );
+    replaced(
+        "\"0.1.0\"",
+        "\"latest\"",
+        expect![[
+            r#"p.toml:5:22: "latest" is no version such as "1.2.3": unexpected character 'l' while parsing major version number"#
+        ]],
+    );
+    replaced(
+        "kind = \"codec\"",
+        "kind = \"codecs\"",
+        expect![
+            "p.toml:4:8: unknown variant `codecs`, expected one of `codec`, `observer`, `storage`, `hooks`, `procedure`, `index`; did you mean 'codec'?"
+        ],
+    );
+    replaced(
+        "kind = \"codec\"",
+        "kind = \"Codec\"",
+        expect![
+            "p.toml:4:8: unknown variant `Codec`, expected one of `codec`, `observer`, `storage`, `hooks`, `procedure`, `index`; did you mean 'codec'?"
+        ],
+    );
+    replaced(
+        "kind = \"codec\"",
+        "kind = \"codec\"\nblake3 = \"00\"",
+        expect![
+            "p.toml:5:1: unknown field `blake3`, expected one of `name`, `version`, `kind`, `description`, `author`, `license`, `homepage`, `repository`, `min_kernel_version`; 'blake3' belongs below [module]"
+        ],
+    );
+    replaced(
+        "path = \"p.wasm\"",
+        "file = \"p.wasm\"",
+        expect!["p.toml:7:1: unknown field `file`, expected one of `path`, `bundled`, `blake3`"],
+    );
+    replaced(
+        "path = \"p.wasm\"",
+        "path = \"p.wasm\"\nblake3 = \"00\"",
+        expect!["p.toml:8:10: no BLAKE3 hash of 64 hex digits: expected 64 hex bytes, received 2"],
+    );
+    replaced(
+        "path = \"p.wasm\"",
+        "path = \"p.wasm\"\nbundled = \"p\"",
+        expect!["p.toml:6:1: [module] needs either `path` or `bundled`"],
+    );
+    replaced(
+        "path = \"p.wasm\"",
+        "path = \"p.wasm\"\ntimeout_ms = 5",
+        expect![
+            "p.toml:8:1: unknown field `timeout_ms`, expected one of `path`, `bundled`, `blake3`; 'timeout_ms' belongs below [resources]"
+        ],
+    );
+    replaced(
+        "\"lifecycle\"",
+        "\"lifecycl\"",
+        expect![[
+            r#"p.toml:9:14: a plugin of kind 'codec' exports the interfaces ["codec", "lifecycle"]; did you mean 'lifecycle'?"#
+        ]],
+    );
+    replaced(
+        "interfaces =",
+        "interface =",
+        expect![
+            "p.toml:9:1: unknown field `interface`, expected `interfaces`; did you mean 'interfaces'?"
+        ],
+    );
+    check_error(
+        "[capability]\nclock = true",
+        expect![
+            "p.toml:10:2: unknown field `capability`, expected one of `plugin`, `module`, `capabilities`, `resources`, `exports`, `hooks`, `config_schema`, `config`; did you mean 'capabilities'?"
+        ],
+    );
+    check_error(
+        "timeout_ms = 5",
+        expect![
+            "p.toml:10:1: unknown field `timeout_ms`, expected `interfaces`; 'timeout_ms' belongs below [resources]"
+        ],
+    );
+    check_error(
+        "[resources]\nmemory = 5",
+        expect![
+            "p.toml:11:1: unknown field `memory`, expected one of `memory_limit_mb`, `fuel_limit`, `timeout_ms`, `max_instances`, `background_fuel_limit`, `background_timeout_ms`; did you mean 'memory_limit_mb'?"
+        ],
+    );
+    check_error(
+        "[resources]\nmemory-limit-mb = 5",
+        expect![
+            "p.toml:11:1: unknown field `memory-limit-mb`, expected one of `memory_limit_mb`, `fuel_limit`, `timeout_ms`, `max_instances`, `background_fuel_limit`, `background_timeout_ms`; did you mean 'memory_limit_mb'?"
+        ],
+    );
+    check_error(
+        "[resources]\nclock = true",
+        expect![
+            "p.toml:11:1: unknown field `clock`, expected one of `memory_limit_mb`, `fuel_limit`, `timeout_ms`, `max_instances`, `background_fuel_limit`, `background_timeout_ms`; 'clock' belongs below [capabilities]"
+        ],
+    );
+    check_error(
+        "[resources]\ntimeout_ms = -1",
+        expect!["p.toml:11:14: invalid value: integer `-1`, expected u64"],
+    );
+    check_error(
+        "[resources]\ntimeout_ms = 600_001",
+        expect!["p.toml:11:14: timeout_ms = 600001 is out of range: 1 to 600000"],
+    );
+    check_error(
+        "[resources]\nfuel_limit = 1e9",
+        expect!["p.toml:11:14: invalid type: floating point `1000000000.0`, expected u64"],
+    );
+    check_error(
+        "[resources]\nmax_instances = true",
+        expect!["p.toml:11:17: invalid type: boolean `true`, expected u64"],
+    );
+    check_error(
+        "[capabilities]\ndirectories = [{ host = \"/a\", guest = \"/a\", wrte = true }]",
+        expect![
+            "p.toml:11:45: unknown field `wrte`, expected one of `host`, `guest`, `write`; did you mean 'write'?"
+        ],
+    );
+    check_error(
+        "[capabilities]\ndirectories = [{ host = \"/a\" }]",
+        expect!["p.toml:11:16: missing field `guest`"],
+    );
+    check_error(
+        "[capabilities.directories]\nhost = \"/a\"",
+        expect!["p.toml:10:1: invalid type: map, expected a sequence"],
+    );
+    check_error(
+        "[config_schema]\nlevel = { typ = \"integer\" }",
+        expect![
+            "p.toml:11:11: unknown field `typ`, expected one of `type`, `default`, `min`, `max`, `one_of`, `description`; did you mean 'type'?"
+        ],
+    );
+    check_error(
+        "[config_schema]\nlevel = { type = \"int\" }",
+        expect![
+            "p.toml:11:18: unknown variant `int`, expected one of `boolean`, `integer`, `float`, `text`"
+        ],
+    );
+    check_error(
+        "[config_schema]\nlevel = { type = \"integer\", minimum = 1 }",
+        expect![
+            "p.toml:11:29: unknown field `minimum`, expected one of `type`, `default`, `min`, `max`, `one_of`, `description`"
+        ],
+    );
+    check_error("[config_schema.level]\ndefault = 5", expect!["p.toml:10:1: missing field `type`"]);
+    check_error(
+        "[config_schema]\nmode = { type = \"text\", one_of = [\"fast\", \"small\"] }\n[config]\nmode = \"smal\"",
+        expect![[r#"p.toml:13:8: 'mode' is one of ["fast", "small"]; did you mean 'small'?"#]],
+    );
+    check_error(
+        "[config_schema]\nmode = { type = \"text\", default = \"a\" }\n[config]\nmodus = \"a\"",
+        expect!["p.toml:13:1: [config_schema] declares no setting 'modus'; did you mean 'mode'?"],
+    );
+    check_error(
+        "[config]\nlevel = 5",
+        expect!["p.toml:11:1: [config_schema] declares no setting 'level'"],
+    );
+    check_error(
+        "[config]\nlevel = ",
+        expect!["p.toml:11:9: string values must be quoted, expected literal string"],
+    );
+    check_error("[config", expect!["p.toml:10:8: unclosed table, expected `]`"]);
+}
+
 #[test]
 fn names_versions_and_exports_are_checked() {
     for (from, to) in [

@@ -125,7 +125,7 @@ fn wrong_keys_and_values_are_named_with_their_place() {
     check(
         "[alow]",
         expect![
-            "policy.toml:1:2: unknown field `alow`, expected one of `allow`, `limits`, `plugin`; did you mean 'allow'?"
+            "policy.toml:1:2: unknown field `alow`, expected one of `allow`, `limits`, `signatures`, `reload`, `plugin`; did you mean 'allow'?"
         ],
     );
     check(
@@ -151,13 +151,214 @@ fn wrong_keys_and_values_are_named_with_their_place() {
     check(
         "[plugin.p.alow]",
         expect![
-            "policy.toml:1:11: unknown field `alow`, expected `allow` or `limits`; did you mean 'allow'?"
+            "policy.toml:1:11: unknown field `alow`, expected one of `allow`, `limits`, `reload`; did you mean 'allow'?"
         ],
     );
     check(
         "[plugin.p.allow]\ncodecs = [\"**x\"]",
         expect![[r#"policy.toml:2:11: `**` stands alone between `/`, not as in "**x""#]],
     );
+}
+
+/// A public key of minisign.
+const KEY: &str = "RWQf6LRCGA9i53mlYecO4IzT51TGPpvWucNSCh1CBM0QTaLn73Y7GFO3";
+
+#[test]
+fn one_wrong_thing_is_named_with_its_place_and_the_way_out() {
+    let check = |text: &str, expected: Expect| {
+        let text = text.replace("KEY", KEY);
+        expected.assert_eq(&Policy::parse("policy.toml", &text).unwrap_err().to_string());
+    };
+    check(
+        "[signature]\nrequired = true",
+        expect![
+            "policy.toml:1:2: unknown field `signature`, expected one of `allow`, `limits`, `signatures`, `reload`, `plugin`; did you mean 'signatures'?"
+        ],
+    );
+    check(
+        "required = true",
+        expect![
+            "policy.toml:1:1: unknown field `required`, expected one of `allow`, `limits`, `signatures`, `reload`, `plugin`; 'required' belongs below [signatures]"
+        ],
+    );
+    check(
+        "[limits]\nclock = true",
+        expect![
+            "policy.toml:2:1: unknown field `clock`, expected one of `memory_limit_mb`, `fuel_limit`, `timeout_ms`, `max_instances`, `background_fuel_limit`, `background_timeout_ms`; 'clock' belongs below [allow]"
+        ],
+    );
+    check(
+        "[plugin.p.limits]\nclock = true",
+        expect![
+            "policy.toml:2:1: unknown field `clock`, expected one of `memory_limit_mb`, `fuel_limit`, `timeout_ms`, `max_instances`, `background_fuel_limit`, `background_timeout_ms`; 'clock' belongs below [allow]"
+        ],
+    );
+    check(
+        "[signatures]\nrequire = true",
+        expect![
+            "policy.toml:2:1: unknown field `require`, expected `required` or `trusted_keys`; did you mean 'required'?"
+        ],
+    );
+    check(
+        "[signatures]\nrequired = \"yes\"",
+        expect![[r#"policy.toml:2:12: invalid type: string "yes", expected a boolean"#]],
+    );
+    check(
+        "[signatures]\ntrusted_keys = \"KEY\"",
+        expect![[
+            r#"policy.toml:2:16: invalid type: string "RWQf6LRCGA9i53mlYecO4IzT51TGPpvWucNSCh1CBM0QTaLn73Y7GFO3", expected a sequence"#
+        ]],
+    );
+    check(
+        "[signatures]\ntrusted_keys = [\"KEY\", \"KEZ\"]",
+        expect![[
+            r#"policy.toml:2:77: "KEZ" is no public key of minisign: 56 characters of base64 that begin with RW"#
+        ]],
+    );
+    check(
+        "[signatures]\ntrusted_keys = [\"KEY\", { key = \"KEY\", name = \"again\" }]",
+        expect![[
+            r#"policy.toml:2:85: "RWQf6LRCGA9i53mlYecO4IzT51TGPpvWucNSCh1CBM0QTaLn73Y7GFO3" is there already"#
+        ]],
+    );
+    check(
+        "[signatures]\ntrusted_keys = [{ kye = \"KEY\", name = \"shop\" }]",
+        expect![
+            "policy.toml:2:19: unknown field `kye`, expected `key` or `name`; did you mean 'key'?"
+        ],
+    );
+    check(
+        "[signatures]\ntrusted_keys = [{ name = \"shop\", key = \"KEZ\" }]",
+        expect![[
+            r#"policy.toml:2:40: "KEZ" is no public key of minisign: 56 characters of base64 that begin with RW"#
+        ]],
+    );
+    check(
+        "[signatures]\ntrusted_keys = [{ key = \"KEY\", name = \"\" }]",
+        expect!["policy.toml:2:25: the name of a key has 1 to 64 bytes"],
+    );
+    check(
+        "[signatures]\ntrusted_keys = [{ key = \"KEY\" }]",
+        expect!["policy.toml:2:17: missing field `name`"],
+    );
+    check(
+        "[signatures]\ntrusted_keys = [5]",
+        expect![
+            "policy.toml:2:17: invalid type: integer `5`, expected a public key, or a table with `key` and `name`"
+        ],
+    );
+    check(
+        "[reload]\nprobation = 5",
+        expect![
+            "policy.toml:2:1: unknown field `probation`, expected one of `probation_ms`, `drain_ms`, `steps_percent`, `step_ms`, `latency_factor`, `latency_floor_ms`, `calls_min`, `samples`; did you mean 'probation_ms'?"
+        ],
+    );
+    check(
+        "[reload]\ndrain_ms = 86_400_001",
+        expect!["policy.toml:2:12: drain_ms = 86400001 is out of range: 0 to 86400000"],
+    );
+    check(
+        "[reload]\nsteps_percent = [1, 100]",
+        expect!["policy.toml:2:21: a step of steps_percent = 100 is out of range: 0.1 to 99.9"],
+    );
+    check(
+        "[reload]\nsteps_percent = [10, 1]",
+        expect!["policy.toml:2:22: a step of 1 percent after one of 10: they ascend"],
+    );
+    check(
+        "[reload]\nsteps_percent = [0.25]",
+        expect!["policy.toml:2:18: a step of 0.25 percent: they are in tenths"],
+    );
+    check(
+        "[reload]\nsteps_percent = [nan]",
+        expect!["policy.toml:2:18: a step of steps_percent = NaN is out of range: 0.1 to 99.9"],
+    );
+    check(
+        "[reload]\nsteps_percent = [\"1\"]",
+        expect![[r#"policy.toml:2:18: invalid type: string "1", expected f64"#]],
+    );
+    check(
+        "[reload]\nlatency_factor = 0.5",
+        expect!["policy.toml:2:18: latency_factor = 0.5 is out of range: 1 to 1000000"],
+    );
+    check(
+        "[reload]\ncalls_min = 0",
+        expect!["policy.toml:2:13: calls_min = 0 is out of range: 1 to 1000000000000"],
+    );
+    check(
+        "[reload]\nsamples = 1025",
+        expect!["policy.toml:2:11: samples = 1025 is out of range: 0 to 1024"],
+    );
+    check(
+        "[plugin.p.reload]\nstep_ms = -1",
+        expect!["policy.toml:2:11: invalid value: integer `-1`, expected u64"],
+    );
+    check(
+        "[plugin.p.signatures]\nrequired = true",
+        expect![
+            "policy.toml:1:11: unknown field `signatures`, expected one of `allow`, `limits`, `reload`"
+        ],
+    );
+}
+
+#[test]
+fn signatures_name_the_keys_that_count() {
+    assert_eq!(*Policy::default().signatures(), Signatures::default());
+    let other = "RWSupBHPbbgm+eeVLmM8cuXD1ZWAWRnz7h4Yw5tw5DNvkaNmTSb29X/u";
+    let policy = policy(&format!(
+        "[signatures]\nrequired = true\ntrusted_keys = [{KEY:?}, {{ key = {other:?}, name = \"shop\" }}]"
+    ));
+    let Signatures { required, trusted } = policy.signatures();
+    let trusted: Vec<_> = trusted.iter().map(|key| (key.as_str(), key.name())).collect();
+    assert!(*required);
+    assert_eq!(trusted, [(KEY, None), (other, Some("shop"))]);
+}
+
+#[test]
+fn reloads_go_by_the_rules_for_the_plugin() {
+    let ms = std::time::Duration::from_millis;
+    let policy = policy(
+        "[reload]\nprobation_ms = 5\nsteps_percent = [0.1, 1, 10, 99.9]\nlatency_factor = 3\nsamples = 0\n\
+         [plugin.p.reload]\nsteps_percent = []\ndrain_ms = 0\nstep_ms = 1\nlatency_floor_ms = 2\n\
+         calls_min = 7\nsamples = 1_024",
+    );
+    let usual = Rules::default();
+    let general = Rules {
+        probation: ms(5),
+        steps: vec![1, 10, 100, 999],
+        latency_factor: 3.0,
+        samples: 0,
+        ..usual.clone()
+    };
+    let of_p = Rules {
+        steps: Vec::new(),
+        drain: ms(0),
+        step: ms(1),
+        latency_floor: ms(2),
+        calls_min: 7,
+        samples: 1024,
+        ..general.clone()
+    };
+    assert_eq!(policy.reload_rules("q"), general);
+    assert_eq!(policy.reload_rules("p"), of_p);
+    assert_eq!(Policy::default().reload_rules("p"), usual);
+}
+
+#[test]
+fn whatever_a_policy_can_say_of_reloads_are_rules() {
+    let steps: Vec<_> = (1..=16).collect();
+    for text in [
+        format!(
+            "[reload]\nprobation_ms = 86_400_000\ndrain_ms = 86_400_000\nstep_ms = 86_400_000\n\
+             latency_floor_ms = 86_400_000\nlatency_factor = 1e6\ncalls_min = 1_000_000_000_000\n\
+             samples = 1024\nsteps_percent = {steps:?}"
+        ),
+        "[reload]\nprobation_ms = 0\ndrain_ms = 0\nstep_ms = 0\nlatency_floor_ms = 0\nlatency_factor = 1\n\
+         calls_min = 1\nsamples = 0\nsteps_percent = [0.1, 99.9]"
+            .to_owned(),
+    ] {
+        policy(&text).reload_rules("p").check().unwrap();
+    }
 }
 
 #[test]

@@ -7,15 +7,18 @@ use super::hooks_bindings::exports::sochdb::plugin::hooks as contract;
 use super::hooks_bindings::{Hooks, HooksPre};
 use super::{Exports, GuestState};
 use crate::plugin::Plugin;
+use crate::plugin_hot_reload::trial::programs::{HookCall, HookCalls};
 use crate::plugin_manifest::Change as Event;
 use crate::pool::{Call, Terms};
 use crate::pools::Pools;
 use crate::tenant::Tenant;
 use crate::transaction::Lent;
+use crate::versions::{Version, judged};
 use sochdb_encoding::row::Schema;
 use sochdb_kernel::limits::VALUE_BYTES_MAX;
 use sochdb_kernel::{KernelError, KernelResult, PluginFault};
-use std::sync::Arc;
+use sochdb_reload::Switch;
+use std::sync::{Arc, OnceLock, Weak};
 use wasmtime::component::{Instance, InstancePre};
 use wasmtime::{Result, Store};
 
@@ -35,16 +38,33 @@ impl Exports for Hooks {
 }
 
 /// Hooks that run in the sandbox.
+///
+/// One version of them: a transaction keeps those that it began with.
 pub struct WasmHooks {
     pools: Arc<Pools<Hooks>>,
+    /// The switch that it is one side of, once it is on trial.
+    pub(crate) line: OnceLock<Weak<Switch<WasmHooks>>>,
+    /// For versions to come; all versions of a line have the same.
+    samples: OnceLock<Arc<HookCalls>>,
 }
 
 impl WasmHooks {
     pub(crate) fn new(pools: Arc<Pools<Hooks>>) -> WasmHooks {
-        WasmHooks { pools }
+        WasmHooks { pools, line: OnceLock::new(), samples: OnceLock::new() }
     }
 
-    fn plugin(&self) -> &Arc<Plugin> {
+    /// Calls of late.
+    pub(crate) fn samples(&self) -> &Arc<HookCalls> {
+        self.samples.get_or_init(Arc::default)
+    }
+
+    /// Makes it a version of `line`.
+    pub(crate) fn join(&self, line: &Arc<Switch<WasmHooks>>) {
+        let _ = self.line.set(Arc::downgrade(line));
+        let _ = self.samples.set(line.usual().samples().clone());
+    }
+
+    pub(crate) fn plugin(&self) -> &Arc<Plugin> {
         self.pools.plugin()
     }
 
@@ -88,11 +108,26 @@ impl WasmHooks {
         let bytes_max =
             2 * values.sum::<usize>() + VALUE_BYTES_MAX + changes.len() * DECISION_BYTES;
         let terms = Terms { tenant, object: table.into(), ..Terms::reading(bytes_max) };
-        let decisions = self.pools.call_on(&terms, "before", |call| {
+        let of_table = schema.clone();
+        let answer = self.pools.call_on(&terms, "before", |call| {
             Self::in_transaction(call, lent, writes, table, schema, |hooks, store, tx, table| {
                 hooks.sochdb_plugin_hooks().call_before(store, tx, table, changes)
             })
-        })?;
+        });
+        let decisions = answer.and_then(|decisions| self.checked(decisions, table, changes));
+        if decisions.is_ok() && self.samples().before.wants(bytes_of(changes)) {
+            let call = sample(&terms, writes, table, of_table, changes);
+            self.samples().before.keep(call);
+        }
+        decisions.map_err(|error| self.judged("before", error))
+    }
+
+    fn checked(
+        &self,
+        decisions: Vec<Decision>,
+        table: &str,
+        changes: &[Change],
+    ) -> KernelResult<Vec<Decision>> {
         let replaces_delete = |(decision, change): (&Decision, &Change)| {
             matches!(decision, Decision::Replace(_)) && change.new.is_none()
         };
@@ -123,11 +158,21 @@ impl WasmHooks {
         changes: &[Change],
     ) -> KernelResult<()> {
         let terms = Terms { tenant, object: table.into(), ..Terms::reading(0) };
-        self.pools.call_on(&terms, "after", |call| {
+        let of_table = schema.clone();
+        let told = self.pools.call_on(&terms, "after", |call| {
             Self::in_transaction(call, lent, false, table, schema, |hooks, store, tx, table| {
                 hooks.sochdb_plugin_hooks().call_after(store, tx, table, changes)
             })
-        })
+        });
+        if told.is_ok() && self.samples().after.wants(bytes_of(changes)) {
+            let call = sample(&terms, false, table, of_table, changes);
+            self.samples().after.keep(call);
+        }
+        told.map_err(|error| self.judged("after", error))
+    }
+
+    fn judged(&self, function: &str, error: KernelError) -> KernelError {
+        judged(self, &self.line, function, error)
     }
 
     /// Hands a guest the transaction and the table for one call.
@@ -153,6 +198,31 @@ impl WasmHooks {
         call.store.data_mut().rows.end();
         answer
     }
+}
+
+impl Version for WasmHooks {
+    type Exports = Hooks;
+    const IS_OF_TRANSACTIONS: bool = true;
+
+    fn pools(&self) -> &Pools<Hooks> {
+        &self.pools
+    }
+}
+
+fn bytes_of(changes: &[Change]) -> usize {
+    let len = |value: &Option<Vec<u8>>| value.as_ref().map_or(0, Vec::len);
+    changes.iter().map(|change| change.key.len() + len(&change.old) + len(&change.new)).sum()
+}
+
+fn sample(
+    terms: &Terms,
+    writes: bool,
+    table: &Arc<str>,
+    schema: Option<Arc<Schema>>,
+    changes: &[Change],
+) -> HookCall {
+    let tenant = terms.tenant.as_ref().map(|tenant| tenant.name().to_owned());
+    HookCall { tenant, writes, table: table.clone(), schema, changes: changes.to_vec() }
 }
 
 fn cleaned(decision: Decision) -> Decision {

@@ -16,7 +16,7 @@
 
 use super::index_bindings::exports::sochdb::plugin::index as contract;
 use super::index_bindings::{Index, IndexPre};
-use super::storage::{Kept, close_unwanted, find, lied, on_table};
+use super::storage::{Kept, close_unwanted, find, on_table};
 use super::{Exports, GuestError, GuestState};
 use crate::limits::{
     INDEX_STAT_NAME_BYTES_MAX, INDEX_STATS_MAX, RANGE_BYTES_MAX, SEGMENT_CHUNK_BYTES_MAX,
@@ -24,6 +24,7 @@ use crate::limits::{
 use crate::plugin::Plugin;
 use crate::pool::{Call, Terms};
 use crate::pools::Pools;
+use crate::versions::Versions;
 use sochdb_index::extension::Part;
 use sochdb_index::{
     EFFORT_MAX, Entries, IndexDefinition, IndexExtension, IndexKind, IndexSearcher, Query,
@@ -46,16 +47,16 @@ const OF_THE_HOST: [&str; 8] =
 
 /// An index plugin that runs in the sandbox.
 pub struct WasmIndex {
-    pools: Arc<Pools<Indexer>>,
+    pub(crate) versions: Arc<Versions<Indexer>>,
 }
 
 impl WasmIndex {
     pub(crate) fn new(pools: Arc<Pools<Indexer>>) -> WasmIndex {
-        WasmIndex { pools }
+        WasmIndex { versions: Versions::new(pools) }
     }
 
-    fn plugin(&self) -> &Arc<Plugin> {
-        self.pools.plugin()
+    fn plugin(&self) -> Arc<Plugin> {
+        self.versions.plugin()
     }
 }
 
@@ -65,18 +66,19 @@ impl Extension for WasmIndex {
     }
 
     fn shutdown(&self) -> KernelResult<()> {
-        self.pools.shutdown()
+        self.versions.shutdown()
     }
 }
 
 impl IndexExtension for WasmIndex {
     fn check(&self, index: &IndexDefinition) -> KernelResult<()> {
-        let terms = on_table(self.plugin(), &index.table, Terms::reading(0));
+        let terms = on_table(self.versions.tenants(), &index.table, Terms::reading(0));
         let index = contract::Definition::from(index);
-        self.pools.call_on(&terms, "check", |call| {
+        let ask = |call: &mut Call<'_, Indexer>| {
             let indexer = call.exports.contract.sochdb_plugin_index();
             indexer.call_check(&mut *call.store, &index)
-        })
+        };
+        self.versions.call(&terms, "check", ask, |(), _| Ok(()))
     }
 
     fn build(
@@ -87,11 +89,11 @@ impl IndexExtension for WasmIndex {
         sink: Arc<dyn SegmentSink>,
     ) -> KernelResult<SegmentId> {
         let terms = Terms::background(SEGMENT_CHUNK_BYTES_MAX);
-        let terms = on_table(self.plugin(), &index.table, terms);
+        let terms = on_table(self.versions.tenants(), &index.table, terms);
         let index = contract::Definition::from(index);
         let (parts, mut numbers): (Vec<_>, Vec<_>) =
             parts.into_iter().map(|Part { segment, numbers }| (segment, numbers)).unzip();
-        let (id, sealed) = self.pools.call_on(&terms, "build", |call| {
+        let (id, sealed) = self.versions.call_once(&terms, "build", |call| {
             let state = call.store.data_mut();
             let parts = parts.iter().zip(&mut numbers).map(|(segment, numbers)| {
                 let segment = state.segments.lend(segment)?;
@@ -110,7 +112,7 @@ impl IndexExtension for WasmIndex {
         if sealed != [id] {
             let (count, sealed) = (sealed.len(), &sealed[..sealed.len().min(10)]);
             let why = format!("segment {id}, where it sealed {count} of them: {sealed:?}");
-            return Err(lied(self.plugin(), "build", &why));
+            return Err(self.versions.lied("build", &why));
         }
         Ok(SegmentId(id))
     }
@@ -123,7 +125,7 @@ impl IndexExtension for WasmIndex {
     ) -> KernelResult<Arc<dyn IndexSearcher>> {
         static NEXT: AtomicU64 = AtomicU64::new(0);
         let opened = Arc::new(Opened {
-            pools: self.pools.clone(),
+            versions: self.versions.clone(),
             number: NEXT.fetch_add(1, Ordering::Relaxed),
             index: index.into(),
             entries: entries.clone(),
@@ -131,7 +133,7 @@ impl IndexExtension for WasmIndex {
             home: AtomicU64::new(0),
         });
         // Opened once now, so that what is wrong with the segment is said here.
-        opened.call("searcher.open", 0, |_, _| Ok(Ok(())))?;
+        opened.call("searcher.open", 0, |_, _| Ok(Ok(())), Ok)?;
         Ok(Arc::new(WasmSearcher(opened)))
     }
 }
@@ -182,7 +184,7 @@ impl Indexer {
 
 /// What the host opened: what any instance needs to search it.
 struct Opened {
-    pools: Arc<Pools<Indexer>>,
+    versions: Arc<Versions<Indexer>>,
     number: u64,
     index: contract::Definition,
     entries: Arc<Entries>,
@@ -193,28 +195,30 @@ struct Opened {
 
 impl Opened {
     /// Lets an instance work with its searcher.
-    fn call<R>(
+    fn call<R, T>(
         self: &Arc<Self>,
         function: &'static str,
         result_bytes_max: usize,
-        work: impl FnOnce(
+        mut work: impl FnMut(
             &mut Call<'_, Indexer>,
             ResourceAny,
         ) -> Result<std::result::Result<R, GuestError>>,
-    ) -> KernelResult<R> {
+        check: impl Fn(R) -> std::result::Result<T, String>,
+    ) -> KernelResult<T> {
         let terms = Terms::reading(result_bytes_max);
         let terms = Terms {
             prefer: Some(self.home.load(Ordering::Relaxed)),
-            ..on_table(self.pools.plugin(), &self.index.table, terms)
+            ..on_table(self.versions.tenants(), &self.index.table, terms)
         };
-        self.pools.call_on(&terms, function, |call| {
+        let ask = |call: &mut Call<'_, Indexer>| {
             let searcher = match Indexer::searcher(call, self)? {
                 Ok(searcher) => searcher,
                 Err(error) => return Ok(Err(error)),
             };
             self.home.store(call.instance, Ordering::Relaxed);
             work(call, searcher)
-        })
+        };
+        self.versions.call(&terms, function, ask, |answer, _| check(answer))
     }
 
     /// Whether a guest may answer with `found`: at most `most` entries.
@@ -249,15 +253,11 @@ impl Opened {
     /// `found`, if it is an answer of at most `most` entries.
     fn checked(
         &self,
-        function: &str,
         found: Vec<u32>,
         most: usize,
         allowed: &[u64],
-    ) -> KernelResult<Vec<u32>> {
-        match self.check(&found, most, allowed) {
-            Ok(()) => Ok(found),
-            Err(why) => Err(lied(self.pools.plugin(), function, &why)),
-        }
+    ) -> std::result::Result<Vec<u32>, String> {
+        self.check(&found, most, allowed).map(|()| found)
     }
 
     /// As many of the entries as that, as the contract counts.
@@ -283,15 +283,16 @@ impl IndexSearcher for WasmSearcher {
         // Without an effort the plugin chooses one.
         let most = if effort == 0 { opened.at_most(EFFORT_MAX) } else { effort };
         let most = k.max(most) as usize;
-        let found = opened.call(function, most * size_of::<u32>(), |call, searcher| {
+        let search = |call: &mut Call<'_, Indexer>, searcher| {
             let lent = call.store.data_mut().indexes.begin_search(query);
             let searchers = call.exports.contract.sochdb_plugin_index().searcher();
             let answer =
                 searchers.call_search(&mut *call.store, searcher, lent, k, effort, allowed);
             call.store.data_mut().indexes.end_call();
             answer
-        })?;
-        opened.checked(function, found, most, allowed)
+        };
+        let check = |found| opened.checked(found, most, allowed);
+        opened.call(function, most * size_of::<u32>(), search, check)
     }
 
     fn lookup(
@@ -314,35 +315,40 @@ impl IndexSearcher for WasmSearcher {
         let (opened, range) = (&self.0, contract::KeyRange::from(range));
         let limit = opened.at_most(limit);
         let most = limit as usize;
-        let found = opened.call(function, most * size_of::<u32>(), |call, searcher| {
+        let look_up = |call: &mut Call<'_, Indexer>, searcher| {
             let searchers = call.exports.contract.sochdb_plugin_index().searcher();
             searchers.call_lookup(&mut *call.store, searcher, &range, reverse, limit, allowed)
-        })?;
-        opened.checked(function, found, most, allowed)
+        };
+        let check = |found| opened.checked(found, most, allowed);
+        opened.call(function, most * size_of::<u32>(), look_up, check)
     }
 
     fn stats(&self) -> KernelResult<Vec<(String, f64)>> {
         let function = "searcher.stats";
         let bytes_max = INDEX_STATS_MAX * (INDEX_STAT_NAME_BYTES_MAX + STAT_BYTES);
-        let stats = self.0.call(function, bytes_max, |call, searcher| {
+        let ask = |call: &mut Call<'_, Indexer>, searcher| {
             let searchers = call.exports.contract.sochdb_plugin_index().searcher();
             searchers.call_stats(&mut *call.store, searcher).map(Ok)
-        })?;
+        };
         let good = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || "_-.".contains(c);
         let is_name = |name: &str| {
             (1..=INDEX_STAT_NAME_BYTES_MAX).contains(&name.len()) && name.chars().all(good)
         };
-        let lied = |why: String| Err(lied(self.0.pools.plugin(), function, &why));
-        if INDEX_STATS_MAX < stats.len() {
-            return lied(format!("{} numbers, where {INDEX_STATS_MAX} are the most", stats.len()));
-        }
-        match stats.iter().find(|(name, _)| !is_name(name)) {
-            Some((name, _)) => {
-                let shown: String = name.chars().take(INDEX_STAT_NAME_BYTES_MAX).collect();
-                lied(format!("a number called '{}'", shown.escape_debug()))
+        self.0.call(function, bytes_max, ask, |stats: Vec<(String, f64)>| {
+            if INDEX_STATS_MAX < stats.len() {
+                return Err(format!(
+                    "{} numbers, where {INDEX_STATS_MAX} are the most",
+                    stats.len()
+                ));
             }
-            None => Ok(stats),
-        }
+            match stats.iter().find(|(name, _)| !is_name(name)) {
+                Some((name, _)) => {
+                    let shown: String = name.chars().take(INDEX_STAT_NAME_BYTES_MAX).collect();
+                    Err(format!("a number called '{}'", shown.escape_debug()))
+                }
+                None => Ok(stats),
+            }
+        })
     }
 }
 

@@ -25,6 +25,24 @@ impl Lifecycle {
         self.0.sochdb_plugin_lifecycle().call_self_test(store)
     }
 
+    /// What the next version's instance should know.
+    pub(crate) fn export_state(
+        &self,
+        store: &mut Store<GuestState>,
+    ) -> wasmtime::Result<Result<Vec<u8>, GuestError>> {
+        self.0.sochdb_plugin_lifecycle().call_export_state(store)
+    }
+
+    /// What the instance of the version before should have it know.
+    pub(crate) fn import_state(
+        &self,
+        store: &mut Store<GuestState>,
+        state: &[u8],
+        version: &str,
+    ) -> wasmtime::Result<Result<(), GuestError>> {
+        self.0.sochdb_plugin_lifecycle().call_import_state(store, state, version)
+    }
+
     /// The last call to an instance.
     pub(crate) fn shutdown(
         &self,

@@ -62,6 +62,7 @@ pub use storage::{WasmColumnCursor, WasmReader, WasmStorage, columns_of};
 pub(crate) use base_bindings::sochdb::plugin::types::Error as GuestError;
 pub(crate) use hooks::{Change, ChangeKind, Decision};
 pub(crate) use lifecycle::Lifecycle;
+pub(crate) use observer::NewestBatch;
 pub(crate) use types::{clean, code};
 pub(crate) use wasi::{Directories, is_linked as is_linked_wasi};
 

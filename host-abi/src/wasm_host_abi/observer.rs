@@ -8,12 +8,14 @@ use super::observer_bindings::exports::sochdb::plugin::observer as contract;
 use super::observer_bindings::{Observer, ObserverPre};
 use super::{Exports, GuestState};
 use crate::plugin::Plugin;
+use crate::pool::{Call, Terms};
 use crate::pools::Pools;
+use crate::versions::Versions;
 use parking_lot::Mutex;
+use sochdb_kernel::KernelResult;
 use sochdb_kernel::plugin::{
     Extension, ExtensionInfo, ObservabilityExtension, Page, TelemetryBatch,
 };
-use sochdb_kernel::{KernelError, KernelResult, PluginFault};
 use sochdb_telemetry::{
     ComponentHealth, Exemplar, HealthState, Histogram, LogLine, Metric, MetricValue, Span,
     SpanContext,
@@ -39,20 +41,42 @@ impl Exports for Observer {
     }
 }
 
+/// The newest batch of an observer, without what is told once.
+pub(crate) type NewestBatch = Arc<contract::Batch>;
+
 /// An observer that runs in the sandbox.
 pub struct WasmObserver {
-    pools: Arc<Pools<Observer>>,
+    pub(crate) versions: Arc<Versions<Observer>>,
     /// The newest batch that was taken, for an instance that takes over.
-    newest: Mutex<Option<Arc<contract::Batch>>>,
+    newest: Mutex<Option<NewestBatch>>,
 }
 
 impl WasmObserver {
     pub(crate) fn new(pools: Arc<Pools<Observer>>) -> WasmObserver {
-        WasmObserver { pools, newest: Mutex::new(None) }
+        WasmObserver { versions: Versions::new(pools), newest: Mutex::new(None) }
     }
 
-    fn plugin(&self) -> &Arc<Plugin> {
-        self.pools.plugin()
+    /// The newest batch that was taken.
+    pub(crate) fn newest(&self) -> Option<NewestBatch> {
+        self.newest.lock().clone()
+    }
+
+    /// Has it take `batch`, and remembers that.
+    ///
+    /// # Errors
+    /// As [`ObservabilityExtension::ingest`].
+    pub(crate) fn tell(&self, batch: &NewestBatch) -> KernelResult<()> {
+        let ingest = |call: &mut Call<'_, Observer>| {
+            call.exports.sochdb_plugin_observer().call_ingest(&mut *call.store, batch)
+        };
+        let terms = Terms::reading(CARRIED_BYTES_MAX);
+        self.versions.call(&terms, "ingest", ingest, |(), _| Ok(()))?;
+        *self.newest.lock() = Some(batch.clone());
+        Ok(())
+    }
+
+    fn plugin(&self) -> Arc<Plugin> {
+        self.versions.plugin()
     }
 }
 
@@ -62,16 +86,18 @@ impl Extension for WasmObserver {
     }
 
     fn shutdown(&self) -> KernelResult<()> {
-        self.pools.shutdown()
+        self.versions.shutdown()
     }
 }
 
 impl ObservabilityExtension for WasmObserver {
     fn ingest(&self, batch: &TelemetryBatch) -> KernelResult<()> {
         let batch = contract::Batch::from(batch);
-        self.pools.call("ingest", CARRIED_BYTES_MAX, |call| {
+        let ingest = |call: &mut Call<'_, Observer>| {
             call.exports.sochdb_plugin_observer().call_ingest(&mut *call.store, &batch)
-        })?;
+        };
+        let terms = Terms::reading(CARRIED_BYTES_MAX);
+        self.versions.call(&terms, "ingest", ingest, |(), _| Ok(()))?;
         // Spans and log lines were delivered; telling them again would double them.
         let batch = contract::Batch { spans: Vec::new(), logs: Vec::new(), ..batch };
         *self.newest.lock() = Some(Arc::new(batch));
@@ -80,7 +106,7 @@ impl ObservabilityExtension for WasmObserver {
 
     fn render(&self, accept: &str) -> KernelResult<Page> {
         let newest = self.newest.lock().clone();
-        let page = self.pools.call("render", PAGE_BYTES_MAX, |call| {
+        let render = |call: &mut Call<'_, Observer>| {
             let observer = call.exports.sochdb_plugin_observer();
             if let Some(batch) = newest.as_deref().filter(|_| call.is_fresh)
                 && let Err(error) = observer.call_ingest(&mut *call.store, batch)?
@@ -88,15 +114,17 @@ impl ObservabilityExtension for WasmObserver {
                 return Ok(Err(error));
             }
             observer.call_render(&mut *call.store, accept)
-        })?;
-        let content_type = page.content_type;
-        // It becomes a header of an answer.
-        let is_plain = content_type.bytes().all(|byte| matches!(byte, b' '..=b'~'));
-        if content_type.is_empty() || !is_plain || CONTENT_TYPE_BYTES_MAX < content_type.len() {
-            let why = format!("render: {:?} is no media type", super::clean(&content_type));
-            return Err(KernelError::plugin(&self.info().name, PluginFault::Refused, why));
-        }
-        Ok(Page { content_type, body: page.body })
+        };
+        let terms = Terms::reading(PAGE_BYTES_MAX);
+        self.versions.call(&terms, "render", render, |page, _| {
+            let content_type = page.content_type;
+            // It becomes a header of an answer.
+            let is_plain = content_type.bytes().all(|byte| matches!(byte, b' '..=b'~'));
+            if content_type.is_empty() || !is_plain || CONTENT_TYPE_BYTES_MAX < content_type.len() {
+                return Err(format!("{:?}, which is no media type", super::clean(&content_type)));
+            }
+            Ok(Page { content_type, body: page.body })
+        })
     }
 }
 

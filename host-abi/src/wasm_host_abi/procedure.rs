@@ -11,14 +11,18 @@ use crate::limits::{
     DESCRIBE_BYTES_MAX, PROCEDURE_BYTES_MAX, PROCEDURE_NAME_BYTES_MAX, PROCEDURES_MAX,
 };
 use crate::plugin::Plugin;
+use crate::plugin_hot_reload::trial::programs::ProcedureCall;
+use crate::plugin_hot_reload::trial::samples::Samples;
 use crate::pool::Terms;
 use crate::pools::Pools;
 use crate::tenant::Tenant;
 use crate::transaction::Lent;
+use crate::versions::{Version, judged};
 use serde::Serialize;
 use serde::de::IgnoredAny;
 use sochdb_kernel::{KernelError, KernelResult, PluginFault};
-use std::sync::Arc;
+use sochdb_reload::Switch;
+use std::sync::{Arc, OnceLock, Weak};
 use wasmtime::component::{Instance, InstancePre};
 use wasmtime::{Result, Store};
 
@@ -48,9 +52,24 @@ pub struct ProcedureInfo {
 }
 
 /// Procedures that run in the sandbox.
+///
+/// One version of them: a transaction keeps those that it began with.
 pub struct WasmProcedures {
     pools: Arc<Pools<Procedure>>,
     infos: Vec<ProcedureInfo>,
+    /// The switch that it is one side of, once it is on trial.
+    pub(crate) line: OnceLock<Weak<Switch<WasmProcedures>>>,
+    /// For versions to come; all versions of a line have the same.
+    samples: OnceLock<Arc<Samples<ProcedureCall>>>,
+}
+
+impl Version for WasmProcedures {
+    type Exports = Procedure;
+    const IS_OF_TRANSACTIONS: bool = true;
+
+    fn pools(&self) -> &Pools<Procedure> {
+        &self.pools
+    }
 }
 
 impl WasmProcedures {
@@ -66,10 +85,21 @@ impl WasmProcedures {
             let name = &pools.plugin().manifest.name;
             KernelError::plugin(name, PluginFault::Lied, format!("describe: {why}"))
         })?;
-        Ok(WasmProcedures { pools, infos })
+        Ok(WasmProcedures { pools, infos, line: OnceLock::new(), samples: OnceLock::new() })
     }
 
-    fn plugin(&self) -> &Arc<Plugin> {
+    /// Calls of late.
+    pub(crate) fn samples(&self) -> &Arc<Samples<ProcedureCall>> {
+        self.samples.get_or_init(Arc::default)
+    }
+
+    /// Makes it a version of `line`.
+    pub(crate) fn join(&self, line: &Arc<Switch<WasmProcedures>>) {
+        let _ = self.line.set(Arc::downgrade(line));
+        let _ = self.samples.set(line.usual().samples().clone());
+    }
+
+    pub(crate) fn plugin(&self) -> &Arc<Plugin> {
         self.pools.plugin()
     }
 
@@ -121,14 +151,21 @@ impl WasmProcedures {
             let answer = guest.call_call(&mut *call.store, tx, procedure, args);
             call.store.data_mut().rows.end();
             answer
-        })?;
-        match check_json(&answer) {
+        });
+        let checked = |answer: String| match check_json(&answer) {
             Ok(()) => Ok(answer),
             Err(why) => {
                 let message = format!("call: the result of '{procedure}' is no JSON: {why}");
                 Err(KernelError::plugin(self.name(), PluginFault::Lied, message))
             }
+        };
+        let answer = answer.and_then(checked);
+        if answer.is_ok() && self.samples().wants(procedure.len() + args.len()) {
+            let tenant = terms.tenant.as_ref().map(|tenant| tenant.name().to_owned());
+            let (name, args) = (procedure.to_owned(), args.to_owned());
+            self.samples().keep(ProcedureCall { tenant, writes, name, args });
         }
+        answer.map_err(|error| judged(self, &self.line, "call", error))
     }
 }
 

@@ -29,6 +29,8 @@ use crate::limits::{
 use crate::plugin::Plugin;
 use crate::pool::{Call, Terms};
 use crate::pools::Pools;
+use crate::tenant::Tenants;
+use crate::versions::{Pin, Versions};
 use sochdb_encoding::columns::ColumnBatch;
 use sochdb_encoding::row::ColumnType;
 use sochdb_encoding::stats::StorageStats;
@@ -59,21 +61,22 @@ const STATS_BYTES_MAX: usize = 16 << 20;
 
 /// A storage engine that runs in the sandbox.
 pub struct WasmStorage {
-    pools: Arc<Pools<Engine>>,
+    pub(crate) versions: Arc<Versions<Engine>>,
 }
 
 impl WasmStorage {
     pub(crate) fn new(pools: Arc<Pools<Engine>>) -> WasmStorage {
-        WasmStorage { pools }
+        WasmStorage { versions: Versions::new(pools) }
     }
 
-    fn plugin(&self) -> &Arc<Plugin> {
-        self.pools.plugin()
+    fn plugin(&self) -> Arc<Plugin> {
+        self.versions.plugin()
     }
 
     /// Work that writes segments. The bytes a guest appends are what it carries across, so they need the room.
     fn writing(&self, table: &TableContext) -> Terms {
-        on_table(self.plugin(), &table.name, Terms::background(SEGMENT_CHUNK_BYTES_MAX))
+        let terms = Terms::background(SEGMENT_CHUNK_BYTES_MAX);
+        on_table(self.versions.tenants(), &table.name, terms)
     }
 }
 
@@ -102,7 +105,7 @@ impl Extension for WasmStorage {
     }
 
     fn shutdown(&self) -> KernelResult<()> {
-        self.pools.shutdown()
+        self.versions.shutdown()
     }
 }
 
@@ -116,7 +119,7 @@ impl StorageExtension for WasmStorage {
     ) -> KernelResult<Vec<SegmentId>> {
         check_count(present)?;
         let (terms, table) = (self.writing(table), contract::Table::from(table));
-        let ids = self.pools.call_on(&terms, "flush", |call| {
+        let ids = self.versions.call_once(&terms, "flush", |call| {
             let present = lend(call.store, present)?;
             let (run, sink) = call.store.data_mut().segments.begin_flush(run, sink)?;
             let engine = call.exports.contract.sochdb_plugin_storage_engine();
@@ -134,27 +137,29 @@ impl StorageExtension for WasmStorage {
     ) -> KernelResult<Option<Compaction>> {
         check_count(segments)?;
         let bytes_max = segments.len() * size_of::<u32>();
-        let terms = on_table(self.plugin(), &table.name, Terms::background(bytes_max));
+        let terms = Terms::background(bytes_max);
+        let terms = on_table(self.versions.tenants(), &table.name, terms);
         let table = contract::Table::from(table);
-        let plan = self.pools.call_on(&terms, "plan-compaction", |call| {
+        let ask = |call: &mut Call<'_, Engine>| {
             let segments = lend(call.store, segments)?;
             let engine = call.exports.contract.sochdb_plugin_storage_engine();
             engine.call_plan_compaction(&mut *call.store, &table, &segments)
-        })?;
-        let Some(segments_contract::Compaction { inputs, at, urgent }) = plan else {
-            return Ok(None);
         };
-        let inputs = inputs.into_iter().map(|input| input as usize).collect();
-        let plan = Compaction { inputs, at: at as usize, urgent };
-        // What depends on the keys is checked by the kernel.
-        let Ok(check) = plan.check(segments.len(), |_, _| Ok::<_, Infallible>(false));
-        if check.is_some() {
-            return Ok(Some(plan));
-        }
-        let (inputs, at, count) = (&plan.inputs, plan.at, segments.len());
-        let inputs = &inputs[..inputs.len().min(100)];
-        let message = format!("a plan to merge {inputs:?} of {count} segments at {at}");
-        Err(lied(self.plugin(), "plan-compaction", &message))
+        self.versions.call(&terms, "plan-compaction", ask, |plan, _| {
+            let Some(segments_contract::Compaction { inputs, at, urgent }) = plan else {
+                return Ok(None);
+            };
+            let inputs = inputs.into_iter().map(|input| input as usize).collect();
+            let plan = Compaction { inputs, at: at as usize, urgent };
+            // What depends on the keys is checked by the kernel.
+            let Ok(check) = plan.check(segments.len(), |_, _| Ok::<_, Infallible>(false));
+            if check.is_some() {
+                return Ok(Some(plan));
+            }
+            let (inputs, at, count) = (&plan.inputs, plan.at, segments.len());
+            let inputs = &inputs[..inputs.len().min(100)];
+            Err(format!("a plan to merge {inputs:?} of {count} segments at {at}"))
+        })
     }
 
     fn merge(
@@ -166,7 +171,7 @@ impl StorageExtension for WasmStorage {
     ) -> KernelResult<Vec<SegmentId>> {
         check_count(segments)?;
         let (terms, table) = (self.writing(table), contract::Table::from(table));
-        let ids = self.pools.call_on(&terms, "merge", |call| {
+        let ids = self.versions.call_once(&terms, "merge", |call| {
             let segments = lend(call.store, segments)?;
             let sink = call.store.data_mut().segments.begin_merge(sink)?;
             let engine = call.exports.contract.sochdb_plugin_storage_engine();
@@ -185,15 +190,16 @@ impl StorageExtension for WasmStorage {
         check_count(segments)?;
         static NEXT: AtomicU64 = AtomicU64::new(0);
         let opened = Arc::new(Opened {
-            pools: self.pools.clone(),
+            versions: self.versions.clone(),
             number: NEXT.fetch_add(1, Ordering::Relaxed),
             table: table.into(),
             segments: segments.to_vec(),
         });
         // Opened once now, so that what is wrong with the segments is said here.
-        self.pools.call_on(&opened.terms(0), "open", |call| {
+        let open = |call: &mut Call<'_, Engine>| {
             Engine::reader(call, &opened).map(|reader| reader.map(drop))
-        })?;
+        };
+        self.versions.call(&opened.terms(0), "open", open, |(), _| Ok(()))?;
         Ok(Arc::new(WasmReader(opened)))
     }
 }
@@ -326,7 +332,7 @@ pub(super) fn close_unwanted(kept: &mut Vec<Kept>, store: &mut impl AsContextMut
 
 /// What the kernel opened: what any instance needs to read it.
 struct Opened {
-    pools: Arc<Pools<Engine>>,
+    versions: Arc<Versions<Engine>>,
     number: u64,
     table: contract::Table,
     segments: Vec<Arc<dyn SegmentRead>>,
@@ -366,15 +372,16 @@ impl WasmReader {
     /// # Errors
     /// `Corrupt`, or the plugin's failure.
     pub fn stats(&self) -> KernelResult<StorageStats> {
-        let stats = self.0.pools.call_on(&self.0.terms(STATS_BYTES_MAX), "stats", |call| {
+        let stats = |call: &mut Call<'_, Engine>| {
             let reader = match Engine::reader(call, &self.0)? {
                 Ok(reader) => reader,
                 Err(error) => return Ok(Err(error)),
             };
             let engine = call.exports.contract.sochdb_plugin_storage_engine();
             engine.reader().call_stats(&mut *call.store, reader)
-        })?;
-        Ok(stats.into())
+        };
+        let terms = self.0.terms(STATS_BYTES_MAX);
+        self.0.versions.call(&terms, "stats", stats, |stats, _| Ok(stats.into()))
     }
 }
 
@@ -386,15 +393,17 @@ impl StorageReader for WasmReader {
             flat.ends.push(end(&flat.bytes)?);
         }
         let bytes_max = keys.len().saturating_mul(VALUE_BYTES_MAX + ROW_OVERHEAD_BYTES);
-        let found = self.0.pools.call_on(&self.0.terms(bytes_max), "multi-get", |call| {
+        let get = |call: &mut Call<'_, Engine>| {
             let reader = match Engine::reader(call, &self.0)? {
                 Ok(reader) => reader,
                 Err(error) => return Ok(Err(error)),
             };
             let engine = call.exports.contract.sochdb_plugin_storage_engine();
             engine.reader().call_multi_get(&mut *call.store, reader, &flat)
-        })?;
-        answers(keys.len(), &found).map_err(|why| lied(self.0.pools.plugin(), "multi-get", &why))
+        };
+        let terms = self.0.terms(bytes_max);
+        let check = |found| answers(keys.len(), &found);
+        self.0.versions.call_compared(&terms, "multi-get", get, check)
     }
 
     fn scan(
@@ -413,14 +422,14 @@ impl StorageReader for WasmReader {
 impl Opened {
     /// Any instance of whose table it is.
     fn terms(&self, result_bytes_max: usize) -> Terms {
-        on_table(self.pools.plugin(), &self.table.name, Terms::reading(result_bytes_max))
+        on_table(self.versions.tenants(), &self.table.name, Terms::reading(result_bytes_max))
     }
 }
 
 /// `terms` for work on `table`: for the tenant whose it is, also when another instance merges what this one
 /// reads.
-pub(super) fn on_table(plugin: &Plugin, table: &str, terms: Terms) -> Terms {
-    let tenant = plugin.tenants.of_table(table);
+pub(super) fn on_table(tenants: &Tenants, table: &str, terms: Terms) -> Terms {
+    let tenant = tenants.of_table(table);
     let is_hosts = tenant.is_none();
     Terms { is_hosts, tenant, may_come_again: true, object: table.into(), ..terms }
 }
@@ -455,7 +464,8 @@ struct ScanState {
     is_over: bool,
     /// Rows to ask for next: short scans should not pay for rows that nobody wants.
     rows_next: usize,
-    /// The instance that read the batch before.
+    /// The version and the instance that read the batch before.
+    pin: Pin<Engine>,
     home: Option<u64>,
 }
 
@@ -476,13 +486,13 @@ impl ScanState {
             return Err(KernelError::Limit { what, got: got as u64, bound });
         }
         let (opened, place, is_over) = (opened.clone(), Place::new(), range.is_empty());
-        let range = range.clone();
-        Ok(ScanState { opened, wanted, place, range, is_over, rows_next, home: None })
+        let (range, pin) = (range.clone(), Pin::default());
+        Ok(ScanState { opened, wanted, place, range, is_over, rows_next, pin, home: None })
     }
 
     /// Asks an instance for a batch of at most so many rows and about so many bytes: `next` calls its cursor
-    /// with what is really asked for, and tells whether the scan is over.
-    fn next<B>(
+    /// with what is really asked for, and tells whether the scan is over; `check` makes sense of the batch.
+    fn next<B, T>(
         &mut self,
         rows_max: usize,
         bytes_max: usize,
@@ -491,7 +501,8 @@ impl ScanState {
             ResourceAny,
             (u32, u32),
         ) -> Result<std::result::Result<(B, bool), GuestError>>,
-    ) -> KernelResult<(B, usize, usize)> {
+        check: impl Fn(B, usize, usize, &KeyRange) -> std::result::Result<T, String>,
+    ) -> KernelResult<T> {
         let to_u32 = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
         let rows = rows_max.min(self.rows_next);
         let (rows, bytes) = clamp_rows(to_u32(rows), to_u32(bytes_max));
@@ -503,7 +514,9 @@ impl ScanState {
             Wanted::Rows { .. } => "cursor.next",
             Wanted::Columns { .. } => "column-cursor.next",
         };
-        let (batch, home) = opened.pools.call_on(&terms, function, |call| {
+        let (mut pin, range) = (std::mem::take(&mut self.pin), self.range.clone());
+        let mut home = None;
+        let work = |call: &mut Call<'_, Engine>| {
             let cursor = match Engine::cursor(call, self)? {
                 Ok(cursor) => cursor,
                 Err(error) => return Ok(Err(error)),
@@ -512,11 +525,17 @@ impl ScanState {
             if answer.as_ref().map_or(true, |(_, is_over)| *is_over) {
                 Engine::close_cursor(call, self.place.number)?;
             }
-            Ok(answer.map(|(batch, _)| (batch, call.instance)))
-        })?;
-        self.home = Some(home);
+            home = Some(call.instance);
+            Ok(answer.map(|(batch, _)| batch))
+        };
+        let check = |batch, _: Option<&Pools<Engine>>| check(batch, rows, bytes, &range);
+        let answer = opened.versions.call_pinned(&mut pin, &terms, function, work, check);
+        if let Err(KernelError::Plugin { fault: PluginFault::Lied, .. }) = answer {
+            self.is_over = true;
+        }
+        (self.pin, self.home) = (pin, home);
         self.rows_next = self.rows_next.saturating_mul(4);
-        Ok((batch, rows, bytes))
+        answer
     }
 
     /// The scan goes on behind `key`.
@@ -524,12 +543,6 @@ impl ScanState {
         let end = if reverse { &mut self.range.end } else { &mut self.range.start };
         *end = Bound::Excluded(key);
         self.is_over = self.range.is_empty();
-    }
-
-    /// The guest's answer made no sense; the scan is over.
-    fn lied(&mut self, function: &str, why: &str) -> KernelError {
-        self.is_over = true;
-        lied(self.opened.pools.plugin(), function, why)
     }
 }
 
@@ -550,9 +563,9 @@ impl RunCursor for WasmCursor {
                 (batch, is_over)
             }))
         };
-        let (batch, rows, bytes) = scan.next(rows_max, bytes_max, next)?;
-        let rows = unflatten(batch, rows, bytes, &scan.range, reverse)
-            .map_err(|why| scan.lied("cursor.next", &why))?;
+        let check =
+            |batch, rows, bytes, range: &KeyRange| unflatten(batch, rows, bytes, range, reverse);
+        let rows = scan.next(rows_max, bytes_max, next, check)?;
         match rows.last() {
             None => scan.is_over = true,
             Some(RunRow { key, .. }) => scan.pass(key.clone(), reverse),
@@ -586,26 +599,26 @@ impl WasmColumnCursor {
                 (batch, is_over)
             }))
         };
-        let (columns, ..) = scan.next(rows_max, bytes_max, next)?;
-        let contract::Columns { rows, layout, words, through } = columns;
         let Wanted::Columns { kinds, .. } = &scan.wanted else { return Ok(None) };
-        let batch = ColumnBatch::from_parts(rows as usize, kinds, &layout, words, through);
-        let batch = batch.map_err(|why| scan.lied("column-cursor.next", &why.to_string()))?;
+        let kinds = kinds.clone();
+        let check = |columns: contract::Columns, _, _, range: &KeyRange| {
+            let contract::Columns { rows, layout, words, through } = columns;
+            let batch = ColumnBatch::from_parts(rows as usize, &kinds, &layout, words, through);
+            let batch = batch.map_err(|why| why.to_string())?;
+            match batch.through() {
+                Some(key) if !range.contains(key) => {
+                    Err(format!("through a key outside the range: '{}'", key.escape_ascii()))
+                }
+                _ => Ok(batch),
+            }
+        };
+        let batch = scan.next(rows_max, bytes_max, next, check)?;
         match batch.through() {
             None => scan.is_over = true,
-            Some(key) if scan.range.contains(key) => scan.pass(key.to_vec(), false),
-            Some(key) => {
-                let why = format!("through a key outside the range: '{}'", key.escape_ascii());
-                return Err(scan.lied("column-cursor.next", &why));
-            }
+            Some(key) => scan.pass(key.to_vec(), false),
         }
         Ok(Some(batch))
     }
-}
-
-/// An answer of the guest that makes no sense.
-pub(super) fn lied(plugin: &Plugin, function: &str, why: &str) -> KernelError {
-    KernelError::plugin(&plugin.manifest.name, PluginFault::Lied, format!("{function}: {why}"))
 }
 
 fn value(state: u8, bytes: &[u8]) -> std::result::Result<Option<Slice>, String> {

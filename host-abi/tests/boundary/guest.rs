@@ -104,6 +104,9 @@ impl Codec<'_> {
             r#"(module {imports} {PRELUDE} {realloc} {items}
                 (func (export "{LIFECYCLE}#init") (result i32) {init})
                 (func (export "{LIFECYCLE}#self-test") (result i32) {self_test})
+                (func (export "{LIFECYCLE}#export-state") (result i32) (call $ok))
+                (func (export "{LIFECYCLE}#import-state")
+                    (param i32 i32 i32 i32) (result i32) (call $ok))
                 (func (export "{LIFECYCLE}#shutdown") (result i32) {shutdown})
                 (func $compress (export "sochdb:plugin/codec@0.1.0#compress")
                     (param $at i32) (param $len i32) (result i32) {compress})
@@ -228,6 +231,9 @@ impl Storage<'_> {
                 {items}
                 (func (export "{LIFECYCLE}#init") (result i32) (call $ok))
                 (func (export "{LIFECYCLE}#self-test") (result i32) (call $ok))
+                (func (export "{LIFECYCLE}#export-state") (result i32) (call $ok))
+                (func (export "{LIFECYCLE}#import-state")
+                    (param i32 i32 i32 i32) (result i32) (call $ok))
                 (func (export "{LIFECYCLE}#shutdown") (result i32) (call $ok))
                 (func $merge (export "{ENGINE}#merge") {table}
                     (param i32 i32) (param i32) (param $sink i32) (result i32)
@@ -348,6 +354,9 @@ impl Index<'_> {
                 {items}
                 (func (export "{LIFECYCLE}#init") (result i32) (call $ok))
                 (func (export "{LIFECYCLE}#self-test") (result i32) (call $ok))
+                (func (export "{LIFECYCLE}#export-state") (result i32) (call $ok))
+                (func (export "{LIFECYCLE}#import-state")
+                    (param i32 i32 i32 i32) (result i32) (call $ok))
                 (func (export "{LIFECYCLE}#shutdown") (result i32) (call $ok))
                 (func (export "{INDEX}#check") {index} (result i32) {check})
                 (func $build (export "{INDEX}#build") {index} (param $entries i32)
@@ -416,6 +425,9 @@ impl Observer<'_> {
                 (global $type-len (mut i32) (i32.const 10))
                 (func (export "{LIFECYCLE}#init") (result i32) (call $ok))
                 (func (export "{LIFECYCLE}#self-test") (result i32) (call $ok))
+                (func (export "{LIFECYCLE}#export-state") (result i32) (call $ok))
+                (func (export "{LIFECYCLE}#import-state")
+                    (param i32 i32 i32 i32) (result i32) (call $ok))
                 (func (export "{LIFECYCLE}#shutdown") (result i32) (call $ok))
                 (func (export "sochdb:plugin/observer@0.1.0#ingest")
                     (param i64 i64 i32 i32) (param $metrics i32) (param $count i32)
@@ -510,6 +522,9 @@ impl Procedures<'_> {
                 {items}
                 (func (export "{LIFECYCLE}#init") (result i32) (call $ok))
                 (func (export "{LIFECYCLE}#self-test") (result i32) (call $ok))
+                (func (export "{LIFECYCLE}#export-state") (result i32) (call $ok))
+                (func (export "{LIFECYCLE}#import-state")
+                    (param i32 i32 i32 i32) (result i32) (call $ok))
                 (func (export "{LIFECYCLE}#shutdown") (result i32) (call $ok))
                 (func (export "sochdb:plugin/procedure@0.1.0#describe") (result i32) {describe})
                 (func (export "sochdb:plugin/procedure@0.1.0#call") (param $tx i32)
@@ -563,6 +578,9 @@ impl Hooks<'_> {
                 {items}
                 (func (export "{LIFECYCLE}#init") (result i32) (call $ok))
                 (func (export "{LIFECYCLE}#self-test") (result i32) (call $ok))
+                (func (export "{LIFECYCLE}#export-state") (result i32) (call $ok))
+                (func (export "{LIFECYCLE}#import-state")
+                    (param i32 i32 i32 i32) (result i32) (call $ok))
                 (func (export "{LIFECYCLE}#shutdown") (result i32) (call $ok))
                 (func (export "sochdb:plugin/hooks@0.1.0#before") (param $tx i32)
                     (param $table i32) (param $changes i32) (param $count i32) (result i32)

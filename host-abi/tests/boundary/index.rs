@@ -198,7 +198,8 @@ fn a_guest_that_compares_with_all_finds_what_there_is() {
         let found = searcher.search(&query, 10, 50, &bits(odd)).unwrap();
         assert_eq!(found, nearest(&query, 10, odd));
     }
-    assert_eq!(searcher.stats().unwrap(), [("entries".to_owned(), f64::from(COUNT))]);
+    let stats = [("entries".to_owned(), f64::from(COUNT)), ("version".to_owned(), 0.0)];
+    assert_eq!(searcher.stats().unwrap(), stats);
     let error = searcher.lookup(&KeyRange::all(), false, 1, &[]).unwrap_err();
     check_fault(&error, PluginFault::Refused, &["searcher.lookup", "no values"]);
     let usage = bench.host.list()[0].usage;

@@ -9,6 +9,7 @@ mod log_files;
 mod outbox;
 mod quarantine;
 mod refused;
+mod reload;
 mod shipped;
 mod storage;
 mod void;

@@ -235,7 +235,7 @@ fn an_engine_that_cannot_read_the_segments_there_are_is_refused_before_it_serves
         let path = folder.path().join("guest.toml");
         let manifest = manifest_of(name, "storage", "path = \"guest.wasm\"", "");
         std::fs::write(&path, manifest).unwrap();
-        lscs.host.install(&path, &lscs.kernel)
+        lscs.host.reload(&path, &lscs.kernel, &at_once()).map(|report| report.plugin)
     };
     let error = install("lscs", later).unwrap_err().to_string();
     for words in ["'lscs' refused", "version ", "cannot read the table 't'", "format 99"] {
@@ -708,4 +708,11 @@ fn a_read_that_finds_all_instances_busy_says_so_in_time() {
         panic!("{error}")
     };
     assert!(message.contains("all instances (2) were busy for 50 ms"), "{message}");
+}
+
+/// A reload without a probation.
+fn at_once() -> sochdb_host_abi::ReloadOptions {
+    let probation = std::time::Duration::ZERO;
+    let rules = Some(sochdb_reload::Rules { probation, ..Default::default() });
+    sochdb_host_abi::ReloadOptions { rules, ..Default::default() }
 }

@@ -1,9 +1,9 @@
 //! `sochdb demo`: the whole path, alive, on real data.
 //!
 //! ```text
-//!   create ─▶ load plugins ─▶ import ─▶ checkpoint ─▶ query ─▶ index ─▶ search ─▶ metrics ─▶ close
-//!                                                                                            │
-//!   check ◀─ judge every row ◀─ recover ◀─ SIGKILL ◀─ a child process opens ◀──────────────────┘
+//!   create ─▶ load plugins ─▶ import ─▶ checkpoint ─▶ query ─▶ index ─▶ search ─▶ reload ─▶ metrics ─▶ close
+//!                                                                                                       │
+//!   check ◀─ judge every row ◀─ recover ◀─ SIGKILL ◀─ a child process opens ◀─────────────────────────────┘
 //!                                                     the same directory and imports
 //! ```
 //!
@@ -11,6 +11,7 @@
 //! the demo ends with exit code 1 when a verification fails. `--json` prints the same facts.
 
 mod meaning;
+mod reload;
 mod report;
 
 use super::args::{Common, Demo};
@@ -152,6 +153,7 @@ impl Run {
         facts.insert("documents".into(), self.documents(&db, report)?);
         facts.insert("queries".into(), self.queries(&db, report)?);
         facts.insert("meaning".into(), self.meaning(&db, report)?);
+        facts.insert("reload".into(), self.reload(&db, report)?);
         facts.insert("metrics".into(), metrics(&db, report)?);
         db.close()?;
         facts.insert("crash".into(), self.crash(common, report)?);

@@ -9,6 +9,10 @@
 //! | `flood` | logs and emits as much as it may, and answers an error                          |
 //! | `wild`  | one after the other                                                             |
 //! | `post`  | sends each batch's number to the address of its setting `address`               |
+//! | `mute`  | counts, and panics when it is asked for its state                               |
+//! | `deaf`  | counts, and panics when it is given the state of another                        |
+//!
+//! Its state is what it has counted: three little-endian u64.
 
 use sochdb_guest::outbox::Address;
 use sochdb_guest::telemetry::{Level, count, log};
@@ -76,6 +80,25 @@ impl Observer for Moody {
         let Moody { batches, spans, lines, .. } = self;
         let body = format!("{batches} batches, {spans} spans, {lines} lines, for {accept:?}\n");
         Ok(Page { content_type: "text/plain; charset=utf-8".to_owned(), body })
+    }
+
+    fn export_state(&mut self) -> Result<Vec<u8>> {
+        assert!(self.mood != "mute", "in no mood to tell");
+        let counted = [self.batches, self.spans as u64, self.lines as u64];
+        Ok(counted.map(u64::to_le_bytes).concat())
+    }
+
+    fn import_state(&mut self, state: Vec<u8>, _version: &str) -> Result<()> {
+        assert!(self.mood != "deaf", "in no mood to listen");
+        let (counted, rest) = state.as_chunks::<8>();
+        let (&[batches, spans, lines], []) = (counted, rest) else {
+            return Err(Error::invalid("a state of three numbers"));
+        };
+        let number = |bytes| u64::from_le_bytes(bytes);
+        self.batches += number(batches);
+        self.spans += number(spans) as usize;
+        self.lines += number(lines) as usize;
+        Ok(())
     }
 }
 
