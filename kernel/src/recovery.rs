@@ -213,12 +213,8 @@ fn take_lock(vfs: &dyn Vfs, options: &Options) -> KernelResult<Option<Box<dyn Vf
         return Ok(None);
     }
     let lock = vfs.lock(LOCK_FILE).map_err(|e| KernelError::io(format!("lock {root}"), e))?;
-    if lock.is_none() {
-        return Err(KernelError::unavailable(format!(
-            "open {root}: another process or handle has it open; close that first"
-        )));
-    }
-    Ok(lock)
+    let held = "another process or handle has it open; close that first";
+    lock.ok_or_else(|| KernelError::unavailable(format!("open {root}: {held}"))).map(Some)
 }
 
 /// Makes an empty database. The data file gets its name last, so a crash leaves either nothing that

@@ -11,6 +11,8 @@ use tempfile::TempDir;
 const NODES: usize = 8;
 /// What reading one item needs beside its result: mostly an error's text.
 const CONSTANT: usize = 64 << 10;
+/// The manifest's JSON Schema, in which the section is sought that an unknown key belongs to.
+const SCHEMA: usize = 128 << 10;
 /// What a compiler needs, whatever it compiles.
 const COMPILER: usize = 64 << 20;
 
@@ -18,7 +20,7 @@ const COMPILER: usize = 64 << 20;
 pub fn manifest(data: &[u8]) {
     let Ok(text) = std::str::from_utf8(data) else { return };
     assert!(text.len() as u64 <= MANIFEST_BYTES_MAX, "a longer file is not read");
-    bounded(data.len() * NODES, CONSTANT, || {
+    bounded(data.len() * NODES, CONSTANT + SCHEMA, || {
         let manifest = PluginManifest::parse("m.toml", text);
         check_place(text, manifest.as_ref().err());
         if let Ok(manifest) = manifest {
@@ -30,7 +32,7 @@ pub fn manifest(data: &[u8]) {
             );
         }
     });
-    bounded(data.len() * NODES, CONSTANT, || {
+    bounded(data.len() * NODES, CONSTANT + SCHEMA, || {
         check_place(text, Policy::parse("m.toml", text).err().as_ref());
     });
 }

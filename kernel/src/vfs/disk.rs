@@ -1,7 +1,7 @@
 //! The real disk.
 
 use super::{OpenMode, Vfs, VfsFile, VfsLock};
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File};
 use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
@@ -30,12 +30,11 @@ impl Vfs for DiskVfs {
     }
 
     fn open(&self, name: &str, mode: OpenMode) -> io::Result<Arc<dyn VfsFile>> {
-        let mut options = OpenOptions::new();
-        options.read(true);
+        let mut options = File::options();
         match mode {
-            OpenMode::Read => &mut options,
-            OpenMode::Write => options.write(true),
-            OpenMode::Create => options.write(true).create_new(true),
+            OpenMode::Read => options.read(true),
+            OpenMode::Write => options.read(true).write(true),
+            OpenMode::Create => options.read(true).write(true).create_new(true),
         };
         Ok(Arc::new(options.open(self.path(name))?))
     }
@@ -73,10 +72,9 @@ impl Vfs for DiskVfs {
     }
 
     fn lock(&self, name: &str) -> io::Result<Option<Box<dyn VfsLock>>> {
-        let path = self.path(name);
-        let file = OpenOptions::new().write(true).create(true).truncate(false).open(path)?;
+        let file = File::options().append(true).create(true).open(self.path(name))?;
         match file.try_lock() {
-            Ok(()) => Ok(Some(Box::new(file))),
+            Ok(()) => Ok(Some(Box::new(FileLock(file)))),
             Err(fs::TryLockError::WouldBlock) => Ok(None),
             Err(fs::TryLockError::Error(error)) => Err(error),
         }
@@ -84,7 +82,17 @@ impl Vfs for DiskVfs {
 }
 
 /// The open file keeps the lock; the operating system drops it with the process.
-impl VfsLock for File {}
+struct FileLock(File);
+
+impl VfsLock for FileLock {}
+
+impl Drop for FileLock {
+    /// Closing is not enough: the lock would last as long as the copy of the open file that a child has
+    /// which another thread is starting at this moment.
+    fn drop(&mut self) {
+        let _ = self.0.unlock();
+    }
+}
 
 impl VfsFile for File {
     fn read_at(&self, offset: u64, buf: &mut [u8]) -> io::Result<usize> {
