@@ -124,3 +124,21 @@ impl VfsFile for File {
         File::set_len(self, len)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lock_is_given_back_though_a_child_has_a_copy_of_its_file() {
+        let dir = tempfile::tempdir().unwrap();
+        let lock = FileLock(File::create(dir.path().join("lock")).unwrap());
+        lock.0.try_lock().unwrap();
+        // What a process that is being started has until it runs its program.
+        let _copy = lock.0.try_clone().unwrap();
+        let vfs = DiskVfs::new(dir.path());
+        assert!(vfs.lock("lock").unwrap().is_none(), "held");
+        drop(lock);
+        assert!(vfs.lock("lock").unwrap().is_some(), "given back");
+    }
+}
