@@ -3,7 +3,8 @@
 
 use crate::{seed, size};
 use sochdb_kernel::{
-    Durability, Environment, IsolationLevel, Kernel, Options, TableOptions, TransactionOptions,
+    Durability, Environment, IsolationLevel, Kernel, KernelError, Options, TableOptions,
+    TransactionOptions,
 };
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
@@ -35,9 +36,15 @@ fn group_commit_acknowledges_only_what_everybody_can_read() {
                         let mut key = [0; 16];
                         key[..8].copy_from_slice(&thread.to_be_bytes());
                         key[8..].copy_from_slice(&number.to_be_bytes());
-                        let mut tx = kernel.begin().unwrap();
-                        tx.put("t", &key, &[thread as u8; 100]).unwrap();
-                        let timestamp = tx.commit().unwrap();
+                        let timestamp = loop {
+                            let mut tx = kernel.begin().unwrap();
+                            tx.put("t", &key, &[thread as u8; 100]).unwrap();
+                            match tx.commit() {
+                                // It slept through more commits than are kept to be compared with.
+                                Err(KernelError::Conflict(_)) => {}
+                                committed => break committed.unwrap(),
+                            }
+                        };
                         newest.fetch_max(timestamp.0, Ordering::SeqCst);
                         acked.lock().unwrap().push(key);
                     }
@@ -68,8 +75,10 @@ fn group_commit_acknowledges_only_what_everybody_can_read() {
                 }
             });
         }
-        writers.into_iter().for_each(|writer| writer.join().unwrap());
+        let ended: Vec<_> = writers.into_iter().map(|writer| writer.join()).collect();
+        // Whatever became of them, the readers must end.
         done.store(true, Ordering::SeqCst);
+        ended.into_iter().for_each(|writer| writer.unwrap());
     });
     let stats = kernel.stats();
     drop(kernel);
