@@ -47,6 +47,7 @@
 //! | the host of WebAssembly plugins         | [`PluginHost`]                                     |
 //! | another version of a plugin, under load | [`Database::reload_plugin`], [`reload`]            |
 //! | plugins from folders, which are watched | [`DatabaseBuilder::plugin_dir`], [`folders`]       |
+//! | whether a plugin keeps its contract     | `conformance`, feature `conformance`               |
 //! | native plugins, for those who trust     | `DatabaseBuilder::native_plugin`, feature `dynamic-plugins` |
 //!
 //! A plugin is replaced while the database serves: calls in flight end on the version they began with, later ones go
@@ -86,6 +87,8 @@
 #[cfg(feature = "arrow")]
 pub mod arrow;
 mod background;
+#[cfg(feature = "conformance")]
+pub mod conformance;
 mod database;
 mod expiry;
 pub mod folders;

@@ -186,6 +186,14 @@ impl FromStr for ColumnType {
 ///
 /// Equality is that of the numbers: 0.0 equals -0.0. Unlike the numbers' own, NaN equals NaN, so
 /// that a row equals itself.
+///
+/// ```
+/// use sochdb_encoding::row::Value;
+///
+/// assert_eq!(Value::from("tea"), Value::String("tea".into()));
+/// assert_eq!(Value::from(7), Value::Int64(7));
+/// assert_eq!(Value::from(None::<f64>), Value::Null);
+/// ```
 #[derive(Debug, Clone)]
 pub enum Value {
     /// No value.
@@ -234,6 +242,37 @@ impl Value {
             Value::Bytes(value) => out.extend_from_slice(value),
             Value::Vector(floats) => out.extend(floats.iter().flat_map(|f| f.to_le_bytes())),
         }
+    }
+}
+
+/// What becomes which value.
+macro_rules! from {
+    ($($type:ty => $value:expr;)+) => {
+        $(impl From<$type> for Value {
+            fn from(value: $type) -> Value {
+                $value(value)
+            }
+        })+
+    };
+}
+from! {
+    bool => Value::Bool;
+    i64 => Value::Int64;
+    i32 => |value| Value::Int64(i64::from(value));
+    u32 => |value| Value::Int64(i64::from(value));
+    f64 => Value::Float64;
+    String => Value::String;
+    &str => |value: &str| Value::String(value.to_owned());
+    Vec<u8> => Value::Bytes;
+    &[u8] => |value: &[u8]| Value::Bytes(value.to_vec());
+    Vec<f32> => Value::Vector;
+    &[f32] => |value: &[f32]| Value::Vector(value.to_vec());
+}
+
+/// `None` is null.
+impl<T: Into<Value>> From<Option<T>> for Value {
+    fn from(value: Option<T>) -> Value {
+        value.map_or(Value::Null, Into::into)
     }
 }
 

@@ -12,13 +12,14 @@
 //! | `sochdb:plugin/outbox`                  | granted to observers; each address asks the grant   |
 //! | `sochdb:plugin/rows, search, plugins,   | granted to kinds that can use them; each call asks  |
 //! | codecs`                                 | the plugin's [`Grant`](crate::policy::Grant)        |
-//! | WASI 0.2 without sockets and HTTP       | linked with nothing in it but granted directories:  |
+//! | WASI 0.2 without HTTP                   | linked with nothing in it but granted directories:  |
 //! |                                         | no environment, no arguments, no network            |
 //! | anything else                           | refused, by name                                    |
 //!
 //! WASI's clocks stand still and its random numbers repeat unless `clock` or `random` was
 //! granted. They are linked all the same, because a Rust guest imports them whether it calls them or
-//! not: the grant decides what they answer.
+//! not: the grant decides what they answer. Python's runtime imports sockets in the same way: nobody can be
+//! granted one, and who asks for one is denied.
 //!
 //! Exports are compared too: what a component exports is exactly what its manifest declares.
 
@@ -205,6 +206,7 @@ mod tests {
         assert_eq!(answer("sochdb:plugin/config@0.1.0"), Answer::Granted);
         assert_eq!(answer("wasi:io/poll@0.2.0"), Answer::Inert);
         assert_eq!(answer("wasi:io/poll@0.2.99"), Answer::Inert);
+        assert_eq!(answer("wasi:sockets/tcp@0.2.9"), Answer::Inert);
         for name in [
             "",
             "config",
@@ -216,7 +218,8 @@ mod tests {
             "wasi:io/poll",
             "wasi:io/poll@0.3.0",
             "wasi:io/poll@0.20.0",
-            "wasi:sockets/tcp@0.2.0",
+            "wasi:sockets/tls@0.2.0",
+            "wasi:sockets/tcp@0.3.0",
             "wasi:http/outgoing-handler@0.2.0",
             "wasi:cli/environment/x@0.2.0",
         ] {

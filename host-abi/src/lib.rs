@@ -20,6 +20,7 @@
 //! | `compiled_code`    | the compiler in its process, the cache of what it made                 |
 //! | `kept`             | plugins kept in the database itself                                    |
 //! | `disabled`         | plugins that are switched off                                          |
+//! | `plugin_package`   | a plugin in one file, to be handed on                                  |
 //! | `signature`        | who vouches for a plugin                                               |
 //! | `policy`           | what the operator allows, and the grant that a plugin gets of it       |
 //! | `glob`             | patterns over the names of tables and plugins                          |
@@ -74,6 +75,7 @@ pub mod kept;
 pub mod limits;
 pub mod plugin_hot_reload;
 pub mod plugin_manifest;
+pub mod plugin_package;
 pub mod policy;
 pub mod signature;
 

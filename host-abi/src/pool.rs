@@ -334,6 +334,12 @@ impl<E: Exports> Pool<E> {
         Ok(())
     }
 
+    /// Whether later calls get `Closed`: it was shut down, or what it knew was handed over.
+    pub(crate) fn has_ended(&self) -> bool {
+        let slots = self.slots.lock();
+        slots.closed || slots.handed_over
+    }
+
     /// What its instances know counts again.
     pub(crate) fn take_back(&self) {
         self.slots.lock().handed_over = false;

@@ -169,6 +169,11 @@ impl<E: Exports> Pools<E> {
         Ok((bytes, lost))
     }
 
+    /// Whether later calls get `Closed`: it was shut down, or another version knows what it knew.
+    pub(crate) fn has_ended(&self) -> bool {
+        self.tenants.read().closed || self.all().iter().any(|pool| pool.has_ended())
+    }
+
     /// What its instances know counts again.
     pub(crate) fn take_back(&self) {
         self.all().iter().for_each(|pool| pool.take_back());

@@ -248,13 +248,19 @@ impl<E: Exports> Version for Pools<E> {
 }
 
 /// A transaction cannot change versions in its midst. When a version on trial fails it, the trial is over, and the
-/// transaction is told that others changed what it relied on: run again, it begins with the version before.
+/// transaction is told that others changed what it relied on: run again, it begins with the version before. So it is
+/// when the version that it began with has handed over what it knew: run again, it begins with the one after.
 pub(crate) fn judged<V: Version>(
     version: &V,
     line: &OnceLock<Weak<Switch<V>>>,
     function: &str,
     error: KernelError,
 ) -> KernelError {
+    if matches!(error, KernelError::Closed(_)) && version.pools().has_ended() {
+        let name = &version.pools().plugin().manifest.name;
+        let text = format!("the plugin '{name}' was replaced while a transaction worked with it");
+        return KernelError::Conflict(text);
+    }
     let is_its_own = |error: &KernelError| {
         let KernelError::Plugin { fault, .. } = error else { return false };
         matches!(fault, PluginFault::Trapped | PluginFault::Exhausted | PluginFault::Lied)

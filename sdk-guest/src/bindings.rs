@@ -211,6 +211,8 @@ macro_rules! lifecycle {
             $crate::bindings::base::exports::sochdb::plugin::lifecycle::Guest for $glue<P>
         {
             fn init() -> std::result::Result<(), $crate::bindings::types::Error> {
+                #[cfg(feature = "log")]
+                $crate::telemetry::install_logger();
                 P::install(P::init()?);
                 Ok(())
             }

@@ -1,7 +1,25 @@
 //! Blocks made smaller by the codec of another plugin, which the manifest's `codecs` names.
+//!
+//! ```
+//! use sochdb_guest::{Result, blocks::BlockCodec};
+//!
+//! fn stored(text: &str) -> Result<Vec<u8>> {
+//!     BlockCodec::open("lz4")?.compress(text.as_bytes())
+//! }
+//! # struct Same;
+//! # impl sochdb_guest::Codec for Same {
+//! #     fn init() -> Result<Self> { Ok(Same) }
+//! #     fn compress(&mut self, input: &[u8]) -> Result<Vec<u8>> { Ok(input.to_vec()) }
+//! #     fn decompress(&mut self, input: &[u8], _: usize) -> Result<Vec<u8>> { Ok(input.to_vec()) }
+//! # }
+//! # let mut db = sochdb_guest::testing::Database::new();
+//! # db.codec::<Same>("lz4")?;
+//! # assert_eq!(db.inside(|| stored("tea"))?, b"tea");
+//! # Ok::<(), sochdb_guest::Error>(())
+//! ```
 
-use crate::bindings::data::sochdb::plugin::codecs as host;
 use crate::error::Result;
+use crate::imports::codecs as host;
 
 /// A codec of this database.
 pub struct BlockCodec(host::Codec);

@@ -43,6 +43,23 @@ impl From<u8> for ErrorCode {
 }
 
 /// An error of a plugin, or of the host when it answers one.
+///
+/// Text that makes no sense becomes one by `?`: JSON, UTF-8, numbers.
+///
+/// ```
+/// use sochdb_guest::{ErrorCode, Result};
+///
+/// fn sum(text: &[u8]) -> Result<i64> {
+///     let mut sum = 0;
+///     for number in str::from_utf8(text)?.split('+') {
+///         sum += number.trim().parse::<i64>()?;
+///     }
+///     Ok(sum)
+/// }
+///
+/// assert_eq!(sum(b"1 + 2"), Ok(3));
+/// assert_eq!(sum(b"1 + two").unwrap_err().code, ErrorCode::Invalid);
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Error {
     /// What the caller can do.
@@ -98,6 +115,27 @@ impl From<EncodingError> for Error {
         Error::new(code, error.to_string())
     }
 }
+
+/// What the standard library and `serde_json` answer when text makes no sense, for `?`.
+macro_rules! invalid {
+    ($($error:ty),+ $(,)?) => {
+        $(impl From<$error> for Error {
+            fn from(error: $error) -> Error {
+                Error::invalid(error.to_string())
+            }
+        })+
+    };
+}
+invalid!(
+    serde_json::Error,
+    std::str::Utf8Error,
+    std::string::FromUtf8Error,
+    std::num::ParseIntError,
+    std::num::ParseFloatError,
+    std::num::TryFromIntError,
+    std::str::ParseBoolError,
+    std::char::ParseCharError,
+);
 
 impl From<types::Error> for Error {
     fn from(error: types::Error) -> Error {

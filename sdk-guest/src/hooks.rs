@@ -1,11 +1,9 @@
 //! A plugin that is asked before rows change, and told after.
 
-use crate::bindings::data::sochdb::plugin::rows as host;
 use crate::bindings::hooks::exports::sochdb::plugin::hooks as contract;
 use crate::bindings::lifecycle;
-use crate::bindings::{Instance, types};
-use crate::error::Result;
-use crate::rows::{Table, Transaction};
+use crate::error::{Error, Result};
+use crate::rows::{Record, Table, Transaction};
 use std::marker::PhantomData;
 
 /// Hooks of tables. The manifest's `[hooks]` says of which tables and changes.
@@ -31,7 +29,15 @@ use std::marker::PhantomData;
 /// }
 ///
 /// sochdb_guest::export!(hooks: NotEmpty);
-/// # fn main() {}
+///
+/// // A test:
+/// # fn main() -> Result<()> {
+/// let mut db = sochdb_guest::testing::Database::new();
+/// db.table("notes").hooks::<NotEmpty>("notes")?;
+/// assert!(db.put("notes", b"1", b"milk").is_ok());
+/// assert_eq!(db.put("notes", b"2", b"").unwrap_err().text, "the value is empty");
+/// # Ok(())
+/// # }
 /// ```
 pub trait Hooks: Sized {
     /// Makes the one value of this instance; read [`config`](crate::config) here.
@@ -140,17 +146,57 @@ pub struct Change {
     pub new: Option<Vec<u8>>,
 }
 
+impl Change {
+    /// The row before, by the names of its columns; `None` for an insert.
+    ///
+    /// # Errors
+    /// `Invalid` when `table` is not typed, `Corrupt` when it is no row of it.
+    pub fn old_record(&self, table: &Table<'_>) -> Result<Option<Record>> {
+        self.old.as_ref().map(|value| Record::decode(table, &self.key, value)).transpose()
+    }
+
+    /// The row after, by the names of its columns; `None` for a delete.
+    ///
+    /// # Errors
+    /// As [`old_record`](Self::old_record).
+    pub fn new_record(&self, table: &Table<'_>) -> Result<Option<Record>> {
+        self.new.as_ref().map(|value| Record::decode(table, &self.key, value)).transpose()
+    }
+
+    /// The decision that the change happens with `record` as the row after.
+    ///
+    /// # Errors
+    /// `Invalid` for a delete, when the record has another key, and as [`Record::encode`].
+    pub fn replace(&self, record: &Record) -> Result<Decision> {
+        if self.kind == ChangeKind::Delete {
+            return Err(Error::invalid("a delete cannot be replaced"));
+        }
+        if record.key()? != self.key {
+            let text = "a row cannot be replaced by one with another key; write that one by itself";
+            return Err(Error::invalid(text));
+        }
+        Ok(Decision::Replace(record.encode()?))
+    }
+}
+
 /// What becomes of a change.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Decision {
     /// It happens.
     Continue,
-    /// It happens with this value. Not for a delete.
+    /// It happens with this value; [`Change::replace`] makes one of a record. Not for a delete.
     Replace(Vec<u8>),
     /// It does not happen; its transaction goes on.
     Skip,
     /// It does not happen, and its writer is told why.
     Abort(String),
+}
+
+impl Decision {
+    /// It does not happen, and its writer is told why.
+    pub fn abort(reason: impl Into<String>) -> Decision {
+        Decision::Abort(reason.into())
+    }
 }
 
 impl From<Decision> for contract::Decision {
@@ -180,25 +226,33 @@ pub struct HooksGlue<P>(PhantomData<P>);
 
 lifecycle!(HooksGlue: Hooks);
 
-impl<P: Hooks + Instance> contract::Guest for HooksGlue<P> {
-    fn before(
-        tx: &host::Transaction,
-        table: &host::Table,
-        changes: Vec<contract::Change>,
-    ) -> std::result::Result<Vec<contract::Decision>, types::Error> {
-        let changes: Vec<_> = changes.into_iter().map(Change::from).collect();
-        P::with(|hooks| {
-            let decisions = hooks.before(&Transaction::new(tx), &Table::lent(table), &changes)?;
-            Ok(decisions.into_iter().map(Into::into).collect())
-        })
-    }
+#[cfg(not(all(feature = "testing", not(target_family = "wasm"))))]
+mod exports {
+    use super::*;
+    use crate::bindings::{Instance, types};
+    use crate::imports::rows as host;
 
-    fn after(
-        tx: &host::Transaction,
-        table: &host::Table,
-        changes: Vec<contract::Change>,
-    ) -> std::result::Result<(), types::Error> {
-        let changes: Vec<_> = changes.into_iter().map(Change::from).collect();
-        P::with(|hooks| hooks.after(&Transaction::new(tx), &Table::lent(table), &changes))
+    impl<P: Hooks + Instance> contract::Guest for HooksGlue<P> {
+        fn before(
+            tx: &host::Transaction,
+            table: &host::Table,
+            changes: Vec<contract::Change>,
+        ) -> std::result::Result<Vec<contract::Decision>, types::Error> {
+            let changes: Vec<_> = changes.into_iter().map(Change::from).collect();
+            P::with(|hooks| {
+                let decisions =
+                    hooks.before(&Transaction::new(tx), &Table::lent(table), &changes)?;
+                Ok(decisions.into_iter().map(Into::into).collect())
+            })
+        }
+
+        fn after(
+            tx: &host::Transaction,
+            table: &host::Table,
+            changes: Vec<contract::Change>,
+        ) -> std::result::Result<(), types::Error> {
+            let changes: Vec<_> = changes.into_iter().map(Change::from).collect();
+            P::with(|hooks| hooks.after(&Transaction::new(tx), &Table::lent(table), &changes))
+        }
     }
 }

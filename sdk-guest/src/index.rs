@@ -16,6 +16,8 @@ mod entries;
 mod self_test;
 
 pub use allowed::Allowed;
+#[cfg(all(feature = "testing", not(target_family = "wasm")))]
+pub(crate) use entries::distance;
 pub use entries::{COMPARED_MAX, Entries, Query, VECTORS_BYTES_MAX, Values};
 
 use crate::bindings::index::exports::sochdb::plugin::index as contract;

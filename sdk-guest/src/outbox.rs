@@ -88,6 +88,10 @@ pub fn sent() -> Vec<Sent> {
 #[allow(missing_docs, clippy::missing_errors_doc, reason = "said above")]
 impl Address {
     pub fn open(url: &str) -> Result<Address> {
+        #[cfg(feature = "testing")]
+        if let Some(running) = crate::testing::running() {
+            running.check_address(url)?;
+        }
         Ok(Address { url: url.to_owned() })
     }
 

@@ -1,11 +1,75 @@
 //! A plugin whose procedures are called by name.
+//!
+//! Arguments and answers are JSON. [`json`] turns them into the procedure's own types:
+//!
+//! ```
+//! use sochdb_guest::prelude::*;
+//! use sochdb_guest::procedure;
+//!
+//! struct Stock;
+//!
+//! #[derive(serde::Deserialize)]
+//! struct Take {
+//!     article: String,
+//!     #[serde(default)]
+//!     count: i64,
+//! }
+//!
+//! impl Stock {
+//!     /// Takes some of an article; answers how many are left.
+//!     fn take(&mut self, tx: &Transaction<'_>, args: &Take) -> Result<i64> {
+//!         let stock = tx.open("stock")?;
+//!         let present = stock.get(args.article.as_bytes())?.unwrap_or_default();
+//!         let left = str::from_utf8(&present)?.parse::<i64>()? - args.count;
+//!         if left < 0 {
+//!             return Err(Error::invalid(format!("{} of '{}' are missing", -left, args.article)));
+//!         }
+//!         stock.put(args.article.as_bytes(), left.to_string().as_bytes())?;
+//!         Ok(left)
+//!     }
+//! }
+//!
+//! impl Procedure for Stock {
+//!     fn init() -> Result<Self> {
+//!         Ok(Stock)
+//!     }
+//!
+//!     fn describe(&self) -> Vec<ProcedureInfo> {
+//!         let schema = r#"{"type": "object", "required": ["article"], "properties":
+//!             {"article": {"type": "string"}, "count": {"type": "integer"}}}"#;
+//!         vec![ProcedureInfo::new("take", "Takes some of an article.").args(schema)]
+//!     }
+//!
+//!     fn call(&mut self, tx: &Transaction<'_>, name: &str, args: &str) -> Result<String> {
+//!         match name {
+//!             "take" => procedure::json(args, |args: Take| self.take(tx, &args)),
+//!             other => procedure::unknown(other),
+//!         }
+//!     }
+//! }
+//!
+//! sochdb_guest::export!(procedure: Stock);
+//!
+//! // A test:
+//! # fn main() -> Result<()> {
+//! use sochdb_guest::{serde_json::json, testing::Database};
+//!
+//! let mut db = Database::new();
+//! db.table("stock").procedure::<Stock>("stock")?;
+//! db.put("stock", b"tea", b"5")?;
+//! assert_eq!(db.call("stock", "take", json!({ "article": "tea", "count": 3 }))?, json!(2));
+//! assert!(db.call("stock", "take", json!({ "article": "tea", "count": 3 })).is_err());
+//! assert!(db.call("stock", "take", json!({ "count": "three" })).is_err());
+//! assert_eq!(db.get("stock", b"tea").as_deref(), Some(&b"2"[..]));
+//! # Ok(())
+//! # }
+//! ```
 
-use crate::bindings::data::sochdb::plugin::rows as host;
 use crate::bindings::lifecycle;
-use crate::bindings::procedure::exports::sochdb::plugin::procedure as contract;
-use crate::bindings::{Instance, types};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::rows::Transaction;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 use std::marker::PhantomData;
 
 /// Procedures, called from the program or by other plugins, in a transaction that commits only when they
@@ -42,7 +106,16 @@ use std::marker::PhantomData;
 /// }
 ///
 /// sochdb_guest::export!(procedure: Accounts);
-/// # fn main() {}
+///
+/// // A test:
+/// # fn main() -> Result<()> {
+/// let mut db = sochdb_guest::testing::Database::new();
+/// db.table("accounts").procedure::<Accounts>("accounts")?;
+/// db.put("accounts", b"ada", b"100")?;
+/// assert_eq!(db.call("accounts", "exists", "ada")?, true);
+/// assert_eq!(db.call("accounts", "exists", "bob")?, false);
+/// # Ok(())
+/// # }
 /// ```
 pub trait Procedure: Sized {
     /// Makes the one value of this instance; read [`config`](crate::config) here.
@@ -143,30 +216,61 @@ impl ProcedureInfo {
     }
 }
 
+/// Runs `procedure` with `args` as its own type, and gives its answer as JSON. What its type does not take, such as
+/// a missing field, is `Invalid` and names it.
+///
+/// # Errors
+/// `Invalid` for arguments that make no sense, and whatever `procedure` answers.
+pub fn json<A: DeserializeOwned, R: Serialize>(
+    args: &str,
+    procedure: impl FnOnce(A) -> Result<R>,
+) -> Result<String> {
+    let args = serde_json::from_str(args)
+        .map_err(|error| Error::invalid(format!("the arguments make no sense: {error}")))?;
+    Ok(serde_json::to_string(&procedure(args)?)?)
+}
+
+/// The answer to a name that no procedure has.
+///
+/// # Errors
+/// `NotFound`, always.
+pub fn unknown(name: &str) -> Result<String> {
+    Err(Error::not_found(format!("there is no procedure '{name}'")))
+}
+
 /// Turns calls of the contract into calls of [`Procedure`].
+#[doc(hidden)]
 pub struct ProcedureGlue<P>(PhantomData<P>);
 
 lifecycle!(ProcedureGlue: Procedure);
 
-impl<P: Procedure + Instance> contract::Guest for ProcedureGlue<P> {
-    fn describe() -> std::result::Result<Vec<contract::ProcedureInfo>, types::Error> {
-        P::with(|procedure| {
-            let infos = procedure.describe().into_iter().map(|info| contract::ProcedureInfo {
-                name: info.name,
-                description: info.description,
-                args_schema: info.args_schema,
-                result_schema: info.result_schema,
-                read_only: info.read_only,
-            });
-            Ok(infos.collect())
-        })
-    }
+#[cfg(not(all(feature = "testing", not(target_family = "wasm"))))]
+mod exports {
+    use super::*;
+    use crate::bindings::procedure::exports::sochdb::plugin::procedure as contract;
+    use crate::bindings::{Instance, types};
+    use crate::imports::rows as host;
 
-    fn call(
-        tx: &host::Transaction,
-        name: String,
-        args: String,
-    ) -> std::result::Result<String, types::Error> {
-        P::with(|procedure| procedure.call(&Transaction::new(tx), &name, &args))
+    impl<P: Procedure + Instance> contract::Guest for ProcedureGlue<P> {
+        fn describe() -> std::result::Result<Vec<contract::ProcedureInfo>, types::Error> {
+            P::with(|procedure| {
+                let infos = procedure.describe().into_iter().map(|info| contract::ProcedureInfo {
+                    name: info.name,
+                    description: info.description,
+                    args_schema: info.args_schema,
+                    result_schema: info.result_schema,
+                    read_only: info.read_only,
+                });
+                Ok(infos.collect())
+            })
+        }
+
+        fn call(
+            tx: &host::Transaction,
+            name: String,
+            args: String,
+        ) -> std::result::Result<String, types::Error> {
+            P::with(|procedure| procedure.call(&Transaction::new(tx), &name, &args))
+        }
     }
 }

@@ -4,33 +4,53 @@
 //! Which tables, the manifest's `can_read_table` and `can_write_table` say; another one is
 //! [`Denied`](crate::ErrorCode::Denied), whether it exists or not.
 //!
-//! ```no_run
-//! use sochdb_guest::rows::{Condition, ScanOptions, Transaction};
-//! use sochdb_guest::{KeyRange, Result, row::Value, select::Comparison};
-//!
-//! fn count_open(tx: &Transaction<'_>) -> Result<u64> {
-//!     let orders = tx.open("orders")?;
-//!     let open = Condition::new("state", Comparison::Equal, Value::String("open".into()));
-//!     let options = ScanOptions { columns: vec!["state".into()], filter: vec![open], ..Default::default() };
-//!     let mut rows = orders.scan(KeyRange::all(), options)?;
-//!     let mut count = 0;
-//!     while rows.next()?.is_some() {
-//!         count += 1;
-//!     }
-//!     Ok(count)
-//! }
-//! # fn main() {}
 //! ```
+//! use sochdb_guest::rows::{Condition, ScanOptions, Transaction};
+//! use sochdb_guest::{KeyRange, Result, select::Comparison};
+//!
+//! /// The towns of those that are `age` or older. The host looks at the ages, so only towns cross.
+//! fn towns(tx: &Transaction<'_>, age: i64) -> Result<Vec<String>> {
+//!     let people = tx.open("people")?;
+//!     let options = ScanOptions {
+//!         columns: vec!["town".into()],
+//!         filter: vec![Condition::new("age", Comparison::GreaterOrEqual, age)],
+//!         ..ScanOptions::default()
+//!     };
+//!     let mut towns = Vec::new();
+//!     for person in people.records(KeyRange::all(), options)? {
+//!         towns.extend(person?.text("town")?.map(str::to_owned));
+//!     }
+//!     Ok(towns)
+//! }
+//! # use sochdb_guest::{row::{Column, ColumnType, Schema}, serde_json::json, testing::Database};
+//! # let column = |name: &str, kind| Column { name: name.into(), kind, nullable: false, default: None };
+//! # let columns = [("id", ColumnType::Int64), ("age", ColumnType::Int64), ("town", ColumnType::String)];
+//! # let columns = columns.map(|(name, kind)| column(name, kind)).into();
+//! # let mut db = Database::new();
+//! # db.typed_table("people", Schema::new(columns, &["id"])?);
+//! # db.put_json("people", &json!({ "id": 1, "age": 30, "town": "Bonn" }))?;
+//! # db.put_json("people", &json!({ "id": 2, "age": 29, "town": "Ulm" }))?;
+//! # assert_eq!(db.transaction(|tx| towns(tx, 30))?, ["Bonn"]);
+//! # Ok::<(), sochdb_guest::Error>(())
+//! ```
+//!
+//! Rows of untyped tables are bytes: [`Table::get`], [`Table::scan`], [`Table::put`].
 
-use crate::bindings::data::sochdb::plugin::{plugins, rows as host};
 use crate::bindings::types;
-use crate::error::Result;
+use crate::error::{Error, Result};
+use crate::imports::{plugins, rows as host};
 use crate::storage::RowBatch;
 use crate::typed::schema;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 use sochdb_encoding::range::KeyRange;
 use sochdb_encoding::row::{Schema, Value};
 use sochdb_encoding::select::Comparison;
+use std::cell::OnceCell;
 use std::ops::Bound;
+use std::rc::Rc;
+
+pub use crate::record::{Record, Records};
 
 /// Rows and bytes that are asked of a scan at once: the first time, and later.
 const FIRST_ROWS: u32 = 128;
@@ -50,7 +70,7 @@ impl<'a> Transaction<'a> {
     /// # Errors
     /// `Denied` outside the grant, `NotFound`.
     pub fn open(&self, name: &str) -> Result<Table<'static>> {
-        Ok(Table(Handle::Own(self.0.open_table(name)?)))
+        Ok(Table::new(Handle::Own(self.0.open_table(name)?)))
     }
 
     /// Whether writes are refused.
@@ -66,10 +86,30 @@ impl<'a> Transaction<'a> {
     pub fn call_plugin(&self, plugin: &str, procedure: &str, args: &str) -> Result<String> {
         Ok(plugins::call_plugin(self.0, plugin, procedure, args)?)
     }
+
+    /// The same with arguments and an answer of the caller's own types.
+    ///
+    /// # Errors
+    /// As [`call_plugin`](Self::call_plugin); `Invalid` when the answer is no `R`.
+    pub fn call<R: DeserializeOwned>(
+        &self,
+        plugin: &str,
+        procedure: &str,
+        args: &(impl Serialize + ?Sized),
+    ) -> Result<R> {
+        let answer = self.call_plugin(plugin, procedure, &serde_json::to_string(args)?)?;
+        serde_json::from_str(&answer).map_err(|error| {
+            Error::invalid(format!("the answer of '{plugin}.{procedure}' is another one: {error}"))
+        })
+    }
 }
 
 /// A table, in the transaction it was opened in.
-pub struct Table<'a>(Handle<'a>);
+pub struct Table<'a> {
+    handle: Handle<'a>,
+    /// Its columns, once somebody has asked.
+    schema: OnceCell<Option<Rc<Schema>>>,
+}
 
 enum Handle<'a> {
     Own(host::Table),
@@ -104,8 +144,8 @@ pub struct Condition {
 
 impl Condition {
     /// A condition on `column`.
-    pub fn new(column: &str, comparison: Comparison, value: Value) -> Condition {
-        Condition { column: column.to_owned(), comparison, values: vec![value] }
+    pub fn new(column: &str, comparison: Comparison, value: impl Into<Value>) -> Condition {
+        Condition { column: column.to_owned(), comparison, values: vec![value.into()] }
     }
 
     /// The condition that `column` equals one of `values`.
@@ -116,11 +156,15 @@ impl Condition {
 
 impl<'a> Table<'a> {
     pub(crate) fn lent(handle: &'a host::Table) -> Table<'a> {
-        Table(Handle::Lent(handle))
+        Table::new(Handle::Lent(handle))
+    }
+
+    fn new(handle: Handle<'a>) -> Table<'a> {
+        Table { handle, schema: OnceCell::new() }
     }
 
     pub(crate) fn handle(&self) -> &host::Table {
-        match &self.0 {
+        match &self.handle {
             Handle::Own(table) => table,
             Handle::Lent(table) => table,
         }
@@ -136,7 +180,25 @@ impl<'a> Table<'a> {
     /// # Errors
     /// When the host cannot say.
     pub fn schema(&self) -> Result<Option<Schema>> {
-        self.handle().schema()?.map(schema).transpose()
+        Ok(self.shared_schema()?.as_deref().cloned())
+    }
+
+    /// Its columns. The host is asked once.
+    ///
+    /// # Errors
+    /// `Invalid` when it is not typed.
+    pub fn columns(&self) -> Result<Rc<Schema>> {
+        self.shared_schema()?.clone().ok_or_else(|| {
+            Error::invalid(format!("the table '{}' has no columns: it is not typed", self.name()))
+        })
+    }
+
+    fn shared_schema(&self) -> Result<&Option<Rc<Schema>>> {
+        if let Some(known) = self.schema.get() {
+            return Ok(known);
+        }
+        let asked = self.handle().schema()?.map(schema).transpose()?;
+        Ok(self.schema.get_or_init(|| asked.map(Rc::new)))
     }
 
     /// The value of `key`, if there is one.
@@ -207,6 +269,31 @@ impl<'a> Table<'a> {
     /// As [`put`](Self::put).
     pub fn delete(&self, key: &[u8]) -> Result<()> {
         Ok(self.handle().soch_delete(key)?)
+    }
+
+    /// The row of `key` by the names of its columns, if there is one.
+    ///
+    /// # Errors
+    /// As [`get`](Self::get); `Invalid` when the table is not typed.
+    pub fn record(&self, key: &[u8]) -> Result<Option<Record>> {
+        self.get(key)?.map(|value| Record::decode(self, key, &value)).transpose()
+    }
+
+    /// Writes a row by the names of its columns, under the key that it says.
+    ///
+    /// # Errors
+    /// As [`put`](Self::put), [`Record::key`] and [`Record::encode`].
+    pub fn put_record(&self, record: &Record) -> Result<()> {
+        self.put(&record.key()?, &record.encode()?)
+    }
+
+    /// Begins to read the rows of `range` by the names of their columns: all of them, or those that the options
+    /// name.
+    ///
+    /// # Errors
+    /// As [`scan`](Self::scan); `Invalid` when the table is not typed.
+    pub fn records(&self, range: impl Into<KeyRange>, options: ScanOptions) -> Result<Records> {
+        Records::begin(self, range.into(), options)
     }
 }
 

@@ -3,7 +3,7 @@
 //! What is found is what the caller would find, its own writes included. The manifest's `can_vector_search` and
 //! `can_index_search` allow it, for tables that `can_read_table` names.
 //!
-//! ```no_run
+//! ```
 //! use sochdb_guest::rows::Transaction;
 //! use sochdb_guest::search::{Index, Search};
 //! use sochdb_guest::Result;
@@ -13,12 +13,22 @@
 //!     let found = index.near(vector, &Search { k: 3, ..Search::default() })?;
 //!     Ok(found.into_iter().map(|neighbour| neighbour.key).collect())
 //! }
-//! # fn main() {}
+//! # use sochdb_guest::{VectorMetric, row::{Column, ColumnType, Schema}, serde_json::json, testing::Database};
+//! # let column = |name: &str, kind| Column { name: name.into(), kind, nullable: false, default: None };
+//! # let columns = vec![column("id", ColumnType::Int64), column("vector", ColumnType::Vector(2))];
+//! # let mut db = Database::new();
+//! # db.typed_table("docs", Schema::new(columns, &["id"])?);
+//! # db.vector_index("docs", "meaning", "vector", VectorMetric::Cosine)?;
+//! # for id in 0..5 {
+//! #     db.put_json("docs", &json!({ "id": id, "vector": [id, 1] }))?;
+//! # }
+//! # assert_eq!(db.transaction(|tx| three_alike(tx, &[0.0, 1.0]))?.len(), 3);
+//! # Ok::<(), sochdb_guest::Error>(())
 //! ```
 
-use crate::bindings::data::sochdb::plugin::search as host;
 use crate::bindings::types;
 use crate::error::Result;
+use crate::imports::search as host;
 use crate::rows::{Condition, Table};
 use sochdb_encoding::range::KeyRange;
 use sochdb_encoding::row::Value;

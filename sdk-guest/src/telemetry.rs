@@ -1,7 +1,12 @@
 //! Log lines and metrics of a plugin.
 //!
 //! What one call may log and emit is bounded. A plugin that does not care whether a line was taken
-//! uses [`log`]; one that does uses [`try_log`].
+//! uses [`log`]; one that does uses [`try_log`]. The macros [`info!`](crate::info) and [`count!`](crate::count) and
+//! their like are shorter.
+//!
+//! With the feature `log` of this crate, what other crates say by the crate `log`, or by `tracing` with its own
+//! feature `log`, is written there too, from the level `info` on; `log::set_max_level` in the plugin's `init` says
+//! otherwise.
 
 use crate::bindings::types;
 use crate::error::Result;
@@ -22,6 +27,10 @@ pub fn try_log(level: Level, message: &str) -> Result<()> {
     return crate::bindings::telemetry::log_message(level.into(), message).map_err(Into::into);
     #[cfg(not(target_family = "wasm"))]
     {
+        #[cfg(feature = "testing")]
+        if let Some(running) = crate::testing::running() {
+            return running.log(level, message);
+        }
         eprintln!("{level:?}: {}", message.escape_debug());
         Ok(())
     }
@@ -57,8 +66,43 @@ fn emit(kind: Kind, name: &str, labels: &[(&str, &str)], value: f64) -> Result<(
 
 #[cfg(not(target_family = "wasm"))]
 fn emit(kind: Kind, name: &str, labels: &[(&str, &str)], value: f64) -> Result<()> {
+    #[cfg(feature = "testing")]
+    if let Some(running) = crate::testing::running() {
+        return running.emit(kind, name, labels, value);
+    }
     eprintln!("{kind:?} {name} {labels:?} {value}");
     Ok(())
+}
+
+/// Lets crates that use `log` be heard. Called before a plugin's `init`; only the first call does anything.
+#[cfg(feature = "log")]
+pub(crate) fn install_logger() {
+    if log::set_logger(&Logger).is_ok() {
+        log::set_max_level(log::LevelFilter::Info);
+    }
+}
+
+#[cfg(feature = "log")]
+struct Logger;
+
+#[cfg(feature = "log")]
+impl log::Log for Logger {
+    fn enabled(&self, _: &log::Metadata<'_>) -> bool {
+        true
+    }
+
+    fn log(&self, record: &log::Record<'_>) {
+        let level = match record.level() {
+            log::Level::Trace => Level::Trace,
+            log::Level::Debug => Level::Debug,
+            log::Level::Info => Level::Info,
+            log::Level::Warn => Level::Warn,
+            log::Level::Error => Level::Error,
+        };
+        self::log(level, &format!("{}: {}", record.target(), record.args()));
+    }
+
+    fn flush(&self) {}
 }
 
 impl From<types::LogLevel> for Level {

@@ -1,11 +1,17 @@
 //! The command line, as clap reads it. Each doc comment below is the help text a user sees.
 
+mod authoring;
+mod kit;
 mod plugin;
 
 use super::failure::EXIT_CODES_HELP;
 use super::names::{CODECS, INDEXES, STORAGES};
 use super::top::parse_interval;
+#[cfg(test)]
+pub use authoring::Kind;
+pub use authoring::{Lang, License, PluginBuild, PluginNew, PluginPack};
 use clap::{Args, Parser, Subcommand, ValueEnum};
+pub use kit::{PluginBench, PluginTest, Tested};
 pub use plugin::{Plugin, PluginCheck, PluginHistory, PluginInstall};
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -222,7 +228,7 @@ pub enum Command {
     /// Make a codec of a table's own blocks.
     #[command(subcommand)]
     Codec(Codec),
-    /// Look at plugins, check, install, replace, disable and remove them.
+    /// Make plugins, look at them, check, install, replace, disable and remove them.
     #[command(subcommand)]
     Plugin(Plugin),
     /// Print the completion script for a shell.

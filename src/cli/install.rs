@@ -2,11 +2,11 @@
 
 use super::args::{PluginHistory, PluginInstall};
 use super::failure::{Exit, Failure, Outcome};
+use super::package::Placed;
 use super::screen::{Screen, micros_text};
 use super::{Access, Session, plugins};
 use serde_json::json;
 use sochdb::host::bundled;
-use sochdb::plugin::PluginManager;
 use sochdb::reload::{self, History, Record, Rules, Step, VersionId};
 use sochdb::{Database, ReloadOptions, ReloadReport};
 use std::time::Duration;
@@ -17,9 +17,10 @@ const HASH_DIGITS: usize = 8;
 /// Tests the plugin and lets the database keep it, in the place of the version that it has.
 pub fn install(session: &mut Session, args: &PluginInstall) -> Outcome {
     let PluginInstall { manifest, widen, one_way } = args;
+    let placed = Placed::open(manifest)?;
     // First without the database, which is not made for a plugin that does not work.
     let host = plugins::host(session)?;
-    let name = host.load_manifest(manifest, &PluginManager::default())?;
+    let name = placed.load(&host)?;
     // Nobody calls it here, so there is nothing to watch it by; what it must show before stays.
     let usual = host.policy().reload_rules(&name);
     let rules = Rules { probation: Duration::ZERO, steps: Vec::new(), ..usual };
@@ -31,7 +32,8 @@ pub fn install(session: &mut Session, args: &PluginInstall) -> Outcome {
         ..ReloadOptions::default()
     };
     let db = session.open(Access::Create)?;
-    let report = db.reload_plugin(manifest, &options)?;
+    let report =
+        db.reload_plugin(placed.manifest(), &options).map_err(|e| placed.named(e.into()))?;
     let kept = db.kept_plugins()?.into_iter().find(|plugin| plugin.name == name);
     db.close()?;
     let blake3 = kept.map(|plugin| plugin.blake3).unwrap_or_default();

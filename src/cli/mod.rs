@@ -9,6 +9,8 @@
 //!   index    index create, list, drop, stats, check       search  the rows nearest to a vector
 //!   inspect  check, stats               plugins  plugin list, inspect     manifest  plugin check
 //!   install  plugin install, remove, disable, enable, history           why  which of several plugins serves
+//!   new      plugin new, from templates build    plugin build           package  plugin pack, and packages
+//!   kit      plugin test, bench           samples  what authors say of tables, rows and calls
 //!   serve    serve-metrics              top      the live view
 //!   calls    call                       audit    what plugins did      codec  codec train
 //!   copies   backup, restore, repair     compile  a compiler of its own process, for hosts
@@ -17,6 +19,7 @@
 
 mod args;
 mod audit;
+mod build;
 mod calls;
 mod codec;
 mod compile;
@@ -30,11 +33,15 @@ mod import;
 mod index;
 mod inspect;
 mod install;
+mod kit;
 mod manifest;
 mod names;
+mod new;
+mod package;
 mod picture;
 mod plugins;
 mod rows;
+mod samples;
 mod screen;
 mod search;
 mod serve;

@@ -3,15 +3,17 @@
 
 use super::args::Plugin;
 use super::failure::{Exit, Failure, Outcome};
+use super::package::{self, Placed};
 use super::screen::{Screen, bytes_text, micros_text, thousands};
 use super::why::{self, Candidate};
-use super::{Access, Session, audit, compile_options, install, manifest};
+use super::{Access, Session, audit, build, compile_options, install, kit, manifest, new};
 use serde_json::{Value as Json, json};
 use sochdb::host::audit::{AuditRecord, Outcome as What, read_file};
 use sochdb::host::capability::{Answer, Import};
 use sochdb::host::glob::Globs;
 use sochdb::host::limits::{Background, Limits};
 use sochdb::host::plugin_manifest::{Change, ConfigValue, Directory};
+use sochdb::host::plugin_package::EXTENSION;
 use sochdb::host::policy::Both;
 use sochdb::host::{HostOptions, Inspection};
 use sochdb::plugin::PluginManager;
@@ -25,7 +27,12 @@ pub fn plugin(session: &mut Session, command: Plugin) -> Outcome {
     match command {
         Plugin::List { why: false } => list(session),
         Plugin::List { why: true } => list_why(session),
+        Plugin::New(args) => new::new(session, &args),
+        Plugin::Build(args) => build::build(session, &args),
+        Plugin::Pack(args) => package::pack(session, &args),
         Plugin::Check(args) => manifest::check(session, &args),
+        Plugin::Test(args) => kit::test(session, &args),
+        Plugin::Bench(args) => kit::bench(session, &args),
         Plugin::Install(args) => install::install(session, &args),
         Plugin::Remove { name } => install::remove(session, &name),
         Plugin::Disable { name } => install::disable(session, &name),
@@ -38,14 +45,15 @@ pub fn plugin(session: &mut Session, command: Plugin) -> Outcome {
                     let found = host(session)?.inspect(path)?;
                     component(&mut session.screen, &found)
                 }
-                Some("toml") => {
+                Some("toml" | EXTENSION) => {
+                    let placed = Placed::open(path)?;
                     let host = host(session)?;
-                    let name = host.load_manifest(path, &PluginManager::default())?;
-                    inspect(session, &host, &name)
+                    let name = placed.load(&host)?;
+                    inspect(session, &host, &name, |source| placed.text(source))
                 }
                 _ => {
                     let host = load(session)?;
-                    inspect(session, &host, &plugin)
+                    inspect(session, &host, &plugin, str::to_owned)
                 }
             }
         }
@@ -136,17 +144,24 @@ fn list_why(session: &mut Session) -> Outcome {
     session.screen.table(["plugin", "from", "version", "standing"].map(String::from), rows)
 }
 
-fn inspect(session: &mut Session, host: &PluginHost, name: &str) -> Outcome {
+/// `named` says what people call the place that the plugin came from.
+fn inspect(
+    session: &mut Session,
+    host: &PluginHost,
+    name: &str,
+    named: impl Fn(&str) -> String,
+) -> Outcome {
     let trail = Trail::of(&session.common.directory, name);
     let screen = &mut session.screen;
     let found = host.list().into_iter().find(|plugin| plugin.name == name);
-    let plugin = found.ok_or_else(|| {
+    let mut plugin = found.ok_or_else(|| {
         let names: Vec<_> = host.list().into_iter().map(|plugin| plugin.name).collect();
         Failure::new(Exit::NotFound, format!("there is no plugin named '{name}'")).help(format!(
-            "loaded are {}; a path that ends in .toml or .wasm is read from disk",
+            "loaded are {}; a path that ends in .toml, .wasm or .{EXTENSION} is read from disk",
             names.join(", ")
         ))
     })?;
+    plugin.source = named(&plugin.source);
     if screen.json {
         return screen.object(&plugin);
     }

@@ -2,6 +2,7 @@
 //!
 //! | guest      | kind      | what it does                                                             |
 //! |------------|-----------|--------------------------------------------------------------------------|
+//! | `fickle`   | codec     | keeps blocks as they are, and is careless as its setting `mood` says     |
 //! | `files`    | codec     | reads and writes files, as what it is to compress says                   |
 //! | `finder`   | procedure | searches indexes of tables                                               |
 //! | `guard`    | hooks     | continues, replaces, skips, aborts or fails, as the key of a change says |

@@ -6,7 +6,7 @@
 //! | without                  | the draft; there is one at most, and no version is later        |
 //!
 //! A line of `FROZEN` is the BLAKE3 hash of a file in hex, two blanks, and the file's name; lines are sorted
-//! by name. To release the draft: `SOCHDB_FREEZE_CONTRACT=0.1.0 cargo test --test all contract`.
+//! by name. To release the draft: `SOCHDB_FREEZE_CONTRACT=VERSION cargo test --test all contract`.
 
 use semver::Version;
 use sochdb::host::CONTRACT_VERSION;

@@ -1,17 +1,19 @@
 //! Plugins that were built long ago keep running: for each version of the contract there are components in
 //! `tests/fixtures/guests/VERSION/`, with manifests of their time, that do what they did when they were built.
 //!
-//! They are the guests of `test-guests/` as they were then: `guard` (hooks), `identity` (a codec) and
-//! `ledger` (procedures). While a version is a draft its guests may be made again:
-//! `SOCHDB_MAKE_FIXTURE=tests/fixtures/guests/0.1.0 cargo test --test all golden`. Once it is released they
+//! They are the guests of `test-guests/` as they were then, one of each kind: `guard` (hooks), `identity` (a codec),
+//! `ledger` (procedures), `moody` (an observer), `nearest` (an index) and `shelf` (a storage engine). While a version
+//! is a draft its guests may be made again:
+//! `SOCHDB_MAKE_FIXTURE=tests/fixtures/guests/VERSION cargo test --test all golden`. Once it is released they
 //! never change.
 
 use crate::contract::{FROZEN, folder_of};
-use sochdb::MetricValue;
+use sochdb::plugin::TelemetryBatch;
 use sochdb::{
-    Column, ColumnType, Database, KernelError, KernelResult, Schema, TableOptions, Value,
+    Column, ColumnType, Database, IndexOptions, KernelError, KernelResult, KeyRange, MetricValue,
+    Schema, TableOptions, Value,
 };
-use sochdb_test_guests::{GUARD, IDENTITY, LEDGER};
+use sochdb_test_guests::{GUARD, IDENTITY, LEDGER, MOODY, NEAREST, SHELF};
 use std::fmt::Debug;
 use std::path::{Path, PathBuf};
 use std::{env, fs};
@@ -35,6 +37,23 @@ can_call_plugin = ["ledger"]
 codecs = ["identity"]
 "#;
 
+const MOODY_MORE: &str = r#"
+[resources]
+max_instances = 1
+
+[config_schema]
+mood = { type = "text", default = "good" }
+address = { type = "text", default = "" }
+"#;
+
+const SHELF_MORE: &str = r#"
+[config_schema]
+mood = { type = "text", default = "good" }
+version = { type = "integer", default = 1 }
+after = { type = "integer", default = 0 }
+spin = { type = "integer", default = 0 }
+"#;
+
 /// Where the guests of all versions lie.
 pub fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/guests")
@@ -56,6 +75,9 @@ fn make(guests: &Path, contract: &Path) -> Result<(), String> {
         ("guard", "hooks", GUARD, GUARD_MORE),
         ("identity", "codec", IDENTITY, ""),
         ("ledger", "procedure", LEDGER, LEDGER_MORE),
+        ("moody", "observer", MOODY, MOODY_MORE),
+        ("nearest", "index", NEAREST, ""),
+        ("shelf", "storage", SHELF, SHELF_MORE),
     ] {
         let module = format!("path = \"{name}.wasm\"\n");
         let pinned = format!("{module}blake3 = \"{}\"\n", blake3::hash(component));
@@ -106,6 +128,9 @@ fn run(guests: &Path) -> Result<(), Wrong> {
     hooks(&db)?;
     codec(&db)?;
     procedures(&db)?;
+    storage(&db)?;
+    index(&db)?;
+    observer(&db)?;
     Ok(db.close()?)
 }
 
@@ -185,6 +210,59 @@ fn procedures(db: &Database) -> Result<(), Wrong> {
     let itself = r#"{"plugin": "ledger", "procedure": "sum", "args": {}, "cope": true}"#;
     expect("call", db.call("call", itself)?.contains("ledger"), true)?;
     expect("call, then get", db.begin_read()?.get("accounts", b"k")?.as_deref(), Some(&b"7"[..]))
+}
+
+fn storage(db: &Database) -> Result<(), Wrong> {
+    let storage = Some("shelf".to_owned());
+    db.create_table("shelved", TableOptions { storage, ..TableOptions::default() })?;
+    db.run(|tx| (0..500_u32).try_for_each(|n| tx.put("shelved", &n.to_be_bytes(), b"first")))?;
+    db.checkpoint()?;
+    db.run(|tx| {
+        tx.put("shelved", &7_u32.to_be_bytes(), b"second")?;
+        tx.delete("shelved", &8_u32.to_be_bytes())
+    })?;
+    db.checkpoint()?;
+    let tx = db.begin_read()?;
+    let get = |n: u32| tx.get("shelved", &n.to_be_bytes());
+    expect("a row of the first segment", get(6)?.as_deref(), Some(&b"first"[..]))?;
+    expect("a row of the second", get(7)?.as_deref(), Some(&b"second"[..]))?;
+    expect("a row that was deleted", get(8)?, None)?;
+    let rows = tx.scan("shelved", KeyRange::all())?.collect::<KernelResult<Vec<_>>>()?;
+    expect("scan", rows.len(), 499)
+}
+
+fn index(db: &Database) -> Result<(), Wrong> {
+    let column =
+        |name: &str, kind| Column { name: name.into(), kind, nullable: false, default: None };
+    let columns = vec![column("id", ColumnType::Int64), column("v", ColumnType::Vector(2))];
+    let schema = Schema::new(columns, &["id"]).expect("a good schema");
+    let options = TableOptions { schema: Some(schema.clone()), ..TableOptions::default() };
+    db.create_table("points", options)?;
+    db.run(|tx| {
+        (0..100_i64).try_for_each(|id| {
+            let row = [Value::Int64(id), Value::Vector(vec![id as f32, 1.0])];
+            let encoded = (schema.encode_key(&row), schema.encode_row(&row));
+            tx.put("points", &encoded.0.expect("fits"), &encoded.1.expect("fits"))
+        })
+    })?;
+    let options = IndexOptions::default().using("nearest").metric("euclidean");
+    db.create_index("points", "near", "v", &options, &mut |_| {})?;
+    db.checkpoint()?;
+    let found = db.begin_read()?.search("points").near(&[41.2, 1.0]).k(3).run()?;
+    let keys: Vec<_> = found.into_iter().map(|near| near.key).collect();
+    let key = |id| schema.encode_key_values(&[Value::Int64(id)]).expect("fits");
+    expect("search", keys, [41, 42, 40].map(key).to_vec())
+}
+
+fn observer(db: &Database) -> Result<(), Wrong> {
+    let mut all = db.plugins().observers().into_iter();
+    let moody = all.find(|observer| observer.info().name == "moody");
+    let moody = moody.ok_or_else(|| Wrong("'moody' is no observer".to_owned()))?;
+    moody.ingest(&TelemetryBatch::default())?;
+    let page = moody.render("text/plain")?;
+    expect("render", &*page.content_type, "text/plain; charset=utf-8")?;
+    let batches = page.body.split(' ').next().and_then(|number| number.parse::<u64>().ok());
+    expect("ingest", batches.is_some_and(|batches| 0 < batches), true)
 }
 
 fn people() -> Schema {

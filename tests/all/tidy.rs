@@ -57,6 +57,45 @@ fn the_kernel_has_never_heard_of_webassembly() {
     }
 }
 
+/// The crates of this workspace that the package in `folder` is made of, those of its tests aside.
+fn workspace_dependencies(folder: &str) -> Vec<String> {
+    let text = std::fs::read_to_string(root().join(folder).join("Cargo.toml")).expect("there");
+    let manifest: toml::Table = text.parse().expect("TOML");
+    let dependencies = manifest.get("dependencies").and_then(toml::Value::as_table);
+    let names = dependencies.into_iter().flatten().map(|(name, _)| name.clone());
+    names.filter(|name| name.starts_with("sochdb")).collect()
+}
+
+/// Nobody can tell a plugin that comes with the database from a stranger's: both have the SDK and nothing else of
+/// this repository, but for libraries that could be the stranger's own, since they have nothing else either.
+#[test]
+fn shipped_plugins_are_made_of_nothing_but_the_sdk() {
+    let libraries = [
+        ("sochdb-graph", "graph"),
+        ("sochdb-graph-plugin", "graph/plugin"),
+        ("sochdb-logfile", "logfile"),
+    ];
+    let sdk = ["sochdb-guest", "sochdb-encoding"];
+    let is_allowed =
+        |name: &str| sdk.contains(&name) || libraries.iter().any(|(library, _)| *library == name);
+    for entry in std::fs::read_dir(root().join("plugins")).expect("there") {
+        let name = entry.expect("readable").file_name().into_string().expect("UTF-8");
+        let wants = workspace_dependencies(&format!("plugins/{name}"));
+        assert!(wants.iter().any(|name| name == "sochdb-guest"), "{name} is written with the SDK");
+        for dependency in wants {
+            assert!(is_allowed(&dependency), "plugins/{name} uses {dependency}");
+        }
+    }
+    for (library, folder) in libraries {
+        for dependency in workspace_dependencies(folder) {
+            assert!(is_allowed(&dependency), "{library}, which plugins use, uses {dependency}");
+        }
+    }
+    for folder in ["encoding", "telemetry"] {
+        assert!(workspace_dependencies(folder).is_empty(), "{folder} is a part of the SDK");
+    }
+}
+
 #[test]
 fn only_the_vfs_opens_files() {
     let kernel = root().join("kernel/src");

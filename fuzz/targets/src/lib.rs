@@ -84,6 +84,8 @@ pub const TARGETS: &[Target] = &[
         short: 10_000,
     },
     #[cfg(feature = "plugins")]
+    Target { name: "package", run: plugins::package, seeds: plugins::package_seeds, short: 10_000 },
+    #[cfg(feature = "plugins")]
     Target {
         name: "component",
         run: plugins::component,

@@ -1,7 +1,9 @@
-//! What comes with a plugin before anything of it runs: its manifest, its operator's policy, its component.
+//! What comes with a plugin before anything of it runs: its manifest, its operator's policy, its component, the file
+//! that they come in.
 
 use crate::allocation::bounded;
 use sochdb_host_abi::limits::MANIFEST_BYTES_MAX;
+use sochdb_host_abi::plugin_package::{self, PluginPackage};
 use sochdb_host_abi::{ManifestError, PluginHost, PluginManifest, Policy};
 use std::cell::LazyCell;
 use std::fs;
@@ -71,6 +73,59 @@ pub fn manifest_seeds() -> Vec<Vec<u8>> {
     let texts =
         shipped.into_iter().chain([everything, policy, "a.b.c = [[{}]]", "a = \"\\u0000\""]);
     texts.map(|text| text.as_bytes().to_vec()).collect()
+}
+
+/// Where a package's head ends, and where in it the hash begins, and ends.
+const PACKAGE_REST: usize = 1024;
+const PACKAGE_HASH: std::ops::Range<usize> = 535..599;
+
+/// `data` with a head that holds.
+fn sealed(data: &[u8]) -> Option<Vec<u8>> {
+    let hash = plugin_package::hash(data.get(PACKAGE_REST..)?);
+    let mut package = data.to_vec();
+    package[PACKAGE_HASH].copy_from_slice(hash.as_bytes());
+    Some(package)
+}
+
+/// A package is read, or it is said why not; what is read unpacks to files of plain names.
+pub fn package(data: &[u8]) {
+    for package in [Some(data.to_vec()), sealed(data)].into_iter().flatten() {
+        bounded(data.len() * NODES, CONSTANT + SCHEMA, || {
+            let Ok(read) = PluginPackage::decode("p", package.clone()) else { return };
+            assert_eq!(read.bytes(), package, "it is kept as it was");
+            let names: Vec<_> = read.files().map(|(name, _)| name).collect();
+            assert!(2 <= names.len() && names[0] == read.manifest_name());
+            for (index, name) in names.iter().enumerate() {
+                let is_plain = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
+                assert!(!name.starts_with('.') && name.chars().all(is_plain), "{name}");
+                assert!(!names[..index].contains(name), "{name} is there once");
+            }
+        });
+    }
+}
+
+pub fn package_seeds() -> Vec<Vec<u8>> {
+    let folder = tempfile::tempdir().expect("a folder for temporary files");
+    let component = b"\0asm and so on";
+    let manifest = format!(
+        "[plugin]\nname = \"a\"\nversion = \"1.2.3\"\nkind = \"codec\"\nmin_kernel_version = \"0.1.0\"\n\
+         [module]\npath = \"a.wasm\"\nblake3 = \"{}\"\n[exports]\ninterfaces = [\"codec\", \"lifecycle\"]\n",
+        plugin_package::hash(component)
+    );
+    let write = |name: &str, bytes: &[u8]| {
+        fs::write(folder.path().join(name), bytes).expect("a folder for temporary files");
+    };
+    let gather = || {
+        let package = PluginPackage::gather(&folder.path().join("a.toml"));
+        package.expect("the seeds are right").bytes().to_vec()
+    };
+    write("a.wasm", component);
+    write("a.toml", manifest.as_bytes());
+    let least = gather();
+    write("README.md", b"# a");
+    write("LICENSE", b"as is");
+    write("a.toml.minisig", b"signed");
+    vec![least, gather()]
 }
 
 /// A host, and where the component under test lies.
@@ -150,6 +205,10 @@ mod tests {
         assert_eq!(parsed.count(), 4, "three that are shipped, and one with everything");
         let policy = std::str::from_utf8(&seeds[4]).expect("text");
         Policy::parse("m.toml", policy).unwrap();
+        for seed in package_seeds() {
+            assert_eq!(sealed(&seed).as_ref(), Some(&seed), "the hash is where it is written");
+            assert_eq!(PluginPackage::decode("p", seed).unwrap().name(), "a");
+        }
         HOST.with(|host| {
             let path = host.folder.path().join("guest.wasm");
             fs::write(&path, &component_seeds()[0]).unwrap();

@@ -14,9 +14,10 @@
 //!
 //! Address space is what a system bounds exactly. It counts what is reserved, used or not: 60 MiB for the
 //! program, and for each of [`THREADS`] threads a stack of 2 MiB and an arena of 64 MiB. A function of the
-//! largest size that `shape.rs` lets through can take 0.5 GiB while it is compiled, and each thread has one
-//! at a time: 2.3 GiB together, and the rest is for the component as a whole. The threads are few and their
-//! number fixed, so that what compiles on a small machine also compiles on one with a hundred cores.
+//! largest size that `shape.rs` lets through can take 0.7 GiB while it is compiled, one of half that size half of
+//! it, and each thread has one at a time. It lets two of the largest through: 2.5 GiB together, and the rest is for
+//! the component as a whole. The threads are few and their number fixed, so that what compiles on a small machine
+//! also compiles on one with a hundred cores.
 //!
 //! The request:
 //!

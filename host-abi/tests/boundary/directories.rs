@@ -257,6 +257,24 @@ fn files_start_no_asynchronous_runtime() {
 }
 
 #[test]
+fn nobody_is_granted_a_network() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    listener.set_nonblocking(true).unwrap();
+    let address = listener.local_addr().unwrap();
+    let machine = Machine::new();
+    let guest = machine.granted(WRITE);
+    for _ in 0..3 {
+        guest.refused(&format!("connect {address}"));
+        guest.refused("listen 127.0.0.1:0");
+        guest.refused("datagram 127.0.0.1:0");
+        guest.refused("resolve localhost:80");
+    }
+    assert_eq!(guest.ok("read /data/a"), "one", "it lives on");
+    let nobody = listener.accept().unwrap_err();
+    assert_eq!(nobody.kind(), std::io::ErrorKind::WouldBlock);
+}
+
+#[test]
 fn a_granted_directory_that_is_missing_is_an_error_at_loading() {
     let machine = Machine::new();
     fs::remove_dir_all(machine.folder.path().join("granted")).unwrap();

@@ -74,7 +74,7 @@ fn a_component_that_lacks_or_exceeds_what_its_manifest_declares() {
 #[test]
 fn a_component_that_wants_more_than_it_is_granted() {
     for (import, words) in [
-        ("wasi:sockets/tcp@0.2.0", ["wasi:sockets/tcp@0.2.0", "cannot be granted"]),
+        ("wasi:http/types@0.2.0", ["wasi:http/types@0.2.0", "cannot be granted"]),
         ("sochdb:plugin/rows@0.1.0", ["sochdb:plugin/rows", "only plugins of kind 'hooks'"]),
         ("sochdb:plugin/secrets@0.1.0", ["sochdb:plugin/secrets", "no such interface"]),
         ("sochdb:plugin/search@0.1.0", ["sochdb:plugin/search", "only plugins of kind 'hooks'"]),

@@ -17,10 +17,10 @@
 //! |      . |   `keys_len` |       | keys          | as in module `keys`; here the head ends                |
 //! |      . |            . |       | chunks        | one behind the other, as in [`crate::column`]          |
 //!
-//! Integers are little-endian. A type is the tag of `sochdb_encoding::row`, a dimension is 0 but for vectors.
+//! Integers are little-endian. A type is the tag of `sochdb_guest::encoding::row`, a dimension is 0 but for vectors.
 //!
 //! **Typed**: each value is a row of `chunks` columns whose types the directory tells, in the canonical
-//! encoding of `sochdb_encoding::row`, and is put together from its cells. **Opaque**: the one chunk, of bytes,
+//! encoding of `sochdb_guest::encoding::row`, and is put together from its cells. **Opaque**: the one chunk, of bytes,
 //! holds whole values. A deleted row (a tombstone) has nulls in all columns, or no bytes.
 //!
 //! The block carries no checksum: the kernel's segments have one for each block on disk. What is checked
@@ -29,9 +29,9 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use sochdb_encoding::codec::{Reader, put_u16, put_u32};
-use sochdb_encoding::columns::{Bits, ColumnBuilder};
-use sochdb_encoding::row::{ColumnType, VECTOR_DIM_MAX};
+use sochdb_guest::encoding::codec::{Reader, put_u16, put_u32};
+use sochdb_guest::encoding::columns::{Bits, ColumnBuilder};
+use sochdb_guest::encoding::row::{ColumnType, VECTOR_DIM_MAX};
 
 use crate::chunk::push_cell;
 use crate::column::{Chunk, Encoder, Slices};

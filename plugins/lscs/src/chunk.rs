@@ -1,6 +1,6 @@
 //! One cell of a column chunk on its way into a row.
 
-use sochdb_encoding::row::ColumnType;
+use sochdb_guest::encoding::row::ColumnType;
 
 use crate::column::Chunk;
 use crate::typed::{Cell, RowWriter};

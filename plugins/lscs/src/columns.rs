@@ -6,8 +6,8 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use sochdb_encoding::columns::{Bits, ColumnBatch, ColumnBuilder, Values};
-use sochdb_encoding::row::{ColumnType, Schema, Value};
+use sochdb_guest::encoding::columns::{Bits, ColumnBatch, ColumnBuilder, Values};
+use sochdb_guest::encoding::row::{ColumnType, Schema, Value};
 
 use crate::block::{Block, Shape};
 use crate::keys::Walk;

@@ -12,8 +12,8 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use sochdb_encoding::columns::{ColumnBuilder, Values};
-use sochdb_encoding::row::{ColumnType, Value};
+use sochdb_guest::encoding::columns::{ColumnBuilder, Values};
+use sochdb_guest::encoding::row::{ColumnType, Value};
 
 use crate::block::Shape;
 use crate::keys::{Strings, Walk, append, compare};

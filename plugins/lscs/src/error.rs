@@ -1,6 +1,6 @@
 //! What can go wrong in the column store.
 
-use sochdb_encoding::EncodingError;
+use sochdb_guest::encoding::EncodingError;
 
 /// What every fallible call of this crate returns.
 pub type Result<T> = std::result::Result<T, Error>;

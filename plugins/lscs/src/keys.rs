@@ -28,7 +28,7 @@
 use std::cmp::Ordering;
 use std::ops::Range;
 
-use sochdb_encoding::codec::{Reader, put_bytes, put_u32, put_u64, put_varint};
+use sochdb_guest::encoding::codec::{Reader, put_bytes, put_u32, put_u64, put_varint};
 
 use crate::KEY_BYTES_MAX;
 

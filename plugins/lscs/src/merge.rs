@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use sochdb_encoding::range::KeyRange;
+use sochdb_guest::encoding::range::KeyRange;
 
 use crate::cursor::Window;
 use crate::options::Options;

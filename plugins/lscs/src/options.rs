@@ -8,7 +8,7 @@
 
 use std::collections::BTreeMap;
 
-use sochdb_encoding::row::{Column, Schema};
+use sochdb_guest::encoding::row::{Column, Schema};
 
 use crate::{Error, Result};
 

@@ -3,9 +3,9 @@
 
 use std::ops::Bound;
 
-use sochdb_encoding::range::KeyRange;
-use sochdb_encoding::row::{ColumnType, Schema, Value};
-use sochdb_encoding::select::{Comparison, Condition, Selection};
+use sochdb_guest::encoding::range::KeyRange;
+use sochdb_guest::encoding::row::{ColumnType, Schema, Value};
+use sochdb_guest::encoding::select::{Comparison, Condition, Selection};
 
 use crate::block::{Block, Shape};
 use crate::column::Filter;
@@ -304,8 +304,8 @@ fn intersect(range: &mut KeyRange, other: KeyRange) {
 mod tests {
     use super::*;
     use proptest::prelude::*;
-    use sochdb_encoding::row::Column;
-    use sochdb_encoding::select::Projection;
+    use sochdb_guest::encoding::row::Column;
+    use sochdb_guest::encoding::select::Projection;
 
     proptest! {
         #[test]

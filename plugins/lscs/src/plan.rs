@@ -29,7 +29,7 @@
 use std::borrow::Borrow;
 use std::ops::Range;
 
-pub use sochdb_encoding::compaction::Compaction;
+pub use sochdb_guest::encoding::compaction::Compaction;
 
 use crate::options::Options;
 use crate::segment::Properties;

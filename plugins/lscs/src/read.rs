@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use sochdb_encoding::range::KeyRange;
-use sochdb_encoding::row::Schema;
-use sochdb_encoding::select::Selection;
-use sochdb_encoding::stats::{ColumnStats, LevelStats, StorageStats};
+use sochdb_guest::encoding::range::KeyRange;
+use sochdb_guest::encoding::row::Schema;
+use sochdb_guest::encoding::select::Selection;
+use sochdb_guest::encoding::stats::{ColumnStats, LevelStats, StorageStats};
 
 use crate::block::Block;
 use crate::columns::ColumnCursor;

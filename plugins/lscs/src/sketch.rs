@@ -12,8 +12,8 @@
 //!
 //! Source: Flajolet et al. 2007, "HyperLogLog", with its correction for small numbers.
 
-use sochdb_encoding::codec::{Reader, put_u16};
-use sochdb_encoding::columns::{ColumnBuilder, Values};
+use sochdb_guest::encoding::codec::{Reader, put_u16};
+use sochdb_guest::encoding::columns::{ColumnBuilder, Values};
 use twox_hash::XxHash64;
 
 use crate::Result;
@@ -128,7 +128,7 @@ fn mix(number: u64) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use sochdb_encoding::row::ColumnType;
+    use sochdb_guest::encoding::row::ColumnType;
 
     fn sketch(range: std::ops::Range<i64>) -> Sketch {
         let mut column = ColumnBuilder::new(ColumnType::Int64);

@@ -12,8 +12,8 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use sochdb_encoding::columns::ColumnBuilder;
-use sochdb_encoding::range::KeyRange;
+use sochdb_guest::encoding::columns::ColumnBuilder;
+use sochdb_guest::encoding::range::KeyRange;
 
 use crate::block::Block;
 use crate::keys::Walk;

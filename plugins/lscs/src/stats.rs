@@ -16,9 +16,9 @@
 //! | bounds      |        . | as in a zone map, from its `kind` on                              |
 //! | sketch      |        . | as in [`crate::sketch`]                                           |
 
-use sochdb_encoding::codec::{Reader, put_bytes, put_u32, put_varint};
-use sochdb_encoding::row::{COLUMN_NAME_BYTES_MAX, ColumnType};
-use sochdb_encoding::stats::{ColumnStats, EncodingStats};
+use sochdb_guest::encoding::codec::{Reader, put_bytes, put_u32, put_varint};
+use sochdb_guest::encoding::row::{COLUMN_NAME_BYTES_MAX, ColumnType};
+use sochdb_guest::encoding::stats::{ColumnStats, EncodingStats};
 
 use crate::Result;
 use crate::sketch::Sketch;

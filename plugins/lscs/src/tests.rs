@@ -8,9 +8,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use expect_test::expect_file;
 use proptest::collection::{btree_map, vec};
 use proptest::prelude::*;
-use sochdb_encoding::range::KeyRange;
-use sochdb_encoding::row::{Column, ColumnType, Schema, Value};
-use sochdb_encoding::select::{Comparison, Condition, Projection, Selection};
+use sochdb_guest::encoding::range::KeyRange;
+use sochdb_guest::encoding::row::{Column, ColumnType, Schema, Value};
+use sochdb_guest::encoding::select::{Comparison, Condition, Projection, Selection};
 
 use crate::block::BLOCK_BYTES_MAX;
 use crate::merge::merge;

@@ -1,14 +1,14 @@
 //! Typed rows as columns, and columns as typed rows again, byte for byte, without a value in between.
 //!
-//! The bytes are those of `sochdb_encoding::row`: a version, how many columns were written, a bit for each
+//! The bytes are those of `sochdb_guest::encoding::row`: a version, how many columns were written, a bit for each
 //! null, slots of fixed width, and the data of strings, bytes and vectors. [`split`] believes none of it: a
 //! row it takes apart is the one [`RowWriter`] makes of the parts, or it is not taken apart.
 //!
 //! Columns are split one after the other, each in a loop of its own over all rows of a block.
 
-use sochdb_encoding::codec::put_u16;
-use sochdb_encoding::columns::{Bits, ColumnBuilder, Values};
-use sochdb_encoding::row::{ColumnType, Schema};
+use sochdb_guest::encoding::codec::put_u16;
+use sochdb_guest::encoding::columns::{Bits, ColumnBuilder, Values};
+use sochdb_guest::encoding::row::{ColumnType, Schema};
 
 use crate::keys::Strings;
 
@@ -280,7 +280,7 @@ mod tests {
     use super::*;
     use proptest::collection::vec;
     use proptest::prelude::*;
-    use sochdb_encoding::row::{Column, Value};
+    use sochdb_guest::encoding::row::{Column, Value};
 
     fn schema(kinds: &[ColumnType]) -> Schema {
         let column = |(index, kind): (usize, &ColumnType)| Column {

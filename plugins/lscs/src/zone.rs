@@ -13,10 +13,10 @@
 //! Strings and bytes are cut to [`BOUND_BYTES_MAX`]. What is left of the least is a lower bound as it is; of the
 //! greatest only its beginning is known then. Vectors have no bounds.
 
-use sochdb_encoding::codec::{Reader, put_bytes, put_varint};
-use sochdb_encoding::columns::{ColumnBuilder, Values};
-use sochdb_encoding::row::{ColumnType, Value};
-use sochdb_encoding::select::{Comparison, Condition};
+use sochdb_guest::encoding::codec::{Reader, put_bytes, put_varint};
+use sochdb_guest::encoding::columns::{ColumnBuilder, Values};
+use sochdb_guest::encoding::row::{ColumnType, Value};
+use sochdb_guest::encoding::select::{Comparison, Condition};
 
 use crate::Result;
 
@@ -274,7 +274,7 @@ mod tests {
     use super::*;
     use proptest::collection::vec;
     use proptest::prelude::*;
-    use sochdb_encoding::row::{Column, Schema};
+    use sochdb_guest::encoding::row::{Column, Schema};
 
     fn any_value(kind: ColumnType) -> BoxedStrategy<Value> {
         let long = "x".repeat(BOUND_BYTES_MAX - 1);

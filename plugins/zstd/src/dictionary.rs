@@ -24,7 +24,7 @@
 //! `structured-zstd` (Liao, Petri, Moffat and Wirth 2016: "Effective construction of relative Lempel-Ziv
 //! dictionaries").
 
-use sochdb_encoding::codec::crc;
+use sochdb_guest::encoding::codec::crc;
 use structured_zstd::decoding::DictionaryHandle;
 use structured_zstd::encoding::EncoderDictionary;
 

@@ -265,7 +265,7 @@ impl Memory {
 }
 
 /// How far `a` is from `b`; a metric that we do not know is taken for the squared Euclidean one.
-fn distance(metric: VectorMetric, a: &[f32], b: &[f32]) -> f32 {
+pub(crate) fn distance(metric: VectorMetric, a: &[f32], b: &[f32]) -> f32 {
     let dot = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(a, b)| a * b).sum::<f32>();
     match metric {
         VectorMetric::InnerProduct => -dot(a, b),

@@ -1,4 +1,7 @@
-//! The conformance kit for storage engines: random operations, and a model that knows every answer.
+//! For the tests of plugins: a database in memory, and the conformance kit for storage engines.
+//!
+//! In a [`Database`] plugins of every kind run natively, with fakes of all that they import; its page has an
+//! example. The rest of this is for storage engines: random operations, and a model that knows every answer.
 //!
 //! A storage engine can be wrong in ways that no example shows: a bound that is ignored by one block in a
 //! thousand, a tombstone that a merge forgets. The kit writes, reads, flushes, merges and reloads at random,
@@ -23,6 +26,8 @@
 //!   `SOCHDB_SEED=NUMBER` replays it. `SOCHDB_PROOF=release` runs ten times as many.
 //! - The kit ends with one line that says how much it has compared.
 
+#[cfg(not(target_family = "wasm"))]
+mod database;
 mod engine;
 mod generate;
 mod judge;
@@ -37,6 +42,10 @@ pub mod example;
 #[cfg(test)]
 mod liars;
 
+#[cfg(not(target_family = "wasm"))]
+pub use database::{Database, Emitted, Line, Setting, Written};
+#[cfg(not(target_family = "wasm"))]
+pub(crate) use database::{imports, running};
 pub use engine::Engine;
 pub use judge::{Report, Wrong};
 pub use operation::{Operation, Scan};

@@ -5,11 +5,13 @@
 //! standard output into the void. The end of standard error is kept, because a guest's panic writes
 //! there why it traps. Clocks stand still at zero and random numbers are the same for every
 //! instance of a plugin, unless `clock` was granted (in steps of a millisecond, too coarse to
-//! time a cache) or `random`. Directories are there when they were granted, see `files`.
+//! time a cache) or `random`. Directories are there when they were granted, see `files`. Sockets are never
+//! there, see `sockets`.
 
 mod directories;
 mod files;
 mod no_waiting;
+mod sockets;
 mod standard_error;
 mod work;
 
@@ -114,7 +116,7 @@ impl WasiView for GuestState {
 
 type Link = fn(&mut Linker<GuestState>) -> wasmtime::Result<()>;
 
-/// Every interface that is linked, without its version (any 0.2), and how.
+/// Every interface that is linked beside sockets, without its version (any 0.2), and how.
 const INTERFACES: &[(&str, Link)] = &[
     ("wasi:cli/environment", |l| cli::environment::add_to_linker::<_, WasiCli>(l, GuestState::cli)),
     ("wasi:cli/exit", |l| cli::exit::add_to_linker::<_, WasiCli>(l, GuestState::cli)),
@@ -168,11 +170,12 @@ const INTERFACES: &[(&str, Link)] = &[
 
 /// Whether the interface is linked, in some 0.2 version.
 pub(crate) fn is_linked(interface: &str) -> bool {
-    INTERFACES.iter().any(|(name, _)| *name == interface)
+    INTERFACES.iter().any(|(name, _)| *name == interface) || sockets::is_linked(interface)
 }
 
 pub(super) fn link(linker: &mut Linker<GuestState>) -> wasmtime::Result<()> {
-    INTERFACES.iter().try_for_each(|(_, link)| link(linker))
+    INTERFACES.iter().try_for_each(|(_, link)| link(linker))?;
+    sockets::link(linker)
 }
 
 fn coarse(time: Duration) -> Duration {

@@ -8,9 +8,9 @@
 //!
 //! Runs take turns. Bits past the last row are not looked at.
 
-use sochdb_encoding::EncodingResult;
-use sochdb_encoding::codec::{Reader, put_u16};
-use sochdb_encoding::columns::Bits;
+use sochdb_guest::encoding::EncodingResult;
+use sochdb_guest::encoding::codec::{Reader, put_u16};
+use sochdb_guest::encoding::columns::Bits;
 
 use super::dictionary::Codes;
 use super::ints::{for_each_run, run_of};

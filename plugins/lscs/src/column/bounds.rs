@@ -1,6 +1,6 @@
 //! The bounds of a column's values, for zone maps.
 
-use sochdb_encoding::columns::{ColumnBuilder, Values};
+use sochdb_guest::encoding::columns::{ColumnBuilder, Values};
 
 /// The least and the greatest value of a column: what zone maps keep.
 #[derive(Debug, Clone, Copy, PartialEq)]

@@ -2,10 +2,10 @@
 
 use std::ops::Range;
 
-use sochdb_encoding::EncodingError;
-use sochdb_encoding::codec::Reader;
-use sochdb_encoding::columns::{Bits, ColumnBuilder, Values as Arrow};
-use sochdb_encoding::row::ColumnType;
+use sochdb_guest::encoding::EncodingError;
+use sochdb_guest::encoding::codec::Reader;
+use sochdb_guest::encoding::columns::{Bits, ColumnBuilder, Values as Arrow};
+use sochdb_guest::encoding::row::ColumnType;
 
 use super::bits::Bools;
 use super::filter::{Filter, Kind};

@@ -18,9 +18,9 @@
 //! a search for two exponents and more exceptions. The crate `alp` does that, over blocks of 1,024; it is young,
 //! and its search costs more than all else here for chunks of a few hundred values.
 
-use sochdb_encoding::EncodingResult;
-use sochdb_encoding::codec::{Reader, put_u16, put_u64};
-use sochdb_encoding::select::Comparison;
+use sochdb_guest::encoding::EncodingResult;
+use sochdb_guest::encoding::codec::{Reader, put_u16, put_u64};
+use sochdb_guest::encoding::select::Comparison;
 
 use super::filter::{FloatTest, IntTest};
 use super::ints::{self, Ints};

@@ -8,8 +8,8 @@
 //! Sums and differences wrap around, so two values may be any distance apart. One row costs the sum of at most
 //! 63 differences, or one multiplication when all differences are equal.
 
-use sochdb_encoding::EncodingResult;
-use sochdb_encoding::codec::Reader;
+use sochdb_guest::encoding::EncodingResult;
+use sochdb_guest::encoding::codec::Reader;
 
 use super::packed::{self, Packed};
 

@@ -3,8 +3,8 @@
 //! A code is a position among the entries, and has as many bits as the last one needs. A condition is held
 //! against the entries, once each; the rows then only look up their code's answer.
 
-use sochdb_encoding::EncodingResult;
-use sochdb_encoding::codec::Reader;
+use sochdb_guest::encoding::EncodingResult;
+use sochdb_guest::encoding::codec::Reader;
 
 use super::mask::{retain, word_of};
 use super::packed::{Packed, width_of};

@@ -13,8 +13,8 @@
 
 use std::cmp::Ordering;
 
-use sochdb_encoding::row::Value;
-use sochdb_encoding::select::Comparison;
+use sochdb_guest::encoding::row::Value;
+use sochdb_guest::encoding::select::Comparison;
 
 use super::mask::word_of;
 use crate::{Error, Result};

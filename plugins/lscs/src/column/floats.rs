@@ -3,8 +3,8 @@
 //! The bits take every encoding of [`super::ints`] but differences; `decimal` is [`super::decimal`]. All of
 //! them give back each bit: the payload of NaN, the sign of zero.
 
-use sochdb_encoding::EncodingResult;
-use sochdb_encoding::codec::Reader;
+use sochdb_guest::encoding::EncodingResult;
+use sochdb_guest::encoding::codec::Reader;
 
 use super::decimal::{self, Decimal};
 use super::filter::FloatTest;

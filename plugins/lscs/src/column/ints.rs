@@ -13,8 +13,8 @@
 //! would take, and takes the smallest. Plain, constant and packed are the fastest to read: another one must
 //! save a sixteenth on them. Dictionaries are only tried when a sample has few different values.
 
-use sochdb_encoding::EncodingResult;
-use sochdb_encoding::codec::{Reader, put_u16, put_u64};
+use sochdb_guest::encoding::EncodingResult;
+use sochdb_guest::encoding::codec::{Reader, put_u16, put_u64};
 
 use super::delta::{self, Delta};
 use super::dictionary::{Codes, Distinct, spread};

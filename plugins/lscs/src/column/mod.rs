@@ -33,9 +33,9 @@
 
 use std::borrow::Cow;
 
-use sochdb_encoding::EncodingResult;
-use sochdb_encoding::codec::Reader;
-use sochdb_encoding::columns::{Bits, ColumnBuilder, Values};
+use sochdb_guest::encoding::EncodingResult;
+use sochdb_guest::encoding::codec::Reader;
+use sochdb_guest::encoding::columns::{Bits, ColumnBuilder, Values};
 
 use self::nulls::Nulls;
 

@@ -9,9 +9,9 @@
 //!
 //! The encoder takes the smaller of the last two.
 
-use sochdb_encoding::EncodingResult;
-use sochdb_encoding::codec::{Reader, put_u16};
-use sochdb_encoding::columns::Bits;
+use sochdb_guest::encoding::EncodingResult;
+use sochdb_guest::encoding::codec::{Reader, put_u16};
+use sochdb_guest::encoding::columns::Bits;
 
 use super::bits::{bit, extend, put_bits, word};
 

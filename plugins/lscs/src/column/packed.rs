@@ -15,8 +15,8 @@
 //! Why not a crate: `tantivy-bitpacker` has no widths of 57 to 63 and panics past the end, `fastlanes` packs
 //! 1,024 numbers at a time, more than most chunks have, and both use unsafe code.
 
-use sochdb_encoding::EncodingResult;
-use sochdb_encoding::codec::{Reader, put_u64};
+use sochdb_guest::encoding::EncodingResult;
+use sochdb_guest::encoding::codec::{Reader, put_u64};
 
 use super::filter::Accept;
 use super::mask;

@@ -11,8 +11,8 @@
 
 use std::ops::Range;
 
-use sochdb_encoding::EncodingResult;
-use sochdb_encoding::codec::Reader;
+use sochdb_guest::encoding::EncodingResult;
+use sochdb_guest::encoding::codec::Reader;
 
 use super::packed::{self, Packed};
 

@@ -10,9 +10,9 @@
 //! *Slices* are those of [`super::slices`]. Symbols must save an eighth on what is faster to read, and are not
 //! even tried when a codec follows: it does better on strings that are left alone.
 
-use sochdb_encoding::EncodingResult;
-use sochdb_encoding::codec::{Reader, put_u16, put_u32};
-use sochdb_encoding::columns::ColumnBuilder;
+use sochdb_guest::encoding::EncodingResult;
+use sochdb_guest::encoding::codec::{Reader, put_u16, put_u32};
+use sochdb_guest::encoding::columns::ColumnBuilder;
 use twox_hash::XxHash64;
 
 use super::dictionary::{Codes, Distinct};

@@ -16,8 +16,8 @@
 //! megabytes of text: a counter of 2 MiB and an index of 128 KiB for each; chunks here are some kilobytes, their
 //! table must pay for its own bytes, and its decoder writes through raw pointers.
 
-use sochdb_encoding::EncodingResult;
-use sochdb_encoding::codec::Reader;
+use sochdb_guest::encoding::EncodingResult;
+use sochdb_guest::encoding::codec::Reader;
 
 /// Says that the next byte stands for itself.
 const ESCAPE: u8 = 255;

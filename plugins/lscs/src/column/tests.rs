@@ -5,9 +5,9 @@ use expect_test::{Expect, expect};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::{Index, select};
-use sochdb_encoding::columns::ColumnBatch;
-use sochdb_encoding::row::{Column, ColumnType, Schema, Value};
-use sochdb_encoding::select::{Comparison, Condition};
+use sochdb_guest::encoding::columns::ColumnBatch;
+use sochdb_guest::encoding::row::{Column, ColumnType, Schema, Value};
+use sochdb_guest::encoding::select::{Comparison, Condition};
 
 use super::*;
 use crate::Result;

@@ -5,9 +5,9 @@
 //! | plain    | `dim` f32 per row; a null has zeros           |
 //! | constant | `dim` f32: the vector of all rows             |
 
-use sochdb_encoding::EncodingResult;
-use sochdb_encoding::codec::Reader;
-use sochdb_encoding::select::Comparison;
+use sochdb_guest::encoding::EncodingResult;
+use sochdb_guest::encoding::codec::Reader;
+use sochdb_guest::encoding::select::Comparison;
 
 use super::Encoding;
 use super::filter::fulfils;

@@ -50,7 +50,7 @@
 //! The bloom filter is in [`crate::bloom`], the statistics are in [`crate::stats`], a block in [`crate::block`].
 //! Integers are little-endian.
 
-use sochdb_encoding::codec::{Reader, crc, put_bytes, put_u32, put_u64, put_varint};
+use sochdb_guest::encoding::codec::{Reader, crc, put_bytes, put_u32, put_u64, put_varint};
 
 use crate::block::Shape;
 use crate::keys::shared;

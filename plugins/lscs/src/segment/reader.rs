@@ -4,7 +4,7 @@ use std::cmp::Ordering;
 use std::ops::Range;
 use std::sync::{Arc, OnceLock};
 
-use sochdb_encoding::codec::Reader;
+use sochdb_guest::encoding::codec::Reader;
 
 use super::format::{
     BlockEntry, CRC_BYTES, FOOTER_BYTES, Footer, Properties, take_index, take_zones, unseal,

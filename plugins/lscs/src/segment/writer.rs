@@ -1,7 +1,7 @@
 //! Sorted rows in, one segment out.
 
-use sochdb_encoding::codec::put_varint;
-use sochdb_encoding::row::ColumnType;
+use sochdb_guest::encoding::codec::put_varint;
+use sochdb_guest::encoding::row::ColumnType;
 
 use super::format::{BlockEntry, Footer, Properties, seal};
 use crate::block::{

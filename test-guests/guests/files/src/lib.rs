@@ -1,10 +1,11 @@
-//! A codec that does what the standard library does with files.
+//! A codec that does what the standard library does with files, and what it cannot do with a network.
 //!
 //! To compress is to run one command, such as `write /data/a some text`; the answer is what it printed.
 
 use sochdb_guest::{Codec, Error, ErrorCode, Result};
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::net::{TcpListener, TcpStream, ToSocketAddrs, UdpSocket};
 
 struct Files;
 
@@ -48,6 +49,10 @@ fn run(command: &str) -> io::Result<String> {
         "remove" => fs::remove_file(path),
         "rename" => fs::rename(path, rest),
         "link" => fs::hard_link(path, rest),
+        "connect" => TcpStream::connect(path).map(drop),
+        "listen" => TcpListener::bind(path).map(drop),
+        "datagram" => UdpSocket::bind(path).map(drop),
+        "resolve" => path.to_socket_addrs().map(drop),
         "forever" => loop {
             fs::read(path)?;
         },

@@ -1,6 +1,6 @@
 //! A codec that does nothing, so that a call of it costs what a call costs.
 
-use sochdb_guest::{Codec, Result};
+use sochdb_guest::{Codec, Error, Result};
 
 struct Identity;
 
@@ -13,8 +13,11 @@ impl Codec for Identity {
         Ok(input.to_vec())
     }
 
-    fn decompress(&mut self, input: &[u8], _raw_bytes: usize) -> Result<Vec<u8>> {
-        Ok(input.to_vec())
+    fn decompress(&mut self, input: &[u8], raw_bytes: usize) -> Result<Vec<u8>> {
+        match input.len() == raw_bytes {
+            true => Ok(input.to_vec()),
+            false => Err(Error::corrupt("a block of another length")),
+        }
     }
 }
 

@@ -70,7 +70,10 @@ impl Shifty {
             };
             raw.resize((raw.len() + usize::from(len)).min(raw_bytes + 1), byte);
         }
-        Ok(raw)
+        match raw.len() == raw_bytes {
+            true => Ok(raw),
+            false => Err(Error::corrupt(format!("{} bytes instead of {raw_bytes}", raw.len()))),
+        }
     }
 }
 
