@@ -4,6 +4,9 @@
 //! for one or an index would be faster after one, goes on with indexes that a crash left half-built, and looks for
 //! rows that have expired. Trouble is logged and counted, and never ends the thread: what failed is tried again.
 //!
+//! While somebody reads the database beside this process ([`sochdb_operations::Beside`]), a checkpoint waits, but no
+//! longer than [`READERS_PATIENCE`], and not once rows take twice the memory that makes one due.
+//!
 //! A checkpoint merges a bounded slice of each table's segments. While it says that more is to be merged, another
 //! follows without waiting for rows, as soon as the bound on bytes merged in a second lets it: so a large merge
 //! leaves time for readers, and a checkpoint that rows make due never waits for one.
@@ -25,6 +28,9 @@ use std::time::{Duration, Instant};
 const TICK: Duration = Duration::from_millis(25);
 /// After a failure the next attempt waits, so that a full disk is not asked forty times a second.
 const PATIENCE: Duration = Duration::from_secs(1);
+
+/// How long a checkpoint waits for readers in other processes, for whom it would be the end.
+const READERS_PATIENCE: Duration = Duration::from_secs(30);
 
 /// How often the thread looks whether somebody else's checkpoint or load left segments to be merged.
 const LOOK: Duration = Duration::from_secs(1);
@@ -57,6 +63,7 @@ impl Background {
             pace,
             merge_at: None,
             segments: 0,
+            yielding_since: None,
             looked: now,
             archive_trouble: None,
             stop: stop_it,
@@ -111,6 +118,8 @@ struct Work {
     /// How many segments there were when it last looked, and when that was.
     segments: u64,
     looked: Instant,
+    /// Since when a checkpoint has been waiting for readers in other processes.
+    yielding_since: Option<Instant>,
     /// Why the archive could not be compressed when it was last tried.
     archive_trouble: Option<String>,
     stop: Arc<Stop>,
@@ -152,6 +161,9 @@ impl Work {
         if !is_due && self.merge_at.is_none_or(|at| began < at) {
             return true;
         }
+        if self.yields_to_readers(began) {
+            return true;
+        }
         // Nobody waits for what plugins do in it.
         match self.served.checkpoint(&self.telemetry) {
             Ok(report) => {
@@ -186,6 +198,14 @@ impl Work {
 }
 
 impl Work {
+    fn yields_to_readers(&mut self, now: Instant) -> bool {
+        if !sochdb_operations::has_readers(self.kernel.vfs()) {
+            self.yielding_since = None;
+            return false;
+        }
+        now < *self.yielding_since.get_or_insert(now) + READERS_PATIENCE
+    }
+
     /// Compresses what the log has archived since it last did, a segment at a time, so that the end need not wait.
     fn compress_archive(&mut self) {
         let Some(codec) = self.pace.archive_codec.clone() else { return };

@@ -22,11 +22,13 @@ use crate::on_demand::{Bundled, Plugins};
 use crate::plugins::Managed;
 use crate::tables::Conversions;
 use crate::telemetry::{DatabasePages, KernelState, Observers, Served};
+use crate::times::TimeKeeper;
+use parking_lot::RwLock;
 use sochdb_host_abi::audit::AuditLog;
 use sochdb_host_abi::compiled_code::{CodeCache, CompileOptions};
 use sochdb_host_abi::{
     HostOptions, NotLoaded, PluginHost, PluginInfo, Policy, ProcedureInfo, Programs, Tenant,
-    TenantInfo, TenantOptions, TenantUsage, Tenants, Transaction, disabled, in_background,
+    TenantUsage, Tenants, Transaction, disabled, in_background,
 };
 use sochdb_kernel::inspect::DATA_FILE;
 use sochdb_kernel::plugin::{ExtensionCapability, PluginManager};
@@ -36,8 +38,8 @@ use sochdb_kernel::{
 };
 use sochdb_observability::{Delivery, DeliveryOptions, MeasuredVfs, MetricsServer, Telemetry};
 use sochdb_operations::{
-    BackupReport, BootOrchestrator, Booted, Changes, CheckReport, OnProgress, RepairOptions,
-    RepairReport,
+    BackupReport, Beside, BootOrchestrator, Booted, Changes, CheckReport, OnProgress,
+    RepairOptions, RepairReport,
 };
 use sochdb_reload::watch::Watch;
 use sochdb_telemetry::{ComponentHealth, Metric};
@@ -55,14 +57,34 @@ const BATCHES_WAITING_MAX: usize = 4;
 
 /// An open database. Everything a [`Kernel`] can do, a `Database` can.
 ///
-/// Share it between threads in an [`Arc`]. Dropping it closes the database; [`close`](Self::close) does
-/// the same and says how it went.
+/// It is a handle: clone it for every thread and task that needs one, which copies a dozen pointers. All clones
+/// are the same database. [`close`](Self::close) on any of them closes it for all, which then answer `Closed`, and
+/// says how it went; dropping the last one closes it as well.
+///
+/// ```
+/// # use sochdb::{Database, ErrorKind};
+/// # fn main() -> sochdb::KernelResult<()> {
+/// # let directory = tempfile::tempdir().unwrap();
+/// let db = Database::open(directory.path())?;
+/// db.create_table("notes", Default::default())?;
+/// let theirs = db.clone();
+/// let writer = std::thread::spawn(move || theirs.run(|tx| tx.put("notes", b"1", b"buy tea")));
+/// writer.join().unwrap()?;
+/// assert_eq!(db.begin_read()?.get("notes", b"1")?.unwrap(), b"buy tea");
+///
+/// let other = db.clone();
+/// db.close()?;
+/// assert_eq!(other.begin().err().unwrap().kind(), ErrorKind::Closed);
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone)]
 pub struct Database {
     pub(crate) kernel: Kernel,
     pub(crate) plugins: Arc<Plugins>,
     pub(crate) programs: Arc<Programs>,
     pub(crate) tenants: Tenants,
-    pub(crate) conversions: Conversions,
+    pub(crate) conversions: Arc<Conversions>,
     pub(crate) expiry: Arc<Expiry>,
     pub(crate) unfinished: Arc<Unfinished>,
     audit: Arc<AuditLog>,
@@ -70,10 +92,64 @@ pub struct Database {
     state: Arc<KernelState>,
     served: Arc<Served>,
     observers: Arc<Observers>,
+    running: Arc<Running>,
+}
+
+/// Handles go to any thread and live as long as their owner likes.
+const _: fn() = || {
+    fn is_handle<T: Clone + Send + Sync + 'static>() {}
+    is_handle::<Database>();
+    is_handle::<TenantDatabase>();
+};
+
+/// What works beside callers. It ends when a clone of its database is closed, or with the last of them.
+struct Running {
+    kernel: Kernel,
+    plugins: Arc<Plugins>,
+    programs: Arc<Programs>,
+    threads: RwLock<Threads>,
+}
+
+#[derive(Default)]
+struct Threads {
+    watch: Option<Watch>,
+    background: Option<Background>,
+    /// Notes when commits are made.
+    times: Option<TimeKeeper>,
     delivery: Option<Delivery>,
     server: Option<MetricsServer>,
-    background: Option<Background>,
-    watch: Option<Watch>,
+}
+
+impl Running {
+    /// Ends every thread, the last batch of telemetry included.
+    fn end_threads(&self) {
+        let threads = std::mem::take(&mut *self.threads.write());
+        // Nothing is asked to change, then nothing changes, then nothing is new to observers.
+        drop(threads.watch);
+        drop(threads.background);
+        drop(threads.times);
+        drop(threads.delivery);
+        if let Some(host) = self.plugins.host() {
+            host.outbox().settle(TELEMETRY_PATIENCE);
+        }
+        drop(threads.server);
+    }
+
+    fn close(&self) -> KernelResult<()> {
+        self.end_threads();
+        let closed = in_background(|| self.kernel.close());
+        self.programs.indexes().detach();
+        closed
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        match self.close() {
+            Ok(()) | Err(KernelError::Closed(_)) => {}
+            Err(error) => tracing::error!(%error, "the database did not close well"),
+        }
+    }
 }
 
 impl Database {
@@ -90,6 +166,7 @@ impl Database {
     pub fn builder() -> DatabaseBuilder {
         DatabaseBuilder {
             options: Options::default(),
+            beside_owner: false,
             bundled_plugins: true,
             plugin_dirs: Vec::new(),
             watch_plugins: true,
@@ -166,40 +243,6 @@ impl Database {
         self.programs.procedures()
     }
 
-    /// Makes or changes the tenant `name`: the tables that begin with `name/`, what its plugins may use in a
-    /// second and at once, and which hooks and procedures serve it. With a bound on storage, its rows are
-    /// read once to know their size. Not kept in the database: say it again after each opening.
-    ///
-    /// # Errors
-    /// `Invalid` for a bad name; what keeps the rows from being read.
-    pub fn set_tenant(
-        &self,
-        name: &str,
-        options: TenantOptions,
-    ) -> KernelResult<TenantDatabase<'_>> {
-        let is_bounded = options.storage_bytes_max.is_some();
-        let tenant = self.tenants.set(name, options)?;
-        let database = TenantDatabase { database: self, tenant };
-        if is_bounded {
-            database.tenant.set_storage(database.begin_read()?.bytes()?);
-        }
-        Ok(database)
-    }
-
-    /// The database as the tenant `name` sees it: without bounds and without plugins, unless
-    /// [`set_tenant`](Self::set_tenant) says otherwise.
-    ///
-    /// # Errors
-    /// `Invalid` for a bad name.
-    pub fn tenant(&self, name: &str) -> KernelResult<TenantDatabase<'_>> {
-        Ok(TenantDatabase { database: self, tenant: self.tenants.tenant(name)? })
-    }
-
-    /// Every tenant: its quotas, and what it has used.
-    pub fn tenants(&self) -> Vec<TenantInfo> {
-        self.tenants.list()
-    }
-
     /// Removes the table `name` with all its rows, in a transaction of its own.
     ///
     /// # Errors
@@ -261,39 +304,29 @@ impl Database {
 
     /// Where metrics and probes are served, if the builder was told to.
     pub fn metrics_address(&self) -> Option<SocketAddr> {
-        self.server.as_ref().map(MetricsServer::address)
+        self.running.threads.read().server.as_ref().map(MetricsServer::address)
     }
 
     /// Hands observers what there is now; `false` when they have not taken it within `patience`.
     pub fn flush_telemetry(&self, patience: Duration) -> bool {
         let began = std::time::Instant::now();
-        let delivered = self.delivery.as_ref().is_none_or(|delivery| delivery.flush(patience));
+        let threads = self.running.threads.read();
+        let delivered = threads.delivery.as_ref().is_none_or(|delivery| delivery.flush(patience));
+        drop(threads);
         let left = patience.saturating_sub(began.elapsed());
         let sent = self.plugins.host().is_none_or(|host| host.outbox().flush(left));
         delivered && sent
     }
 
-    /// Ends what works beside callers, the last batch of telemetry included.
-    fn end_threads(&mut self) {
-        self.watch = None;
-        self.background = None;
-        self.delivery = None;
-        if let Some(host) = self.plugins.host() {
-            host.outbox().settle(TELEMETRY_PATIENCE);
-        }
-        self.server = None;
-    }
-
     /// Closes the database: ends the background thread, hands observers what they have not got yet, folds the log into the data file, shuts the
-    /// plugins down and gives the directory's lock back.
+    /// plugins down and gives the directory's lock back. Every other clone answers `Closed` from then on.
     ///
     /// # Errors
-    /// As [`Kernel::close`]. Commits that returned are safe in any case: the next opening replays them.
-    pub fn close(mut self) -> KernelResult<()> {
-        self.end_threads();
+    /// As [`Kernel::close`]; `Closed` when another clone was closed before. Commits that returned are safe in any
+    /// case: the next opening replays them.
+    pub fn close(self) -> KernelResult<()> {
         // Both are done; how the rows fared is the more important word.
-        let closed = in_background(|| self.kernel.close());
-        self.programs.indexes().detach();
+        let closed = self.running.close();
         closed.and(self.audit.flush())
     }
 }
@@ -336,19 +369,8 @@ impl Deref for Database {
     }
 }
 
-impl Drop for Database {
-    fn drop(&mut self) {
-        self.end_threads();
-        match in_background(|| self.kernel.close()) {
-            Ok(()) | Err(KernelError::Closed(_)) => {}
-            Err(error) => tracing::error!(%error, "the database did not close well"),
-        }
-        self.programs.indexes().detach();
-    }
-}
-
 /// A database as one of its tenants sees it: only the tables of its namespace, without their prefix, and only
-/// the hooks and procedures that serve it.
+/// the hooks and procedures that serve it. A handle like [`Database`], of which it holds a clone.
 ///
 /// ```
 /// use sochdb::{Database, TableOptions, TenantOptions};
@@ -366,12 +388,19 @@ impl Drop for Database {
 /// # db.close()
 /// # }
 /// ```
-pub struct TenantDatabase<'a> {
-    database: &'a Database,
+#[derive(Clone)]
+pub struct TenantDatabase {
+    database: Database,
     tenant: Arc<Tenant>,
 }
 
-impl TenantDatabase<'_> {
+impl TenantDatabase {
+    pub(crate) fn new(database: Database, tenant: Arc<Tenant>) -> TenantDatabase {
+        TenantDatabase { database, tenant }
+    }
+}
+
+impl TenantDatabase {
     /// The tenant's name, which is its namespace.
     pub fn name(&self) -> &str {
         self.tenant.name()
@@ -379,7 +408,7 @@ impl TenantDatabase<'_> {
 
     /// The database it is a tenant of, and what is known of it there.
     pub(crate) fn parts(&self) -> (&Database, &Arc<Tenant>) {
-        (self.database, &self.tenant)
+        (&self.database, &self.tenant)
     }
 
     /// What it has used so far.
@@ -408,7 +437,7 @@ impl TenantDatabase<'_> {
     /// # Errors
     /// `Closed`.
     pub fn begin_with(&self, options: TransactionOptions) -> KernelResult<Transaction> {
-        let Database { kernel, programs, .. } = self.database;
+        let Database { kernel, programs, .. } = &self.database;
         Transaction::begin(kernel, programs, Some(&self.tenant), options)
     }
 
@@ -429,7 +458,7 @@ impl TenantDatabase<'_> {
         options: TransactionOptions,
         f: impl FnMut(&mut Transaction) -> KernelResult<T>,
     ) -> KernelResult<T> {
-        let Database { kernel, programs, .. } = self.database;
+        let Database { kernel, programs, .. } = &self.database;
         Transaction::run(kernel, programs, Some(&self.tenant), options, f)
     }
 
@@ -446,6 +475,7 @@ impl TenantDatabase<'_> {
 #[derive(Clone)]
 pub struct DatabaseBuilder {
     options: Options,
+    beside_owner: bool,
     bundled_plugins: bool,
     plugin_dirs: Vec<PathBuf>,
     watch_plugins: bool,
@@ -477,8 +507,21 @@ impl DatabaseBuilder {
     }
 
     /// Whether to refuse every change, and change nothing on disk. Off by default.
+    ///
+    /// Other processes are kept out meanwhile, unless [`beside_owner`](Self::beside_owner).
     pub fn read_only(mut self, read_only: bool) -> DatabaseBuilder {
         self.options.read_only = read_only;
+        self
+    }
+
+    /// Whether a database that is opened [`read_only`](Self::read_only) may be one that another process has open. Off
+    /// by default.
+    ///
+    /// What it shows is the moment of opening, every acknowledged commit included, and stays that. The owner lets a
+    /// checkpoint wait half a minute for such readers; after one, reads of what is not in memory fail with
+    /// `Unavailable` and the advice to open the database again. Nothing wrong is ever shown.
+    pub fn beside_owner(mut self, beside_owner: bool) -> DatabaseBuilder {
+        self.beside_owner = beside_owner;
         self
     }
 
@@ -558,7 +601,7 @@ impl DatabaseBuilder {
     }
 
     /// Whether to run a background thread. On by default. Without it a checkpoint runs inside the commit
-    /// that makes it due, delayed syncs happen at later commits, and observers get metrics only when
+    /// that makes it due, nobody notes when commits were made ([`sochdb_operations::CommitTimes`] does), delayed syncs happen at later commits, and observers get metrics only when
     /// [`metrics_text`](Database::metrics_text) is called.
     pub fn background(mut self, background: bool) -> DatabaseBuilder {
         self.background = background;
@@ -622,10 +665,13 @@ impl DatabaseBuilder {
     /// As [`open`](Self::open).
     pub fn open_in(mut self, mut env: Environment) -> KernelResult<Database> {
         let telemetry = self.telemetry.take().unwrap_or_default();
+        if self.beside_owner && self.options.read_only {
+            env.vfs = Arc::new(Beside::new(env.vfs));
+        }
         env.vfs = Arc::new(MeasuredVfs::new(env.vfs, telemetry.registry()));
         let writes = !self.options.read_only;
         let background_checkpoints = self.background && writes;
-        let clock = env.clock.clone();
+        let (clock, times_clock) = (env.clock.clone(), env.clock.clone());
         let options = Options { background_checkpoints, ..self.options.clone() };
         let is_new =
             env.vfs.list("").map_or(true, |files| !files.iter().any(|name| name == DATA_FILE));
@@ -677,17 +723,24 @@ impl DatabaseBuilder {
         for name in disabled::list(&kernel)? {
             plugins.unload(&name, &kernel)?;
         }
+        crate::tenants::load(&kernel, &tenants)?;
         if writes && let Err(error) = sochdb_operations::remove_unfinished(&kernel) {
             tracing::warn!(%error, "what an unfinished conversion left stays");
         }
         let expiry = Expiry::new(kernel.clone(), programs.clone(), tenants.clone(), clock);
         let unfinished = Arc::new(Unfinished::new(kernel.clone(), programs.clone())?);
-        let mut database = Database {
+        let running = Arc::new(Running {
+            kernel: kernel.clone(),
+            plugins: plugins.clone(),
+            programs: programs.clone(),
+            threads: RwLock::new(Threads { server, ..Threads::default() }),
+        });
+        let database = Database {
             kernel,
             plugins,
             programs,
             tenants,
-            conversions: Conversions::default(),
+            conversions: Arc::default(),
             expiry: Arc::new(expiry),
             unfinished,
             audit,
@@ -695,10 +748,7 @@ impl DatabaseBuilder {
             state,
             served,
             observers,
-            delivery: None,
-            server,
-            background: None,
-            watch: None,
+            running,
         };
         detach.not_needed();
         let no_thread = |error| KernelError::io("start a thread", error);
@@ -715,7 +765,9 @@ impl DatabaseBuilder {
                 merge_bytes_per_second: self.compaction_bytes_per_second,
                 archive_codec: self.archive_codec.clone(),
             };
-            database.background = Some(Background::start(jobs, pace).map_err(no_thread)?);
+            let mut threads = database.running.threads.write();
+            threads.background = Some(Background::start(jobs, pace).map_err(no_thread)?);
+            threads.times = TimeKeeper::start(&database.kernel, times_clock)?;
         }
         if self.background {
             let observers = database.observers.clone();
@@ -726,7 +778,7 @@ impl DatabaseBuilder {
             };
             let telemetry = database.telemetry.clone();
             let delivery = Delivery::start(telemetry, move || observers.listening(), options);
-            database.delivery = Some(delivery.map_err(no_thread)?);
+            database.running.threads.write().delivery = Some(delivery.map_err(no_thread)?);
         }
         if let Some(seen) = watched.filter(|_| !self.plugin_dirs.is_empty()) {
             let managed = Managed {
@@ -734,7 +786,7 @@ impl DatabaseBuilder {
                 plugins: database.plugins.clone(),
                 keeps: self.kept_plugins && writes,
             };
-            database.watch = Some(seen.watch(managed).map_err(no_thread)?);
+            database.running.threads.write().watch = Some(seen.watch(managed).map_err(no_thread)?);
         }
         database.state.is_ready(&database.kernel);
         Ok(database)

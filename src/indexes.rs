@@ -337,7 +337,7 @@ impl Database {
     }
 }
 
-impl TenantDatabase<'_> {
+impl TenantDatabase {
     /// As [`Database::search`], in a table of the tenant.
     pub fn search<'a>(&'a self, table: &'a str) -> Search<'a> {
         let (database, tenant) = self.parts();

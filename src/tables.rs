@@ -182,7 +182,7 @@ impl Database {
     }
 }
 
-impl TenantDatabase<'_> {
+impl TenantDatabase {
     /// As [`Database::delete_range`], in a table of the tenant.
     ///
     /// # Errors

@@ -22,6 +22,16 @@ pub fn crc(bytes: &[u8]) -> u32 {
     crc32c::crc32c(bytes)
 }
 
+/// CRC-32C of `bytes` with the last four moved to the front: the checksum of bytes that are somebody
+/// else's, such as values and segments.
+///
+/// The plain checksum of bytes that end with their own plain checksum is the same whatever they are
+/// (the residue), so it would not tell two of them apart.
+pub fn tail_first_crc(bytes: &[u8]) -> u32 {
+    let (body, tail) = bytes.split_at(bytes.len().saturating_sub(4));
+    crc32c::crc32c_append(crc(tail), body)
+}
+
 /// Appends `value` in two bytes.
 pub fn put_u16(out: &mut Vec<u8>, value: u16) {
     out.extend_from_slice(&value.to_le_bytes());
@@ -337,6 +347,16 @@ mod tests {
         );
         reader.end()?;
         Ok(items)
+    }
+
+    #[test]
+    fn the_checksum_with_the_tail_first_tells_apart_what_checks_itself() {
+        let checked = |text: &str| [text.as_bytes(), &crc(text.as_bytes()).to_le_bytes()].concat();
+        let (one, other) = (checked("cosine"), checked("euclid"));
+        assert_eq!(crc(&one), crc(&other), "the plain one does not");
+        assert_ne!(tail_first_crc(&one), tail_first_crc(&other));
+        assert_eq!(tail_first_crc(b"89123456789"), crc(b"67898912345"));
+        assert_eq!([tail_first_crc(b""), tail_first_crc(b"1234")], [crc(b""), crc(b"1234")]);
     }
 
     fn sample() -> Vec<u8> {

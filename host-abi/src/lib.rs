@@ -72,6 +72,7 @@ pub mod compiled_code;
 pub mod disabled;
 pub mod glob;
 pub mod kept;
+pub mod kept_tenants;
 pub mod limits;
 pub mod plugin_hot_reload;
 pub mod plugin_manifest;

@@ -145,18 +145,23 @@ impl Tenants {
         Ok(tenant)
     }
 
+    /// The same; where that bounds its storage, [`Tenant::count_storage`] is to count its rows first.
+    ///
+    /// # Errors
+    /// As [`set`](Self::set).
+    pub fn set_uncounted(&self, name: &str, options: TenantOptions) -> KernelResult<Arc<Tenant>> {
+        let tenant = self.tenant(name)?;
+        *tenant.is_uncounted.lock() = options.storage_bytes_max.is_some();
+        tenant.set(options);
+        Ok(tenant)
+    }
+
     /// The tenant `name`, which has no bounds if it was not known.
     ///
     /// # Errors
     /// `Invalid` when `name` is empty, contains `/` or a control character, or begins with `sochdb.`.
     pub fn tenant(&self, name: &str) -> KernelResult<Arc<Tenant>> {
-        let bad = |c: char| c == SEPARATOR || c.is_control();
-        if name.is_empty() || name.contains(bad) || name.starts_with(HOST_TABLES) {
-            return Err(KernelError::invalid(format!(
-                "{name:?} is no tenant: it is empty, has a '{SEPARATOR}' or a control character, or begins \
-                 with '{HOST_TABLES}', as the host's own tables do"
-            )));
-        }
+        check_name(name)?;
         Ok(self.known_or_new(name))
     }
 
@@ -249,6 +254,18 @@ impl Tenants {
     }
 }
 
+/// Refuses what no tenant can be called.
+pub(crate) fn check_name(name: &str) -> KernelResult<()> {
+    let bad = |c: char| c == SEPARATOR || c.is_control();
+    if name.is_empty() || name.contains(bad) || name.starts_with(HOST_TABLES) {
+        return Err(KernelError::invalid(format!(
+            "{name:?} is no tenant: it is empty, has a '{SEPARATOR}' or a control character, or begins \
+             with '{HOST_TABLES}', as the host's own tables do"
+        )));
+    }
+    Ok(())
+}
+
 impl Registry {
     fn holders(&self) -> Vec<Arc<dyn Holder>> {
         self.holders.lock().iter().filter_map(Weak::upgrade).collect()
@@ -272,6 +289,8 @@ pub struct Tenant {
     memory_bytes_max: AtomicU64,
     storage_bytes: AtomicU64,
     storage_bytes_max: AtomicU64,
+    /// Whether its rows are still to be counted.
+    is_uncounted: Mutex<bool>,
 }
 
 struct State {
@@ -319,6 +338,7 @@ impl Tenant {
             memory_bytes_max: AtomicU64::new(NO_BOUND),
             storage_bytes: AtomicU64::new(0),
             storage_bytes_max: AtomicU64::new(NO_BOUND),
+            is_uncounted: Mutex::new(false),
         }
     }
 
@@ -351,6 +371,19 @@ impl Tenant {
             storage_bytes: read(&self.storage_bytes),
             waited_us: read(&self.waited_us),
         }
+    }
+
+    /// Has its rows counted by `count` if they must be and are not; who comes meanwhile waits for it.
+    ///
+    /// # Errors
+    /// What `count` returns; it is asked again the next time.
+    pub fn count_storage(&self, count: impl FnOnce() -> KernelResult<u64>) -> KernelResult<()> {
+        let mut is_uncounted = self.is_uncounted.lock();
+        if *is_uncounted {
+            self.set_storage(count()?);
+            *is_uncounted = false;
+        }
+        Ok(())
     }
 
     /// Says how many bytes its rows have, as somebody counted them.

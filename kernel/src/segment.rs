@@ -14,7 +14,7 @@
 //! | extents | varint | how many extents follow                                                      |
 //! | extent  | u64, u64 | each: its first page, and how many pages it has                            |
 //! | blocks  | varint | how many blocks follow                                                       |
-//! | block   | u64, u32, u32, u8 | each: byte offset in the data file, stored length, CRC-32C of the stored bytes, codec number (0: plain) |
+//! | block   | u64, u32, u32, u8 | each: byte offset in the data file, stored length, CRC-32C of the stored bytes with the last four first, codec number (0: plain) |
 //!
 //! The catalog keeps, per segment: id u64, raw length u64, the index as a run reference.
 
@@ -154,7 +154,7 @@ impl SegmentWriter {
         let bytes = squeezed.as_ref().unwrap_or(&self.block);
         let stored = u32::try_from(bytes.len()).expect("blocks are small");
         let at = self.extent.len() as u64;
-        self.blocks.push(Block { at, stored, crc: codec::crc(bytes), codec });
+        self.blocks.push(Block { at, stored, crc: codec::tail_first_crc(bytes), codec });
         self.extent.extend_from_slice(bytes);
         self.block.clear();
         if EXTENT_BYTES <= self.extent.len() { self.end_extent() } else { Ok(()) }
@@ -166,7 +166,11 @@ impl SegmentWriter {
         }
         let (page, pages) = self.sink.write(&self.extent)?;
         self.extents.push((page, pages));
-        self.blocks[self.placed..].iter_mut().for_each(|block| block.at += offset(page));
+        let writer = self.sink.writer.lock();
+        for block in &mut self.blocks[self.placed..] {
+            block.at += offset(page);
+            writer.pager.cache.forget(block.at, block.crc);
+        }
         self.placed = self.blocks.len();
         self.extent.clear();
         Ok(())

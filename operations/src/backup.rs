@@ -22,7 +22,9 @@
 
 use crate::fresh::Fresh;
 use crate::log::{Log, LogDir, LogFile};
+use crate::moment::{Moment, Reached, RestoreError, commit_at, kernel_result, merged};
 use crate::progress::OnProgress;
+use crate::times::{Recorded, recorded};
 use crate::walk::Walk;
 use sochdb_encoding::codec::Reader;
 use sochdb_kernel::inspect::record;
@@ -45,7 +47,7 @@ const UNFINISHED: &str = "backup.new";
 /// Neighbouring bytes are written together, up to about this many.
 const WRITE_BYTES: usize = 1 << 20;
 /// About how large the copy's log files are.
-const LOG_FILE_BYTES: usize = 4 << 20;
+pub(crate) const LOG_FILE_BYTES: usize = 4 << 20;
 
 /// What [`backup`] or [`restore`] made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -57,6 +59,8 @@ pub struct BackupReport {
     pub pages: u64,
     /// Bytes of log copied.
     pub log_bytes: u64,
+    /// What a restore to a time ([`Moment::Time`]) knows of that.
+    pub reached: Option<Reached>,
 }
 
 /// Copies the open database `kernel` to the empty directory `target`.
@@ -157,30 +161,110 @@ pub fn restore_with(
     until: Option<Timestamp>,
     progress: OnProgress<'_>,
 ) -> KernelResult<BackupReport> {
+    let to = until.map_or(Moment::Newest, Moment::Commit);
+    kernel_result(restore_to(backup, original.as_slice(), codecs, target, to, progress))
+}
+
+/// As [`restore_with`], with the log of any number of directories (each one of the database that the backup was
+/// made of, or a copy of its folders `archive` and `wal`), and to a commit or a time.
+///
+/// A time is looked up in what [`CommitTimes`](crate::CommitTimes) recorded in those directories. The report says
+/// how well the time is known ([`BackupReport::reached`]).
+///
+/// # Errors
+/// As [`restore_with`]; `Unreachable`, `Unrecorded` and `Ambiguous` when there is no commit for a time.
+///
+/// ```
+/// use sochdb_kernel::plugin::PluginManager;
+/// use sochdb_kernel::{Kernel, Options, TableOptions};
+/// use sochdb_operations::{CommitTimes, Moment, backup, restore_to};
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let (original, copy, rescued) = (sochdb_sim::memory(), sochdb_sim::memory(), sochdb_sim::memory());
+/// let options = Options { wal_archive: true, ..Options::default() };
+/// let kernel = Kernel::open(original.clone(), options)?;
+/// let mut times = CommitTimes::open(&kernel)?.expect("there is an archive");
+/// kernel.create_table("users", TableOptions::default())?;
+/// backup(&kernel, &*copy.vfs, &mut |_| {})?;
+///
+/// kernel.run(|tx| tx.put("users", b"ada", b"countess"))?;
+/// times.look(1_000_000)?;
+/// kernel.run(|tx| tx.delete("users", b"ada"))?; // The disaster.
+/// times.look(3_000_000)?;
+///
+/// let (logs, plugins) = ([&*original.vfs], PluginManager::default());
+/// restore_to(&copy, &logs, &plugins, &rescued, Moment::Time(2_000_000), &mut |_| {})?;
+/// let kernel = Kernel::open(rescued, Options::default())?;
+/// assert_eq!(kernel.begin_read()?.get("users", b"ada")?.unwrap(), b"countess");
+/// # Ok(())
+/// # }
+/// ```
+pub fn restore_to(
+    backup: &Environment,
+    logs: &[&dyn Vfs],
+    codecs: &PluginManager,
+    target: &Environment,
+    to: Moment,
+    progress: OnProgress<'_>,
+) -> Result<BackupReport, RestoreError> {
+    restore_from(backup, (logs, &[]), (codecs, &[]), target, to, progress)
+}
+
+/// As [`restore_to`]. Where `logs` do not have the log, it is taken from `copies`, which are believed in their
+/// order, and `known` are times beside those that lie beside the logs.
+pub(crate) fn restore_from(
+    backup: &Environment,
+    (logs, copies): (&[&dyn Vfs], &[&dyn Vfs]),
+    (codecs, known): (&PluginManager, &[Recorded]),
+    target: &Environment,
+    to: Moment,
+    progress: OnProgress<'_>,
+) -> Result<BackupReport, RestoreError> {
     let options = Options { read_only: true, create: false, ..Options::default() };
     let held = Kernel::open(backup.clone(), options)?.hold()?;
     let folded = Timestamp(held.meta.timestamp);
+    let from = |vfs| LogDir { vfs, codecs };
+    let mut files = Vec::new();
+    for original in logs {
+        // In this order a file that is being archived meanwhile is seen at least once.
+        for dir in [WAL_DIR, ARCHIVE_DIR] {
+            files.append(&mut LogFile::list(from(*original), dir, held.meta.lsn)?);
+        }
+    }
+    let mut others = Vec::new();
+    for copy in copies.iter().copied().chain([&*backup.vfs]) {
+        others.append(&mut LogFile::list(from(copy), WAL_DIR, held.meta.lsn)?);
+    }
+    let mut log = Log::new(held.meta.database, files, others);
+    let reached = match to {
+        Moment::Time(wanted_us) => {
+            let mut lines = known.to_vec();
+            for original in logs {
+                lines.append(&mut recorded(*original, held.meta.database)?);
+            }
+            // Where the log cannot be followed to its end, the commit itself will tell.
+            let newest = find_end(&mut log, &held, u64::MAX, None);
+            let newest = newest.map_or(Timestamp(u64::MAX), |(_, newest)| newest);
+            Some(commit_at(wanted_us, &merged(lines), folded, newest)?)
+        }
+        _ => None,
+    };
+    let until = match to {
+        Moment::Newest => None,
+        Moment::Commit(until) => Some(until),
+        Moment::Time(_) => reached.map(|reached| reached.commit),
+    };
     if until.is_some_and(|until| until < folded) {
-        return Err(KernelError::Invalid(format!(
+        return Err(RestoreError::Kernel(KernelError::Invalid(format!(
             "the backup in {} holds commits up to {folded}; name that one or a later one, or take an \
              older backup",
             backup.vfs.root()
-        )));
+        ))));
     }
-    let mut files = Vec::new();
-    // In this order a file that is being archived meanwhile is seen at least once.
-    for dir in [WAL_DIR, ARCHIVE_DIR] {
-        if let Some(original) = original {
-            let from = LogDir { vfs: original, codecs };
-            files.append(&mut LogFile::list(from, dir, held.meta.lsn)?);
-        }
-    }
-    let from = LogDir { vfs: &*backup.vfs, codecs };
-    let copies = LogFile::list(from, WAL_DIR, held.meta.lsn)?;
-    let mut log = Log::new(held.meta.database, files, copies);
     let end = find_end(&mut log, &held, u64::MAX, until)?;
     let vfs = &*target.vfs;
-    make(vfs, |file| copy(&held, target.seed, (&mut log, end), (vfs, file), progress))
+    let made = make(vfs, |file| copy(&held, target.seed, (&mut log, end), (vfs, file), progress))?;
+    Ok(BackupReport { reached, ..made })
 }
 
 /// Makes a database in `target` by `fill`. Its data file gets its name last.
@@ -204,10 +288,10 @@ fn make<T>(
 }
 
 /// Where the log that is to be copied ends: the LSN, and the commit.
-type LogEnd = (u64, Timestamp);
+pub(crate) type LogEnd = (u64, Timestamp);
 
 /// Looks for the end of the log's last commit before the LSN `limit`, which is `until` if that is given.
-fn find_end(
+pub(crate) fn find_end(
     log: &mut Log<'_>,
     held: &Held,
     limit: u64,
@@ -321,7 +405,8 @@ fn copy(
     }
     copy.finish(&held.meta).map_err(io)?;
     meter.end();
-    Ok(BackupReport { timestamp, pages: report.pages, log_bytes: end - held.meta.lsn })
+    let log_bytes = end - held.meta.lsn;
+    Ok(BackupReport { timestamp, pages: report.pages, log_bytes, reached: None })
 }
 
 /// Writes the data file; neighbouring bytes together.
@@ -395,4 +480,12 @@ impl LogCopy<'_> {
         self.flush()?;
         self.target.sync_dir(WAL_DIR)
     }
+}
+
+/// Adds the frame that ends the log of a copy at `end`: all before it was on disk. It says what is true anyway,
+/// that replay begins at `lsn` behind the commit `folded`.
+pub(crate) fn add_witness(out: &mut Vec<u8>, end: u64, lsn: u64, folded: Timestamp) {
+    let mut payload = 0u64.to_le_bytes().to_vec();
+    WalRecord::Checkpoint { lsn, timestamp: folded }.encode(&mut payload);
+    record::encode_frame(out, end, end, &payload);
 }

@@ -199,7 +199,13 @@ pub fn hidden_namespace(id: TableId) -> String {
     format!("{HIDDEN}{id}")
 }
 
-/// Drops what conversions left behind that a crash ended. Called when a database was opened, before any
+/// The name of the hidden table number `number` that a dump is loaded into, until all of it is there and it gets its
+/// own. What a crash leaves behind goes as that of conversions does.
+pub fn loading_table(number: u64) -> String {
+    format!("{HIDDEN}load/{number}")
+}
+
+/// Drops what conversions and loads left behind that a crash ended. Called when a database was opened, before any
 /// conversion begins; returns how many there were.
 ///
 /// # Errors

@@ -1,20 +1,29 @@
 //! The command line, as clap reads it. Each doc comment below is the help text a user sees.
 
 mod authoring;
+mod backup;
+mod dump;
 mod kit;
 mod plugin;
+mod shell;
+mod tenant;
 
 use super::failure::EXIT_CODES_HELP;
 use super::names::{CODECS, INDEXES, STORAGES};
+use super::screen::Mode;
 use super::top::parse_interval;
 #[cfg(test)]
 pub use authoring::Kind;
 pub use authoring::{Lang, License, PluginBuild, PluginNew, PluginPack};
+pub use backup::{Backup, BackupPrune, Backups, Restore};
 use clap::{Args, Parser, Subcommand, ValueEnum};
+pub use dump::{Dump, Load};
 pub use kit::{PluginBench, PluginTest, Tested};
 pub use plugin::{Plugin, PluginCheck, PluginHistory, PluginInstall};
+pub use shell::{Line, Shell};
 use std::net::SocketAddr;
 use std::path::PathBuf;
+pub use tenant::{Tenant, TenantQuota};
 
 /// An embedded ACID database with sandboxed WebAssembly plugins.
 #[derive(Debug, Parser)]
@@ -53,6 +62,9 @@ pub struct Common {
     /// Print what a program would read: JSON objects, one a line for rows.
     #[arg(long, global = true)]
     pub json: bool,
+    /// How rows are printed.
+    #[arg(long, value_enum, value_name = "MODE", global = true, conflicts_with = "json")]
+    pub mode: Option<Mode>,
     /// A folder of plugin manifests (TOML) to load besides the bundled plugins; may be given again.
     #[arg(long = "plugin-dir", value_name = "DIR", global = true)]
     pub plugin_dirs: Vec<PathBuf>,
@@ -63,6 +75,10 @@ pub struct Common {
     /// When a commit counts as done: after its own sync, after the next one (10 ms at most), or at once.
     #[arg(long, value_enum, default_value_t = Sync::Fsync, global = true)]
     pub sync: Sync,
+    /// Keep the log's old files in the folder `archive` of the database, so that `restore` can go back to any
+    /// moment since a backup. A database that has such a folder keeps it from then on.
+    #[arg(long, global = true)]
+    pub archive: bool,
 }
 
 /// How durable a commit is when it returns.
@@ -126,19 +142,27 @@ pub enum Command {
         sochdb scan words --from 100 --to 200 --reverse\n  \
         sochdb scan words --prefix noun.food --columns synset,text   every key with this first column")]
     Scan(Scan),
-    /// Load a JSONL or CSV file, or a file of vectors, into a table.
+    /// Load a file into a table: JSONL, CSV, Parquet, Arrow, or vectors.
     ///
-    /// A table that does not exist is created. Its columns are taken from the first rows of the file;
-    /// --column says otherwise. Without --key the column `id` is the key.
+    /// A table that does not exist is created. Its columns are taken from the first rows of the file, or from its
+    /// own schema; --column says otherwise. Without --key the column `id` is the key. JSONL and CSV may be
+    /// compressed (.gz, .zst).
     ///
     /// Of a file of vectors (npy, fvecs, f32bin) the number of a row, from 0 on, is its key. A new table has
     /// the columns `id` and `vector`, unless --key and --column say otherwise.
     ///
     /// Rows are committed in batches. A bad row ends the import with its file, line and column; nothing
-    /// of its batch is applied, and the message says how many rows were committed before.
+    /// of its batch is applied, and the message says how many rows were committed before. With --rejects bad rows
+    /// go to a file with their reasons, and the import goes on.
+    ///
+    /// An import that was interrupted goes on with --resume: how far it was is committed with its rows, so each
+    /// row is there once.
     #[command(after_help = "Examples:\n  \
         sochdb import words.jsonl --table words --key id\n  \
         sochdb import trips.csv --table trips --key city --key day --column day:timestamp\n  \
+        sochdb import trips.csv.gz --table trips --rejects bad.jsonl\n  \
+        sochdb import trips.parquet --key city --key day\n  \
+        sochdb import trips.parquet --resume                       after a crash or Ctrl-C\n  \
         sochdb import embeddings.npy --table docs\n  \
         generate | sochdb import - --format jsonl --table events")]
     Import(Import),
@@ -155,24 +179,55 @@ pub enum Command {
         sochdb search words --vector-file question.npy --filter pos=n --filter 'id<1000'\n  \
         sochdb search words --vector-file questions.f32bin --json  one search a row of the file")]
     Search(Search),
-    /// Write a table as JSONL or CSV; `import` reads both back.
+    /// Write a table as JSONL, CSV, Parquet or Arrow, or a column of vectors as .npy; `import` reads them back.
+    #[command(after_help = "Examples:\n  \
+        sochdb export words -o words.jsonl\n  \
+        sochdb export words -o words.parquet --columns id,text\n  \
+        sochdb export words -o words.npy --columns vector     vectors alone, in the order of the keys\n  \
+        sochdb export words --format arrow-stream | another-program")]
     Export(Export),
+    /// Write tables with their schemas, settings, indexes and rows to a file, as `load` reads it.
+    ///
+    /// All of one snapshot, as text (JSON objects, one a line) or binary. A dump goes from one version of SochDB to
+    /// another, and from one storage to another; `backup` is faster, and keeps the log. Plugins are not in it.
+    #[command(after_help = "Examples:\n  \
+        sochdb dump -o all.sochdump                     binary, by the end of its name\n  \
+        sochdb dump words events > two.jsonl\n  \
+        sochdb dump | gzip > all.jsonl.gz")]
+    Dump(Dump),
+    /// Make the tables of a dump, in an empty database or beside others.
+    ///
+    /// All of them appear at one moment, when the whole dump was read and nothing was wrong with it; before that
+    /// nobody sees any. Rows are loaded in bulk and go through no hook. Indexes are built afterwards. For backups
+    /// there is `restore`.
+    #[command(after_help = "Examples:\n  \
+        sochdb --db new load all.sochdump\n  \
+        sochdb load all.jsonl.gz words --replace        one table, in place of the one that is there\n  \
+        sochdb --db old dump | sochdb --db new load -")]
+    Load(Load),
     /// Walk every page, segment and log record and say what is wrong; exits with 5 if anything is.
     Check,
-    /// Copy the database to an empty directory while others may be writing.
+    /// Copy the database to an empty directory, or save what is new of it into a repository of backups.
     ///
-    /// The copy is a database with every commit up to now. Everything read is compared with its checksum.
-    Backup {
-        /// Where the copy goes; must be empty or missing.
-        target: PathBuf,
-    },
+    /// A copy is a database with every commit up to now. A repository holds many backups, each as large as what
+    /// changed since the one before. Everything read is compared with its checksum.
+    #[command(after_help = "Examples:\n  \
+        sochdb backup copies/monday\n  \
+        sochdb backup --into backups\n  \
+        sochdb backup list backups\n  \
+        sochdb backup verify backups\n  \
+        sochdb backup prune backups --keep-daily 7 --keep-weekly 8")]
+    Backup(Backup),
     /// Make the database, which must not exist yet, from a backup.
     ///
-    /// With --log it goes on from the backup with what the original has logged since; the original must
-    /// have kept its log (`wal_archive`) for that.
+    /// With --log it goes on from the backup with what the original has logged since, to the end, a commit or a
+    /// time; the original must have kept its log (--archive, or `wal_archive` in a program) for that. A time is
+    /// known to about a second, and nothing that was committed after it comes back.
     #[command(after_help = "Examples:\n  \
-        sochdb --db rescued restore backups/monday\n  \
-        sochdb --db rescued restore backups/monday --log broken-db --until 120000")]
+        sochdb --db rescued restore copies/monday\n  \
+        sochdb --db rescued restore copies/monday --log broken-db --to-commit 120000\n  \
+        sochdb --db rescued restore backups#2026-11-22T09-30-00Z\n  \
+        sochdb --db rescued restore backups --to-timestamp 2026-11-22T09:30:00Z")]
     Restore(Restore),
     /// Save what can be saved of a broken database into a new one; exits with 5 if anything is lost.
     ///
@@ -187,7 +242,7 @@ pub enum Command {
     /// Of a table in a storage plugin: its levels, its columns with their encodings, how much smaller they made
     /// the values, and a picture of both.
     #[command(
-        after_help = "Examples:\n  sochdb stats\n  sochdb stats words\n  sochdb stats words --json"
+        after_help = "Examples:\n  sochdb stats\n  sochdb stats words\n  sochdb stats words --json\n  sochdb stats --html page.html --connect 127.0.0.1:9464"
     )]
     Stats(Stats),
     /// Serve metrics and health over HTTP for as long as the database is open here.
@@ -228,9 +283,34 @@ pub enum Command {
     /// Make a codec of a table's own blocks.
     #[command(subcommand)]
     Codec(Codec),
+    /// Say what tenants may use, and see what they have; the database keeps it.
+    #[command(subcommand)]
+    Tenant(Tenant),
     /// Make plugins, look at them, check, install, replace, disable and remove them.
     #[command(subcommand)]
     Plugin(Plugin),
+    /// Type commands into one open database: with history, completion, colours and paging.
+    ///
+    /// Lines are commands as on the command line, without `sochdb` and --db. Lines that begin with a dot are for
+    /// the shell itself; .help lists them. A line goes on while a quote or a bracket is open or a backslash ends it.
+    /// Ctrl-C ends the command that runs, not the database; pressed again, the shell. Where standard input is no terminal, lines are read from
+    /// there, and the first that fails ends it.
+    #[command(after_help = "Examples:\n  \
+        sochdb shell\n  \
+        sochdb shell -c 'scan words --limit 3' -c '.tables'\n  \
+        sochdb shell --keep-going < commands.txt\n\n\
+        Environment: SOCHDB_HISTORY is the file of past lines, empty for none; PAGER pages long output.")]
+    Shell(Shell),
+    /// Fold the log into the data file, and merge until nothing is left that wants merging.
+    ///
+    /// Storage plugins say which segments are worth merging; that is done here at once instead of bit by bit in the
+    /// background. It does not make one segment of all: --rewrite does that, for one TABLE, by writing every row of
+    /// it anew. The kernel's own tree has no segments and is only checkpointed.
+    #[command(after_help = "Examples:\n  \
+        sochdb compact                      every table\n  \
+        sochdb compact words                the same, and what it did to one table\n  \
+        sochdb compact words --rewrite      every row of it written anew, deleted ones left behind")]
+    Compact(Compact),
     /// Print the completion script for a shell.
     #[command(
         after_help = "Example:\n  sochdb completions bash > ~/.local/share/bash-completion/completions/sochdb"
@@ -238,6 +318,12 @@ pub enum Command {
     Completions {
         /// Which shell.
         shell: clap_complete::Shell,
+    },
+    /// Write a manual page for every command into a directory.
+    #[command(after_help = "Example:\n  sochdb man ~/.local/share/man/man1")]
+    Man {
+        /// Where the pages go; made if it is missing, pages that are there are replaced.
+        directory: PathBuf,
     },
     /// The process that the demo and the tests kill: writes batches and acknowledges each.
     #[command(hide = true)]
@@ -464,9 +550,15 @@ pub enum Format {
     Jsonl,
     /// Comma-separated values; the first line names the columns.
     Csv,
-    /// Vectors as NumPy saves them: rows of `<f4` or `<f2`. Only for import, as all of the following.
+    /// Apache Parquet.
+    Parquet,
+    /// Apache Arrow's IPC format as a file, `.feather` elsewhere.
+    Arrow,
+    /// The same as a stream.
+    ArrowStream,
+    /// Vectors as NumPy saves them: rows of `<f4`, and for import of `<f2`.
     Npy,
-    /// Vectors, each behind its dimensions.
+    /// Vectors, each behind its dimensions. Only for import, as the next.
     Fvecs,
     /// Vectors behind their number and dimensions, `.fbin` elsewhere.
     F32bin,
@@ -487,18 +579,33 @@ pub struct Import {
     /// How many rows one transaction holds.
     #[arg(long, value_name = "N", default_value_t = 1000, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     pub batch_rows: u32,
+    /// Write rows that cannot be imported to this file, with their reasons, and go on; JSON objects, one a line.
+    #[arg(long, value_name = "FILE")]
+    pub rejects: Option<PathBuf>,
+    /// End when more rows than this are rejected.
+    #[arg(long, value_name = "N", requires = "rejects")]
+    pub max_rejects: Option<u64>,
+    /// Go on with an import of this file that was interrupted.
+    #[arg(long, conflicts_with = "restart")]
+    pub resume: bool,
+    /// Begin anew, though an import of this file is unfinished.
+    #[arg(long)]
+    pub restart: bool,
 }
 
 #[derive(Debug, Args)]
 pub struct Export {
     /// The table's name.
     pub table: String,
-    /// The file to write, which must not exist; standard output without it.
+    /// The file to write, which must not exist; standard output without it, or with `-`.
     #[arg(short, long, value_name = "FILE")]
     pub output: Option<PathBuf>,
     /// The format; without it the file's name says, and JSONL on standard output.
     #[arg(long, value_enum)]
     pub format: Option<Format>,
+    /// Only these columns of a typed table, in this order.
+    #[arg(long, value_name = "COLUMN,...", value_delimiter = ',')]
+    pub columns: Vec<String>,
 }
 
 #[derive(Debug, Subcommand)]
@@ -612,24 +719,27 @@ pub struct Target {
 }
 
 #[derive(Debug, Args)]
-pub struct Restore {
-    /// The backup.
-    pub backup: PathBuf,
-    /// The directory of the database that the backup was made of, or what is left of it.
-    #[arg(long, value_name = "DIR")]
-    pub log: Option<PathBuf>,
-    /// The last commit to restore; without it all that the log has.
-    #[arg(long, value_name = "COMMIT", requires = "log")]
-    pub until: Option<u64>,
-}
-
-#[derive(Debug, Args)]
 pub struct Stats {
     /// The table to look at.
     pub table: Option<String>,
     /// The metrics as the Prometheus plugin renders them.
     #[arg(long, conflicts_with_all = ["json", "table"])]
     pub prometheus: bool,
+    /// Write all of it as one page for a browser instead.
+    #[arg(long, value_name = "FILE", conflicts_with = "prometheus")]
+    pub html: Option<PathBuf>,
+    /// Where the program that has the database open serves its metrics: the page then shows its plugins and latencies.
+    #[arg(long, value_name = "ADDRESS", requires = "html")]
+    pub connect: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub struct Compact {
+    /// Tell of this table alone.
+    pub table: Option<String>,
+    /// Write every row of TABLE anew.
+    #[arg(long, requires = "table")]
+    pub rewrite: bool,
 }
 
 #[derive(Debug, Args)]

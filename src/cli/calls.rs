@@ -13,6 +13,7 @@ use std::io::Read;
 pub fn call(session: &mut Session, args: &Call) -> Outcome {
     let Some(name) = &args.name else { return list(session) };
     let text = match args.args.as_str() {
+        "-" if session.database.is_some() => return Err(no_input()),
         "-" => input()?,
         text => text.to_owned(),
     };
@@ -31,6 +32,12 @@ fn input() -> Outcome<String> {
     let read = std::io::stdin().read_to_end(&mut bytes);
     read.map_err(|error| Failure::io("standard input", &error))?;
     String::from_utf8(bytes).map_err(|error| no_json(error.utf8_error()))
+}
+
+/// In a shell.
+fn no_input() -> Failure {
+    Failure::invalid("standard input is where the shell reads its lines")
+        .help("write the arguments into the line")
 }
 
 fn no_json(error: impl Display) -> Failure {
@@ -55,7 +62,7 @@ fn list(session: &mut Session) -> Outcome {
         });
         return session.screen.object(&json!({ "procedures": each.collect::<Vec<_>>() }));
     }
-    if procedures.is_empty() {
+    if procedures.is_empty() && !session.screen.mode().is_for_rows() {
         return session.screen.line(
             "No plugin of this database has procedures. `sochdb plugin install MANIFEST` adds one.",
         );

@@ -10,7 +10,9 @@
 //! |    4 | `Busy`     | another process has the database, or another transaction came first |
 //! |    5 | `Corrupt`  | bytes are not what was written, or a newer version wrote them       |
 //! |    6 | `Plugin`   | a plugin is missing, was denied something, or failed                |
+//! |  130 | `Cancelled`| somebody pressed Ctrl-C while a line of the shell ran               |
 
+use sochdb::operations::RestoreError;
 use sochdb::{EncodingError, ErrorKind, KernelError, PluginFault};
 use std::fmt::Display;
 use std::io;
@@ -31,6 +33,8 @@ pub enum Exit {
     Corrupt = 5,
     /// See the table of this module.
     Plugin = 6,
+    /// See the table of this module.
+    Cancelled = 130,
 }
 
 /// The table above, for `--help`.
@@ -42,7 +46,8 @@ Exit codes:
   3  the database, table, row or plugin named is not there
   4  another process has the database, or another transaction came first
   5  bytes are not what was written, or a newer version wrote them
-  6  a plugin is missing, was denied something, or failed";
+  6  a plugin is missing, was denied something, or failed
+130  cancelled with Ctrl-C, in the shell";
 
 /// Why the command ends early.
 #[derive(Debug)]
@@ -55,6 +60,8 @@ pub struct Failure {
     pub help: Option<String>,
     /// The reader of our output went away; nothing is wrong and nobody is there to be told.
     pub is_broken_pipe: bool,
+    /// Whoever is to know of it has been told.
+    pub is_told: bool,
 }
 
 /// What every step of the command returns.
@@ -63,7 +70,7 @@ pub type Outcome<T = ()> = Result<T, Failure>;
 impl Failure {
     /// A failure without a way out to show.
     pub fn new(exit: Exit, message: impl Into<String>) -> Failure {
-        Failure { exit, message: message.into(), help: None, is_broken_pipe: false }
+        Failure { exit, message: message.into(), help: None, is_broken_pipe: false, is_told: false }
     }
 
     /// The command line or an input makes no sense.
@@ -128,7 +135,11 @@ impl From<KernelError> for Failure {
             // wants to know which. A test holds these words and the kernel's together.
             ErrorKind::Unavailable if text.contains("another process or handle has it open") => (
                 Exit::Busy,
-                Some("wait for the other process to end, or name another directory with --db"),
+                Some("wait for the other process to end; commands that only read work meanwhile"),
+            ),
+            ErrorKind::Unavailable if text.contains("made a checkpoint meanwhile") => (
+                Exit::Busy,
+                Some("run the command again; `sochdb backup` makes a copy to read for longer"),
             ),
             ErrorKind::Unavailable if text.contains("is newer than this program's") => {
                 (Exit::Corrupt, Some("`sochdb --version` shows which version this is"))
@@ -147,11 +158,41 @@ impl From<KernelError> for Failure {
     }
 }
 
+impl From<RestoreError> for Failure {
+    fn from(error: RestoreError) -> Failure {
+        let text = error.to_string();
+        let (exit, help) = match error {
+            RestoreError::Kernel(error) => return Failure::from(error),
+            RestoreError::Ambiguous { .. } => (
+                Exit::Invalid,
+                "name the last commit with --to-commit; `sochdb backup list` shows some",
+            ),
+            RestoreError::Unrecorded { .. } => (
+                Exit::NotFound,
+                "--log names a directory with `archive/times`, which databases with an archive have; \
+                 --to-commit goes without",
+            ),
+            _ => (
+                Exit::NotFound,
+                "name a time in between, an older backup, or more of the log with --log; without a time \
+                 all that the log has is restored",
+            ),
+        };
+        Failure::new(exit, text).help(help)
+    }
+}
+
 /// Who knows what is there.
 fn missing_help(error: &KernelError) -> &'static str {
     match error {
         KernelError::NotFound { kind, .. } if kind.contains("plugin") => {
             "`sochdb plugin list --why` shows what is there"
+        }
+        KernelError::NotFound { kind, .. } if kind.contains("backup") => {
+            "`sochdb backup list REPO` shows what is there; `sochdb backup --into REPO` makes one"
+        }
+        KernelError::NotFound { kind: "commit in the log", .. } => {
+            "--log names more of the log; without a moment all that there is is restored"
         }
         _ => "`sochdb table list` shows what is there",
     }

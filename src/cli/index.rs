@@ -87,6 +87,7 @@ fn create(session: &mut Session, args: &IndexCreate) -> Outcome {
 /// Lets the plugin build, slice by slice, all that it would build in the background.
 fn settle(db: &Database) -> Outcome {
     for _ in 0..SLICES_MAX {
+        super::cancel::check()?;
         if !db.checkpoint()?.unsettled {
             break;
         }
@@ -101,7 +102,7 @@ fn list(session: &mut Session, table: Option<&str>) -> Outcome {
         let all: Vec<_> = all.iter().map(|(index, state)| index_json(index, *state)).collect();
         return session.screen.object(&json!({ "indexes": all }));
     }
-    if all.is_empty() {
+    if all.is_empty() && !session.screen.mode().is_for_rows() {
         return session.screen.line("no indexes");
     }
     let header = ["table", "index", "column", "using", "finds", "state"].map(String::from);

@@ -6,7 +6,7 @@ use super::plugins::{usage_json, usage_row};
 use super::screen::{bytes_text, micros_text, thousands};
 use super::tables::table_json;
 use super::text::{JsonValue, cell_text, shorten};
-use super::{Access, Session, picture};
+use super::{Access, Session, page, picture};
 use serde_json::{Map, Value as Json, json};
 use sochdb::observability::unit_of;
 use sochdb::{ColumnStats, EncodingStats, LevelStats, TableOptions, TableSize, TableStats, Value};
@@ -57,6 +57,9 @@ pub fn check(session: &mut Session) -> Outcome {
 
 /// Prints counters and gauges, or what there is to know of a table.
 pub fn stats(session: &mut Session, args: &Stats) -> Outcome {
+    if let Some(file) = &args.html {
+        return page::write(session, args, file);
+    }
     let db = session.open(Access::Read)?;
     if let Some(table) = &args.table {
         return table_stats(session, &db.table_stats(table)?);

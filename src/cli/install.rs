@@ -4,11 +4,11 @@ use super::args::{PluginHistory, PluginInstall};
 use super::failure::{Exit, Failure, Outcome};
 use super::package::Placed;
 use super::screen::{Screen, micros_text};
-use super::{Access, Session, plugins};
+use super::{Access, Opened, Session, plugins};
 use serde_json::json;
 use sochdb::host::bundled;
 use sochdb::reload::{self, History, Record, Rules, Step, VersionId};
-use sochdb::{Database, ReloadOptions, ReloadReport};
+use sochdb::{ReloadOptions, ReloadReport};
 use std::time::Duration;
 
 /// Hexadecimal digits of a hash that tell two components of one version apart.
@@ -111,14 +111,14 @@ pub fn enable(session: &mut Session, name: &str) -> Outcome {
 }
 
 /// The database, without a plugin that it keeps and that may not work.
-fn without_kept(session: &Session) -> Outcome<Database> {
+fn without_kept(session: &Session) -> Outcome<Opened> {
     let builder = session.common.builder(Access::Write)?.kept_plugins(false).watch_plugins(false);
-    session.common.open_with(builder)
+    session.open_with(builder)
 }
 
 /// What became of plugins, the newest first.
 pub fn history(session: &mut Session, args: &PluginHistory) -> Outcome {
-    let kernel = session.common.kernel()?;
+    let kernel = session.kernel()?;
     let history = History::new();
     let loaded = history.load(&kernel);
     kernel.close()?;

@@ -5,28 +5,36 @@
 //!   text     values and rows as text    screen   where results go, tables, numbers for people
 //!   tables   table create, convert, list, drop   rows  put, get, delete, scan, expire
 //!   names    of storages and codecs     picture  a table's levels and columns
-//!   import   files in                   export   files out
+//!   import   files in                   export   files out    compression  of text
+//!   dump     dump, load: whole tables as portable files
 //!   index    index create, list, drop, stats, check       search  the rows nearest to a vector
-//!   inspect  check, stats               plugins  plugin list, inspect     manifest  plugin check
+//!   inspect  check, stats               page  stats --html                 plugins  plugin list, inspect     manifest  plugin check
 //!   install  plugin install, remove, disable, enable, history           why  which of several plugins serves
 //!   new      plugin new, from templates build    plugin build           package  plugin pack, and packages
 //!   kit      plugin test, bench           samples  what authors say of tables, rows and calls
 //!   serve    serve-metrics              top      the live view
 //!   calls    call                       audit    what plugins did      codec  codec train
-//!   copies   backup, restore, repair     compile  a compiler of its own process, for hosts
+//!   copies   backup, restore, repair     backups  backup --into, list, verify, prune     compile  a compiler of its own process, for hosts
+//!   shell    a session of commands      cancel   Ctrl-C ends what it does      opened   databases of commands
+//!   tenant   tenant add, list, quota    compact  merges until nothing is left  man      manual pages
 //!   demo     the whole path, alive      dataset  the demo's rows    crash  writer to be killed
 //! ```
 
 mod args;
 mod audit;
+mod backups;
 mod build;
 mod calls;
+mod cancel;
 mod codec;
+mod compact;
 mod compile;
+mod compression;
 mod copies;
 mod crash;
 mod dataset;
 mod demo;
+mod dump;
 mod export;
 mod failure;
 mod import;
@@ -34,10 +42,13 @@ mod index;
 mod inspect;
 mod install;
 mod kit;
+mod man;
 mod manifest;
 mod names;
 mod new;
+mod opened;
 mod package;
+mod page;
 mod picture;
 mod plugins;
 mod rows;
@@ -45,7 +56,9 @@ mod samples;
 mod screen;
 mod search;
 mod serve;
+mod shell;
 mod tables;
+mod tenant;
 mod text;
 mod top;
 mod why;
@@ -54,14 +67,16 @@ use args::{Cli, Command, Common, Sync};
 use clap::{CommandFactory, Parser};
 use failure::{Exit, Failure, Outcome};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use screen::Screen;
+use opened::Opened;
+use screen::{Mode, Screen};
 use sochdb::host::compiled_code::{ChildCompiler, CodeCache, CompileOptions, Compiler};
+use sochdb::operations::Beside;
 use sochdb::{
     Database, DatabaseBuilder, Durability, Environment, Kernel, KernelError, Options, Policy,
     Telemetry,
 };
 use std::process::ExitCode;
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
 use tracing_subscriber::Layer;
 use tracing_subscriber::filter::Targets;
 use tracing_subscriber::layer::SubscriberExt;
@@ -77,17 +92,50 @@ pub fn main() -> ExitCode {
     if matches!(command, Command::CompileComponent) {
         return compile::compile();
     }
-    let mut session = Session { screen: Screen::new(common.json), common };
-    let done = run(&mut session, command).and_then(|()| session.screen.flush());
+    let mode = if common.json { Mode::Jsonl } else { common.mode.unwrap_or_default() };
+    let mut session = Session { screen: Screen::new(mode), common, database: None };
+    let done = printable(mode, &command)
+        .and_then(|()| run(&mut session, command))
+        .and_then(|()| session.screen.flush());
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) if failure.is_broken_pipe => ExitCode::SUCCESS,
         Err(failure) => {
             // Results that were already there come first, also where both go to one terminal.
             let _ = session.screen.flush();
-            report(&failure);
+            if !failure.is_told {
+                report(&failure);
+            }
             ExitCode::from(failure.exit as u8)
         }
+    }
+}
+
+/// Refuses a mode for rows where a command prints something else.
+fn printable(mode: Mode, command: &Command) -> Outcome {
+    if !mode.is_for_rows() || prints_rows(command) {
+        return Ok(());
+    }
+    let text = format!("this command does not print rows, so not as {}", mode.name());
+    Err(Failure::invalid(text).help(
+        "--mode csv and markdown are for scan, get, search, and the lists of tables, indexes, plugins and tenants",
+    ))
+}
+
+/// Whether all that the command prints are rows of a table.
+fn prints_rows(command: &Command) -> bool {
+    use args::{Index, Plugin, Table, Tenant};
+    match command {
+        Command::Scan(_) | Command::Search(_) => true,
+        Command::Get(args) => !args.raw,
+        // The lines to be run have their own modes.
+        Command::Shell(_) => true,
+        Command::Call(args) => args.name.is_none(),
+        Command::Table(command) => matches!(command, Table::List { .. }),
+        Command::Index(command) => matches!(command, Index::List { .. }),
+        Command::Plugin(command) => matches!(command, Plugin::List { why: false }),
+        Command::Tenant(command) => matches!(command, Tenant::List | Tenant::Usage { .. }),
+        _ => false,
     }
 }
 
@@ -104,8 +152,10 @@ fn run(session: &mut Session, command: Command) -> Outcome {
         Command::Index(command) => index::index(session, command),
         Command::Search(args) => search::search(session, &args),
         Command::Export(args) => export::export(session, &args),
+        Command::Dump(args) => dump::dump(session, &args),
+        Command::Load(args) => dump::load(session, &args),
         Command::Check => inspect::check(session),
-        Command::Backup { target } => copies::backup(session, &target),
+        Command::Backup(args) => copies::backup(session, &args),
         Command::Restore(args) => copies::restore(session, &args),
         Command::Repair { target } => copies::repair(session, &target),
         Command::Stats(args) => inspect::stats(session, &args),
@@ -115,6 +165,10 @@ fn run(session: &mut Session, command: Command) -> Outcome {
         Command::Call(args) => calls::call(session, &args),
         Command::Codec(command) => codec::codec(session, command),
         Command::Plugin(command) => plugins::plugin(session, command),
+        Command::Tenant(command) => tenant::tenant(session, command),
+        Command::Compact(args) => compact::compact(session, &args),
+        Command::Shell(args) => shell::shell(session, &args),
+        Command::Man { directory } => man::man(session, &directory),
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Cli::command(), "sochdb", &mut script);
@@ -162,7 +216,7 @@ fn report(failure: &Failure) {
 /// How a command opens its database.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Access {
-    /// The database exists; nothing on disk changes.
+    /// The database exists; nothing on disk changes. Another process may have it open.
     Read,
     /// The database exists.
     Write,
@@ -174,13 +228,8 @@ enum Access {
 struct Session {
     screen: Screen,
     common: Common,
-}
-
-impl Session {
-    /// Opens the database that the command line names.
-    fn open(&self, access: Access) -> Outcome<Database> {
-        self.common.open(access)
-    }
+    /// The database that is open already, for the commands of a shell.
+    database: Option<Database>,
 }
 
 impl Common {
@@ -197,7 +246,8 @@ impl Common {
     /// Opens the database that the command line names without any plugin, to read what it says of them.
     fn kernel(&self) -> Outcome<Kernel> {
         let options = Options { create: false, read_only: true, ..self.options() };
-        Kernel::open(Environment::disk(&self.directory), options).map_err(not_opened)
+        let beside = Beside::new(Environment::disk(&self.directory).vfs);
+        Kernel::open(Environment::with_vfs(Arc::new(beside)), options).map_err(not_opened)
     }
 
     /// What the command line says of every database it opens.
@@ -206,6 +256,7 @@ impl Common {
             .options(self.options())
             .create(access == Access::Create)
             .read_only(access == Access::Read)
+            .beside_owner(true)
             .telemetry(telemetry().clone())
             .policy(self.policy()?)
             .compile(compile_options()?);
@@ -228,7 +279,9 @@ impl Common {
             Sync::Delayed => Durability::FsyncDelayed(10_000),
             Sync::None => Durability::None,
         };
-        Options { durability, ..Options::default() }
+        // What one command kept, the next must not throw away: the archive would have a gap.
+        let wal_archive = self.archive || self.directory.join("archive").is_dir();
+        Options { durability, wal_archive, ..Options::default() }
     }
 
     /// The word for the sync mode, as the command line takes it.

@@ -74,7 +74,7 @@ fn load(session: &Session) -> Outcome<PluginHost> {
         host.load_dir(dir, &plugins)?;
     }
     let builder = session.common.builder(Access::Read)?.kept_plugins(false).watch_plugins(false);
-    match builder.open(&session.common.directory) {
+    match session.try_open_with(builder) {
         Ok(db) => {
             host.load_kept(&db)?;
             for name in db.disabled_plugins()? {

@@ -2,20 +2,23 @@
 
 use super::args::{Delete, Get, Put, Range, Scan};
 use super::failure::{Exit, Failure, Outcome};
-use super::screen::{Screen, grid, lines, thousands};
+use super::screen::{Mode, Screen, grid, lines, thousands};
 use super::tables::key_names;
 use super::text::{
-    CELL_CHARS, JsonPair, JsonRow, Wrong, absent, cell_text, hex, parse_hex, row_from_json,
-    shorten, value_from_text,
+    CELL_CHARS, JsonPair, JsonRow, Wrong, absent, cell_text, field_text, hex, parse_hex,
+    row_from_json, shorten, value_from_text,
 };
-use super::{Access, Session, progress_bar};
+use super::{Access, Session, cancel, progress_bar};
+use indicatif::ProgressBar;
 use serde_json::json;
-use sochdb::{KeyRange, Schema, Transaction, Value};
+use sochdb::{Database, KeyRange, Schema, Transaction, Value};
 use std::ops::Bound;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 /// Rows of a human-readable scan that are laid out together: a table's columns need to see each other.
 const SCAN_TABLE_ROWS: usize = 500;
+/// Rows of a range that one commit deletes.
+const DELETE_BATCH: usize = 10_000;
 
 /// Writes one row.
 pub fn put(session: &mut Session, args: &Put) -> Outcome {
@@ -100,6 +103,15 @@ pub fn get(session: &mut Session, args: &Get) -> Outcome {
     if args.raw {
         return screen.bytes(&value);
     }
+    if screen.mode().is_for_rows() {
+        let columns: Vec<usize> =
+            (0..schema.as_ref().map_or(0, |schema| schema.columns.len())).collect();
+        let show = Show { schema: schema.as_ref(), columns: &columns, hex: args.hex };
+        show.begin(screen)?;
+        let is_csv = screen.mode() == Mode::Csv;
+        let cells = if is_csv { show.fields(&key, &value)? } else { show.cells(&key, &value)? };
+        return screen.row(cells, false);
+    }
     match schema {
         None if screen.json => screen.object(&JsonPair { key: &key, value: &value, hex: args.hex }),
         None => screen.line(bytes_text(&value, args.hex)),
@@ -125,10 +137,7 @@ pub fn delete(session: &mut Session, args: &Delete) -> Outcome {
         let bar = progress_bar(None, "{spinner} {pos} rows deleted  {msg}  {elapsed}");
         let deleted = match args.at_once {
             true => db.run(|tx| tx.delete_range(&args.table, range.clone()))?,
-            false => db.delete_range(&args.table, range, 0, &mut |progress| {
-                bar.set_position(progress.done_bytes);
-                bar.set_message(progress.what.to_owned());
-            })?,
+            false => delete_in_batches(&db, &args.table, range, &bar)?,
         };
         bar.finish_and_clear();
         db.close()?;
@@ -148,6 +157,27 @@ pub fn delete(session: &mut Session, args: &Delete) -> Outcome {
         (true, true) => session.screen.object(&json!({ "table": args.table, "rows_deleted": 1 })),
         (true, false) => Ok(()),
     }
+}
+
+/// In commits of some thousand rows each; Ctrl-C finds a place between two.
+fn delete_in_batches(
+    db: &Database,
+    table: &str,
+    range: KeyRange,
+    bar: &ProgressBar,
+) -> Outcome<u64> {
+    bar.set_message(format!("table '{table}'"));
+    let (mut rest, mut deleted) = (Some(range), 0);
+    while let Some(range) = rest {
+        cancel::check().map_err(|cancelled| {
+            cancelled.help(format!("{} rows were deleted before", thousands(deleted)))
+        })?;
+        let (count, left) = db.run(|tx| tx.delete_first(table, range.clone(), DELETE_BATCH))?;
+        deleted += count;
+        rest = left;
+        bar.set_position(deleted);
+    }
+    Ok(deleted)
 }
 
 /// Removes rows whose time is over.
@@ -185,34 +215,27 @@ pub fn scan(session: &mut Session, args: &Scan) -> Outcome {
     let db = session.open(Access::Read)?;
     let tx = db.begin_read()?;
     let schema = tx.table(&args.table)?.options.schema;
-    let columns = match &schema {
-        None if args.columns.is_empty() => Vec::new(),
-        None => {
-            let help = "leave --columns out: an untyped table has a key and a value";
-            return Err(
-                Failure::invalid(format!("table '{}' has no columns", args.table)).help(help)
-            );
-        }
-        Some(schema) if args.columns.is_empty() => (0..schema.columns.len()).collect(),
-        Some(schema) => {
-            let position = |name: &String| column_position(schema, name, &args.table);
-            args.columns.iter().map(position).collect::<Outcome<Vec<_>>>()?
-        }
-    };
+    let columns = named_columns(schema.as_ref(), &args.columns, &args.table)?;
     let show = Show { schema: schema.as_ref(), columns: &columns, hex: args.hex };
-    let mut chunk = Vec::new();
+    let (screen, mut chunk) = (&mut session.screen, Vec::new());
+    show.begin(screen)?;
     for row in rows_of(&tx, args, schema.as_ref())? {
         let (key, value) = row?;
-        if session.screen.json {
-            show.object(&mut session.screen, &key, &value)?;
-            continue;
+        cancel::check()?;
+        match screen.mode() {
+            Mode::Json | Mode::Jsonl => show.object(screen, &key, &value)?,
+            Mode::Csv => screen.row(show.fields(&key, &value)?, false)?,
+            Mode::Markdown => screen.row(show.cells(&key, &value)?, false)?,
+            Mode::Table => chunk.push(show.cells(&key, &value)?),
         }
-        chunk.push(show.cells(&key, &value)?);
         if chunk.len() == SCAN_TABLE_ROWS {
-            show.table(&mut session.screen, &mut chunk)?;
+            show.table(screen, &mut chunk)?;
         }
     }
-    if chunk.is_empty() { Ok(()) } else { show.table(&mut session.screen, &mut chunk) }
+    if !chunk.is_empty() {
+        show.table(screen, &mut chunk)?;
+    }
+    screen.end_rows()
 }
 
 type ScannedRow = sochdb::KernelResult<(Vec<u8>, sochdb::Slice)>;
@@ -251,6 +274,23 @@ pub fn key_range(
     Ok(KeyRange { start, end })
 }
 
+/// Positions of the columns of `schema` that are named, all if none is.
+pub fn named_columns(
+    schema: Option<&Schema>,
+    names: &[String],
+    table: &str,
+) -> Outcome<Vec<usize>> {
+    match schema {
+        None if names.is_empty() => Ok(Vec::new()),
+        None => {
+            let help = "leave --columns out: an untyped table has a key and a value";
+            Err(Failure::invalid(format!("table '{table}' has no columns")).help(help))
+        }
+        Some(schema) if names.is_empty() => Ok((0..schema.columns.len()).collect()),
+        Some(schema) => names.iter().map(|name| column_position(schema, name, table)).collect(),
+    }
+}
+
 /// How a scan shows its rows.
 struct Show<'a> {
     schema: Option<&'a Schema>,
@@ -259,6 +299,29 @@ struct Show<'a> {
 }
 
 impl Show<'_> {
+    fn begin(&self, screen: &mut Screen) -> Outcome {
+        screen.begin_rows()?;
+        if screen.mode().is_for_rows() { screen.row(self.names(), true) } else { Ok(()) }
+    }
+
+    fn names(&self) -> Vec<String> {
+        match self.schema {
+            None => vec!["key".to_owned(), "value".to_owned()],
+            Some(schema) => self.columns.iter().map(|&c| schema.columns[c].name.clone()).collect(),
+        }
+    }
+
+    /// A row as CSV has it: whole.
+    fn fields(&self, key: &[u8], value: &[u8]) -> Outcome<Vec<String>> {
+        Ok(match self.schema {
+            None => vec![bytes_text(key, self.hex), bytes_text(value, self.hex)],
+            Some(schema) => {
+                let row = schema.decode(key, value)?;
+                self.columns.iter().map(|&position| field_text(&row[position])).collect()
+            }
+        })
+    }
+
     fn object(&self, screen: &mut Screen, key: &[u8], value: &[u8]) -> Outcome {
         match self.schema {
             None => screen.object(&JsonPair { key, value, hex: self.hex }),
@@ -284,10 +347,7 @@ impl Show<'_> {
 
     fn table(&self, screen: &mut Screen, rows: &mut Vec<Vec<String>>) -> Outcome {
         let mut table = grid();
-        table.set_header(match self.schema {
-            None => vec!["key".to_owned(), "value".to_owned()],
-            Some(schema) => self.columns.iter().map(|&c| schema.columns[c].name.clone()).collect(),
-        });
+        table.set_header(self.names());
         table.add_rows(rows.drain(..));
         screen.line(lines(&table))
     }

@@ -3,22 +3,97 @@
 //! Colours appear on a terminal only, and never when `NO_COLOR` is set; `console` sees to both.
 
 use super::failure::Outcome;
+use clap::ValueEnum;
 use comfy_table::{ContentArrangement, LineStyle, Table, TableStyle};
 use serde::Serialize;
-use std::io::{self, BufWriter, Stdout, StdoutLock, Write};
+use std::io::{self, BufWriter, Write};
 
-/// Standard output, buffered, in one of two voices.
+/// How results are printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+pub enum Mode {
+    /// For people: columns below one another, long values cut.
+    #[default]
+    Table,
+    /// For programs: rows as one JSON array.
+    Json,
+    /// For programs: rows as one JSON object a line, as --json.
+    Jsonl,
+    /// Comma-separated values, whole; the first line names the columns. Only where rows are printed.
+    Csv,
+    /// A table in Markdown. Only where rows are printed.
+    Markdown,
+}
+
+impl Mode {
+    /// The word for it, as the command line takes it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Mode::Table => "table",
+            Mode::Json => "json",
+            Mode::Jsonl => "jsonl",
+            Mode::Csv => "csv",
+            Mode::Markdown => "markdown",
+        }
+    }
+
+    /// Whether only rows can be printed so.
+    pub fn is_for_rows(self) -> bool {
+        matches!(self, Mode::Csv | Mode::Markdown)
+    }
+}
+
+/// Where results go, buffered, in one of several voices.
 pub struct Screen {
-    /// Whether a program reads.
+    /// Whether a program reads JSON.
     pub json: bool,
-    out: BufWriter<StdoutLock<'static>>,
+    mode: Mode,
+    /// How many objects of an array were written, while one is open.
+    array: Option<usize>,
+    out: BufWriter<Box<dyn Write>>,
 }
 
 impl Screen {
-    /// Standard output, for a program if `json`.
-    pub fn new(json: bool) -> Screen {
-        let stdout: Stdout = io::stdout();
-        Screen { json, out: BufWriter::with_capacity(64 << 10, stdout.lock()) }
+    /// Standard output.
+    pub fn new(mode: Mode) -> Screen {
+        let out = buffered(Box::new(io::stdout().lock()));
+        Screen { json: matches!(mode, Mode::Json | Mode::Jsonl), mode, array: None, out }
+    }
+
+    /// How results are printed.
+    pub fn mode(&self) -> Mode {
+        self.mode
+    }
+
+    /// Prints the next results so.
+    pub fn set_mode(&mut self, mode: Mode) {
+        (self.mode, self.array) = (mode, None);
+        self.json = matches!(mode, Mode::Json | Mode::Jsonl);
+    }
+
+    /// Sends on what is buffered, and from now on writes to `out`.
+    pub fn redirect(&mut self, out: Box<dyn Write>) -> Outcome {
+        let sent = self.out.flush();
+        // What could not be written is not to be written once more when this goes.
+        let (_old, _lost) = std::mem::replace(&mut self.out, buffered(out)).into_parts();
+        Ok(sent?)
+    }
+
+    /// Rows as objects begin; each is given to [`object`](Self::object).
+    pub fn begin_rows(&mut self) -> Outcome {
+        if self.mode == Mode::Json {
+            self.array = Some(0);
+            self.out.write_all(b"[")?;
+        }
+        Ok(())
+    }
+
+    /// The last row was given.
+    pub fn end_rows(&mut self) -> Outcome {
+        match self.array.take() {
+            Some(0) => self.line("]"),
+            Some(_) => self.line("\n]"),
+            None => Ok(()),
+        }
     }
 
     /// One line.
@@ -28,6 +103,11 @@ impl Screen {
 
     /// One JSON value on a line of its own.
     pub fn object(&mut self, value: &impl Serialize) -> Outcome {
+        if let Some(count) = &mut self.array {
+            self.out.write_all(if *count == 0 { b"\n" } else { b",\n" })?;
+            *count += 1;
+            return Ok(serde_json::to_writer(&mut self.out, value)?);
+        }
         serde_json::to_writer(&mut self.out, value)?;
         Ok(self.out.write_all(b"\n")?)
     }
@@ -37,12 +117,16 @@ impl Screen {
         Ok(self.out.write_all(bytes)?)
     }
 
-    /// A table for people.
+    /// A table: for people, or in the mode that was asked for.
     pub fn table<R: IntoIterator<Item = String>>(
         &mut self,
         header: impl IntoIterator<Item = String>,
         rows: impl IntoIterator<Item = R>,
     ) -> Outcome {
+        if self.mode.is_for_rows() {
+            self.row(header, true)?;
+            return rows.into_iter().try_for_each(|row| self.row(row, false));
+        }
         let mut table = grid();
         table.set_header(header);
         for row in rows {
@@ -51,13 +135,33 @@ impl Screen {
         self.line(lines(&table))
     }
 
-    /// Names and values for people, below one another.
+    /// One row of CSV or Markdown; what is below a header in Markdown comes with it.
+    pub fn row(&mut self, cells: impl IntoIterator<Item = String>, is_header: bool) -> Outcome {
+        if self.mode == Mode::Csv {
+            let mut csv = csv::Writer::from_writer(Vec::new());
+            csv.write_record(cells.into_iter().map(String::into_bytes)).map_err(io::Error::from)?;
+            let line = csv.into_inner().map_err(|error| error.into_error())?;
+            return self.bytes(&line);
+        }
+        let cells: Vec<_> = cells.into_iter().map(|cell| markdown_cell(&cell)).collect();
+        self.line(format!("| {} |", cells.join(" | ")))?;
+        if is_header {
+            self.line(format!("|{}", " --- |".repeat(cells.len())))?;
+        }
+        Ok(())
+    }
+
+    /// Names and values for people, below one another; as a table of one row where rows are asked for.
     pub fn pairs<N: Into<String>, V: Into<String>>(
         &mut self,
         pairs: impl IntoIterator<Item = (N, V)>,
     ) -> Outcome {
         let pairs: Vec<(String, String)> =
             pairs.into_iter().map(|(name, value)| (name.into(), value.into())).collect();
+        if self.mode.is_for_rows() {
+            let (names, values): (Vec<_>, Vec<_>) = pairs.into_iter().unzip();
+            return self.table(names, [values]);
+        }
         let width = pairs.iter().map(|(name, _)| name.chars().count()).max().unwrap_or_default();
         for (name, value) in pairs {
             self.line(format!("{name:width$}  {value}").trim_end())?;
@@ -79,6 +183,15 @@ impl Write for Screen {
     fn flush(&mut self) -> io::Result<()> {
         self.out.flush()
     }
+}
+
+fn buffered(out: Box<dyn Write>) -> BufWriter<Box<dyn Write>> {
+    BufWriter::with_capacity(64 << 10, out)
+}
+
+/// Text that neither ends a cell nor its line.
+fn markdown_cell(text: &str) -> String {
+    text.replace('\\', "\\\\").replace('|', "\\|").replace(['\n', '\r'], " ")
 }
 
 /// One line under the header and nothing else: rows are what there is to see.

@@ -4,8 +4,8 @@ use super::args::Search as Args;
 use super::failure::{Failure, Outcome};
 use super::import::read_vectors;
 use super::rows::{column_position, key_range, whole_key};
-use super::screen::Screen;
-use super::text::{JsonRow, cell_text, value_from_text};
+use super::screen::{Mode, Screen};
+use super::text::{JsonRow, cell_text, field_text, value_from_text};
 use super::{Access, Session};
 use serde::Serialize;
 use sochdb::{Comparison, Condition, Neighbour, Schema, Search, Value};
@@ -107,6 +107,8 @@ struct Show<'a> {
 impl Show<'_> {
     fn all(&self, screen: &mut Screen, answers: &[Vec<Neighbour>]) -> Outcome {
         let is_batch = answers.len() != 1;
+        let text = if screen.mode() == Mode::Csv { field_text } else { cell_text };
+        screen.begin_rows()?;
         let mut rows = Vec::new();
         for (query, answer) in answers.iter().enumerate() {
             let query = is_batch.then_some(query);
@@ -121,14 +123,14 @@ impl Show<'_> {
                 }
                 let numbers = query.map(|query| query.to_string()).into_iter();
                 let numbers = numbers.chain([format!("{:.4}", found.distance)]);
-                let cells = self.columns.iter().map(|&position| cell_text(&row[position]));
+                let cells = self.columns.iter().map(|&position| text(&row[position]));
                 rows.push(numbers.chain(cells).collect::<Vec<_>>());
             }
         }
         if screen.json {
-            return Ok(());
+            return screen.end_rows();
         }
-        if rows.is_empty() {
+        if rows.is_empty() && !screen.mode().is_for_rows() {
             return screen.line("no rows");
         }
         let names = self.columns.iter().map(|&column| self.schema.columns[column].name.clone());

@@ -152,7 +152,7 @@ fn list(session: &mut Session, all: bool) -> Outcome {
         let tables: Vec<_> = tables.iter().map(table_json).collect();
         return session.screen.object(&json!({ "tables": tables }));
     }
-    if tables.is_empty() {
+    if tables.is_empty() && !session.screen.mode().is_for_rows() {
         return session.screen.line("no tables");
     }
     let header = ["table", "columns", "key", "storage", "codec"].map(String::from);

@@ -81,13 +81,13 @@ pub type Candidates = BTreeMap<String, Vec<Candidate>>;
 
 /// The candidates for the database of `session`, or for one that would be made there.
 pub fn candidates(session: &Session) -> Outcome<Candidates> {
-    let kernel = match session.common.kernel() {
+    let kernel = match session.kernel() {
         Ok(kernel) => Some(kernel),
         Err(missing) if missing.exit == super::failure::Exit::NotFound => None,
         Err(other) => return Err(other),
     };
     let host = plugins::host(session)?;
-    let found = look(&host, kernel.as_ref(), &folders(session));
+    let found = look(&host, kernel.as_deref(), &folders(session));
     if let Some(kernel) = kernel {
         kernel.close()?;
     }
@@ -103,7 +103,7 @@ pub fn folders(session: &Session) -> Vec<PathBuf> {
 
 /// The names of plugins that are disabled in the database of `session`, if there is one.
 pub fn disabled_names(session: &Session) -> Outcome<BTreeSet<String>> {
-    let kernel = match session.common.kernel() {
+    let kernel = match session.kernel() {
         Ok(kernel) => kernel,
         Err(missing) if missing.exit == super::failure::Exit::NotFound => {
             return Ok(BTreeSet::new());

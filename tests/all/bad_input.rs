@@ -74,11 +74,24 @@ fn a_newer_format() {
 fn a_directory_in_use() {
     let work = filled();
     let db = Database::builder().bundled_plugins(false).background(false).open(work.db()).unwrap();
-    for args in [&["get", "t", "k"][..], &["put", "t", "k", "v"], &["table", "create", "u"]] {
+    for args in [&["delete", "t", "k"][..], &["put", "t", "k", "v"], &["table", "create", "u"]] {
         work.refused(args, 4, &["another process or handle has it open", "help: wait"]);
     }
+    // Who only reads is let in, and sees what was committed a moment ago.
+    for round in 0..3 {
+        let value = format!("round {round}");
+        db.run(|tx| tx.put("t", b"fresh", value.as_bytes())).unwrap();
+        assert_eq!(work.ok(&["get", "t", "fresh"]).trim(), value);
+        db.checkpoint().unwrap();
+        assert_eq!(work.ok(&["get", "t", "fresh"]).trim(), value);
+        work.ok(&["check"]);
+    }
+    let copy = format!("{}-copy", work.db().display());
+    work.ok(&["backup", &copy]);
     db.close().unwrap();
-    work.ok(&["table", "list"]);
+    work.ok(&["put", "t", "fresh", "none"]);
+    assert_eq!(work.ok(&["--db", &copy, "get", "t", "fresh"]).trim(), "round 2");
+    assert!(std::fs::read_dir(work.db().join("readers")).unwrap().next().is_none());
 }
 
 #[test]

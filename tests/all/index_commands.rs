@@ -142,7 +142,7 @@ fn files_of_vectors_go_into_tables_that_fit_them() {
         work.file(name, bytes);
         work.refused(&["import", name], 2, &[name]);
     }
-    work.refused(&["export", "docs", "--format", "npy"], 2, &["only read"]);
+    work.refused(&["export", "docs", "--format", "fvecs"], 2, &["only read"]);
     work.file("bad.f32bin", [&whole[..8], &f32::NAN.to_le_bytes(), &[0; 12]].concat());
     work.ok(&["index", "create", "docs", "vector"]);
     work.refused(

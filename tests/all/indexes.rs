@@ -616,3 +616,39 @@ fn a_repaired_database_builds_its_indexes_anew() {
     assert_eq!(db.verify_index("docs", "meaning").unwrap().wrong, 0);
     db.close().unwrap();
 }
+
+#[test]
+fn indexes_of_one_column_made_one_after_the_other_keep_to_their_own_graphs() {
+    let directory = tempfile::tempdir().unwrap();
+    let options =
+        Options { memtable_bytes_max: 1 << 20, wal_segment_bytes: 256 << 10, ..Options::default() };
+    let db = Database::builder().background(false).options(options);
+    let db = db.open(directory.path()).unwrap();
+    let options = TableOptions { schema: Some(schema()), ..TableOptions::default() };
+    db.create_table("docs", options).unwrap();
+    let mut rng = fastrand::Rng::with_seed(7);
+    let mut vector = || (0..DIM).map(|_| rng.f32() - 0.5).collect::<Vec<_>>();
+    let rows: Vec<_> = (0..4000).map(|id| row_of(id, "n", Value::Vector(vector()))).collect();
+    for rows in rows.chunks(500) {
+        db.run(|tx| rows.iter().try_for_each(|row| put(tx, "docs", row.clone()))).unwrap();
+    }
+    // What the three write differs in the last bytes only, and the third is written where the first was.
+    for metric in ["cosine", "euclidean", "inner-product"] {
+        let options = IndexOptions::default().using("hnsw").metric(metric).set("flat_max", "32");
+        db.create_index("docs", metric, "v", &options, &mut quietly()).unwrap();
+        for _ in 0..3 {
+            let report = db.checkpoint().unwrap();
+            assert!(report.failed.is_empty(), "{metric}: {report:?}");
+        }
+        let stats = db.index_stats("docs", metric).unwrap();
+        assert_eq!((stats.trouble, stats.flat), (None, 0), "{metric}");
+        let (mut right, queries) = (0, 40);
+        for _ in 0..queries {
+            let query = vector();
+            let search = || db.search("docs").index(metric).near(&query).k(10);
+            let exact = ids(&search().exact(true).run().unwrap());
+            right += ids(&search().run().unwrap()).iter().filter(|id| exact.contains(id)).count();
+        }
+        assert!(queries * 9 <= right, "{metric}: {right} of {} found", queries * 10);
+    }
+}

@@ -17,6 +17,7 @@
 pub mod allocation;
 mod api;
 mod archive;
+mod dump;
 mod encoding;
 mod files;
 mod formats;
@@ -61,6 +62,7 @@ pub const TARGETS: &[Target] = &[
     },
     Target { name: "log", run: files::log, seeds: files::log_seeds, short: 4_000 },
     Target { name: "archive", run: archive::archive, seeds: archive::archive_seeds, short: 20_000 },
+    Target { name: "dump", run: dump::dump, seeds: dump::dump_seeds, short: 50_000 },
     Target { name: "files", run: files::files, seeds: files::files_seeds, short: 4_000 },
     Target {
         name: "index_segment",

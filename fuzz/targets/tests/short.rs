@@ -149,7 +149,7 @@ macro_rules! targets {
 }
 
 targets! {
-    codec schema row key page meta frame log_header catalog log archive files index_segment codebook graph api
+    codec schema row key page meta frame log_header catalog log archive dump files index_segment codebook graph api
     #[cfg(feature = "plugins")] manifest
     #[cfg(feature = "plugins")] package
     #[cfg(feature = "plugins")] component

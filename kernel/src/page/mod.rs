@@ -22,8 +22,9 @@
 //! Invariants:
 //! 1. A page is never changed while a root that can reach it may be used: new content goes to free pages.
 //! 2. Whoever points to a page or run also holds its checksum ([`PageRef`], [`RunRef`]). So a lost, torn
-//!    or misdirected write is noticed at the next read, and a cache entry can never be stale: number
-//!    and checksum together name the content.
+//!    or misdirected write is noticed at the next read.
+//! 3. A cache entry is never stale: whoever writes a page puts it in, whoever writes a run or a block
+//!    takes out what was cached there under the same checksum.
 
 pub mod meta;
 pub mod space;
@@ -37,7 +38,6 @@ use quick_cache::sync::Cache;
 use sochdb_encoding::codec;
 use sochdb_encoding::wire_structs;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 /// The data file's name.
 pub const DATA_FILE: &str = "data.soch";
@@ -57,7 +57,7 @@ wire_structs! {
     }
 
     /// Points to a run of pages: `stored` bytes from page `page` on, which are `raw` bytes once the codec
-    /// numbered `codec` (0: none) has restored them. `crc` is of the stored bytes.
+    /// numbered `codec` (0: none) has restored them. `crc` is of the stored bytes, the last four first.
     #[derive(Debug, Clone, Copy, PartialEq, Eq)]
     pub struct RunRef {
         /// The first page's number.
@@ -86,7 +86,7 @@ impl RunRef {
     /// What points to `stored`, written at `page`.
     pub fn new(page: u64, stored: &[u8], raw: usize, codec: u8) -> RunRef {
         let small = |len: usize| u32::try_from(len).expect("runs are bounded far below 4 GiB");
-        let crc = codec::crc(stored);
+        let crc = codec::tail_first_crc(stored);
         RunRef { page, stored: small(stored.len()), raw: small(raw), crc, codec }
     }
 
@@ -101,7 +101,7 @@ pub fn pages_for(bytes: usize) -> u64 {
     bytes.div_ceil(PAGE_BYTES) as u64
 }
 
-/// Names bytes of the data file by where they begin and their checksum, so an entry is never stale.
+/// Names bytes of the data file by where they begin and their checksum.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct CacheKey {
     pub at: u64,
@@ -120,16 +120,13 @@ impl Weighter<CacheKey, Arc<[u8]>> for ByBytes {
 /// The cache that pages, runs and segment blocks share, bounded by bytes.
 pub struct BlockCache {
     cache: Cache<CacheKey, Arc<[u8]>, ByBytes>,
-    hits: AtomicU64,
-    misses: AtomicU64,
 }
 
 impl BlockCache {
     /// A cache that holds at most `bytes_max` bytes.
     pub fn new(bytes_max: usize) -> BlockCache {
         let entries = (bytes_max / PAGE_BYTES).max(16);
-        let cache = Cache::with_weighter(entries, bytes_max as u64, ByBytes);
-        BlockCache { cache, hits: AtomicU64::new(0), misses: AtomicU64::new(0) }
+        BlockCache { cache: Cache::with_weighter(entries, bytes_max as u64, ByBytes) }
     }
 
     /// What `key` names, from the cache or else from `load`.
@@ -141,14 +138,8 @@ impl BlockCache {
         key: CacheKey,
         load: impl FnOnce() -> KernelResult<Arc<[u8]>>,
     ) -> KernelResult<Arc<[u8]>> {
-        if let Some(bytes) = self.cache.get(&key) {
-            self.hits.fetch_add(1, Ordering::Relaxed);
-            return Ok(bytes);
-        }
-        self.misses.fetch_add(1, Ordering::Relaxed);
-        let bytes = load()?;
-        self.cache.insert(key, bytes.clone());
-        Ok(bytes)
+        let keep = |bytes: &Arc<[u8]>| self.insert(key, bytes.clone());
+        self.cache.get(&key).map_or_else(|| load().inspect(keep), Ok)
     }
 
     /// Adds what `key` names.
@@ -156,11 +147,14 @@ impl BlockCache {
         self.cache.insert(key, bytes);
     }
 
+    /// Other bytes are being written at byte `at`, which may have the same checksum.
+    pub fn forget(&self, at: u64, crc: u32) {
+        self.cache.remove(&CacheKey { at, crc });
+    }
+
     /// Hits, misses, and bytes held.
     pub fn counts(&self) -> (u64, u64, u64) {
-        let (hits, misses) =
-            (self.hits.load(Ordering::Relaxed), self.misses.load(Ordering::Relaxed));
-        (hits, misses, self.cache.weight())
+        (self.cache.hits(), self.cache.misses(), self.cache.weight())
     }
 }
 
@@ -215,7 +209,7 @@ impl Pager {
         self.bytes(offset(run.page), run.stored, run.crc)
     }
 
-    /// The `len` bytes from byte `at` on, whose checksum must be `crc`.
+    /// The `len` bytes from byte `at` on, whose checksum, the last four bytes first, must be `crc`.
     ///
     /// # Errors
     /// `Corrupt` when they are not what was written there.
@@ -228,7 +222,7 @@ impl Pager {
         }
         let mut bytes: Arc<[u8]> = std::iter::repeat_n(0, len as usize).collect();
         self.read_exact(at, Arc::get_mut(&mut bytes).expect("nobody else has it yet"))?;
-        let found = codec::crc(&bytes);
+        let found = codec::tail_first_crc(&bytes);
         if found != crc {
             let expected = format!("{len} bytes with checksum {crc:#010x}");
             return Err(KernelError::corrupt(DATA_FILE, at, expected, format!("{found:#010x}")));

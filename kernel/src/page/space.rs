@@ -122,7 +122,7 @@ impl Space {
 
 /// Writes the new pages of one checkpoint: allocates, seals, and joins neighbours into large writes.
 pub(crate) struct PageWriter {
-    pager: Arc<Pager>,
+    pub pager: Arc<Pager>,
     space: Space,
     /// Extents that the new roots do not reach: old pages, and new ones that were not needed after all.
     freed: Vec<(u64, u64)>,
@@ -202,7 +202,9 @@ impl PageWriter {
     pub fn write_run(&mut self, stored: &[u8], raw: usize, codec: u8) -> KernelResult<RunRef> {
         let page = self.space.allocate(pages_for(stored.len()));
         self.write(page, stored)?;
-        Ok(RunRef::new(page, stored, raw, codec))
+        let run = RunRef::new(page, stored, raw, codec);
+        self.pager.cache.forget(offset(page), run.crc);
+        Ok(run)
     }
 
     /// The new roots do not reach `len` pages from `start` on.

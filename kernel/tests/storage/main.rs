@@ -2,6 +2,7 @@
 //! several that are not. Whatever an engine does, no row is lost or altered.
 
 mod engine;
+mod same_checksum;
 
 use engine::{Engine, Fault, Shrink};
 use sochdb_encoding::select::{Comparison, Condition, Projection, Selection};

@@ -14,6 +14,8 @@ struct State {
     names: [BTreeMap<String, usize>; 2],
     calls: u64,
     crash_at: Option<u64>,
+    /// How many bytes all files together may have.
+    room: Option<usize>,
 }
 
 /// The directory. Clones share it.
@@ -48,6 +50,11 @@ impl Forgetful {
     /// How many calls changed something, or tried to.
     pub fn calls(&self) -> u64 {
         self.state().calls
+    }
+
+    /// From now on the disk is full when all files together have so many bytes.
+    pub fn set_room(&self, room: Option<usize>) {
+        self.state().room = room;
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -148,6 +155,14 @@ impl VfsFile for File {
 
     fn write_at(&self, offset: u64, new: &[u8]) -> io::Result<()> {
         let mut state = self.vfs.change()?;
+        if let Some(room) = state.room {
+            let grown =
+                (offset as usize + new.len()).saturating_sub(state.files[self.file][0].len());
+            let used: usize = state.names[0].values().map(|file| state.files[*file][0].len()).sum();
+            if 0 < grown && room < used + grown {
+                return Err(io::ErrorKind::StorageFull.into());
+            }
+        }
         let (bytes, start) = (&mut state.files[self.file][0], offset as usize);
         let end = start + new.len();
         bytes.resize(bytes.len().max(end), 0);

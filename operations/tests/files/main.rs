@@ -2,9 +2,11 @@
 
 mod archive;
 mod backup;
+mod beside;
 mod check;
 mod codecs;
 mod engine;
 mod forgetful;
 mod repair;
+mod repository;
 mod world;

@@ -56,7 +56,7 @@ const CHILD_PATIENCE: Duration = Duration::from_secs(60);
 pub fn demo(session: &mut Session, args: &Demo) -> Outcome {
     let started = Instant::now();
     let (directory, _temporary) = directory(args)?;
-    let Session { screen, common } = session;
+    let Session { screen, common, .. } = session;
     let common = Common { directory, ..common.clone() };
     let run = Run {
         entries: dataset::base().into_iter().take(args.rows as usize).collect(),

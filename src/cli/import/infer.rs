@@ -21,27 +21,32 @@ enum Guess {
     Text,
 }
 
-/// The columns of `records` in the order they are met; `declared` (`NAME:TYPE`) wins over the guess.
+/// The columns of `records` in the order they are met; `declared` (`NAME:TYPE`) wins over the guess. Records that
+/// could not be read say nothing.
 ///
-/// The error names the column and the record's line where no type fits.
+/// The error names the column and the record's line where no type fits. If `lenient` there is none: such a value
+/// says nothing.
 pub fn columns(
     header: Option<&[String]>,
     records: &[Record],
     declared: &[String],
     key: &[String],
+    lenient: bool,
 ) -> Result<Vec<Column>, (u64, String, String)> {
     let mut guesses: Vec<(String, Guess)> =
         header.unwrap_or_default().iter().map(|name| (name.clone(), Guess::Null)).collect();
     for record in records {
         match &record.fields {
-            Fields::Csv(fields) => {
+            Err(_) => {}
+            Ok(Fields::Csv(fields)) => {
                 for (field, (_, guess)) in fields.iter().zip(&mut guesses) {
                     *guess = both(*guess, of_text(field));
                 }
             }
-            Fields::Json(object) => {
+            Ok(Fields::Json(object)) => {
                 for (name, json) in object {
-                    let met = of_json(json).ok_or_else(|| {
+                    let nothing = lenient.then_some(Guess::Null);
+                    let met = of_json(json).or(nothing).ok_or_else(|| {
                         let what = "holds an object or an array that is not of numbers only; flatten it first";
                         (record.line, name.clone(), what.to_owned())
                     })?;
@@ -126,10 +131,10 @@ mod tests {
     use super::*;
 
     fn of_column(values: &[&str]) -> String {
-        let record =
-            |value: &&str| Record { line: 1, fields: Fields::Csv(vec![(*value).to_owned()]) };
+        let fields = |value: &&str| Ok(Fields::Csv(vec![(*value).to_owned()]));
+        let record = |value| Record { line: 1, end: Default::default(), fields: fields(value) };
         let records: Vec<_> = values.iter().map(record).collect();
-        let columns = columns(Some(&["a".to_owned()]), &records, &[], &[]).unwrap();
+        let columns = columns(Some(&["a".to_owned()]), &records, &[], &[], false).unwrap();
         columns[0].kind.to_string()
     }
 
@@ -156,13 +161,14 @@ mod tests {
 
     #[test]
     fn json_columns_come_in_the_order_they_are_met() {
-        let record =
-            |line, text| Record { line, fields: Fields::Json(serde_json::from_str(text).unwrap()) };
+        let fields = |text| Ok(Fields::Json(serde_json::from_str(text).unwrap()));
+        let record = |line, text| Record { line, end: Default::default(), fields: fields(text) };
         let rows = [
             record(1, r#"{"id": 1, "v": [1, 2]}"#),
             record(2, r#"{"id": 2, "late": "x", "v": null}"#),
         ];
-        let found = columns(None, &rows, &["late:bytes".to_owned()], &["id".to_owned()]).unwrap();
+        let found =
+            columns(None, &rows, &["late:bytes".to_owned()], &["id".to_owned()], false).unwrap();
         let found: Vec<_> =
             found.iter().map(|c| (c.name.as_str(), c.kind.to_string(), c.nullable)).collect();
         let expected = [
@@ -171,7 +177,9 @@ mod tests {
             ("late", "bytes".into(), false),
         ];
         assert_eq!(found, expected);
-        let nested = columns(None, &[record(7, r#"{"a": {"b": 1}}"#)], &[], &[]).unwrap_err();
-        assert_eq!((nested.0, nested.1.as_str()), (7, "a"));
+        let nested = [record(7, r#"{"a": {"b": 1}}"#), record(8, r#"{"a": 3}"#)];
+        let wrong = columns(None, &nested, &[], &[], false).unwrap_err();
+        assert_eq!((wrong.0, wrong.1.as_str()), (7, "a"));
+        assert_eq!(columns(None, &nested, &[], &[], true).unwrap()[0].kind, ColumnType::Int64);
     }
 }

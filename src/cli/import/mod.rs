@@ -1,100 +1,179 @@
 //! `import`: a file of rows, or of vectors, into a table, a batch a transaction.
 //!
 //! ```text
-//!   source ── records ──▶ batch ── key, value ──▶ one transaction ── committed ──▶ next batch
-//!     └─ first rows ─▶ infer ─▶ schema of a new table, created by the first transaction
+//!   reader    text: JSONL, CSV   ┐                      ┌─ rejects     bad rows, set aside
+//!   vectors   npy, fvecs, f32bin ├─▶ rows ─▶ ahead ─▶ commit ─▶ table
+//!   columnar  Parquet, Arrow     ┘   (another thread)   └─ unfinished  how far it is, in the same transaction
 //! ```
 //!
 //! A batch is converted whole before its transaction begins, so a bad row leaves nothing of its batch,
-//! and a bad row in the first batch leaves neither a table nor, where there was none, a database.
+//! and a bad row in the first batch leaves neither a table nor, where there was none, a database. With a file for
+//! rejected rows, the bad ones go there and the others are written.
 
+mod ahead;
+#[cfg(feature = "parquet")]
+mod columnar;
+mod commit;
+mod formats;
 mod infer;
+mod reader;
+mod rejects;
+mod row;
 mod source;
+mod unfinished;
 mod vectors;
 
-use super::args::{Format, Import, Shape};
+use super::args::{Import, Shape};
 use super::failure::{Exit, Failure, Outcome};
 use super::names::{CODECS, Names, STORAGES};
-use super::screen::{micros_text, thousands};
-use super::tables::{key_names, schema_with_key, table_options};
-use super::text::{
-    KeyValue, Wrong, absent, pair_from_json, parse_column, row_from_json, value_from_text,
-};
-use super::{Access, Session, progress_bar};
+use super::screen::{bytes_text, micros_text, thousands};
+use super::tables::key_names;
+use super::text::parse_column;
+use super::{Access, Session, cancel, progress_bar};
+use ahead::Ahead;
+use commit::Target;
+pub use formats::format_of;
+#[cfg(not(feature = "parquet"))]
+pub use formats::left_out;
 use indicatif::ProgressBar;
+pub use reader::encode;
+use rejects::Rejects;
+use row::{Position, Rows};
 use serde_json::json;
-use sochdb::{Database, Schema, TableOptions};
-use source::{Fields, Record, Source};
-use std::collections::{HashSet, VecDeque};
+use sochdb::{Database, TableInfo, TableOptions};
 use std::ffi::OsStr;
+use std::fs::File;
 use std::path::Path;
 use std::time::Instant;
+use unfinished::{Identity, Record};
 pub use vectors::read_vectors;
-
-/// Rows that decide the columns of a new table.
-const SAMPLE_ROWS: usize = 1000;
-/// Bytes of keys and values at which a transaction is committed even with fewer rows than asked for.
-const BATCH_BYTES_MAX: usize = 4 << 20;
 
 /// What an import did.
 #[derive(Debug, Default, Clone, Copy)]
 struct Done {
     rows: u64,
     rows_replaced: u64,
+    rejected: u64,
     commits: u64,
+    /// Rows that an earlier run had written.
+    resumed_after: u64,
+    /// Whether it can be gone on with.
+    is_file: bool,
 }
 
 /// Runs `import`.
 pub fn import(session: &mut Session, args: &Import) -> Outcome {
     let started = Instant::now();
-    let format = format_of(&args.file, args.format)?;
+    formats::format_of(&args.file, args.format)?;
     let table = table_name(args)?;
-    if vectors::is_of_vectors(format) {
-        return vectors::import(session, args, format, &table);
+    if session.database.is_some() && args.file == Path::new("-") {
+        let text = "standard input is where the shell reads its lines";
+        return Err(Failure::invalid(text).help("name a file"));
     }
-    let mut reader = Reader::new(Source::open(&args.file, format)?)?;
+    let identity = Identity::of(&args.file)?;
+    if args.resume && identity.is_none() {
+        let text = "only the import of a file can be gone on with, not that of a stream";
+        return Err(Failure::invalid(text).help("leave --resume out: all that comes is imported"));
+    }
+    let mut rows = formats::open(&args.file, args.format)?;
     let db = match session.open(Access::Write) {
         Ok(db) => Some(db),
         Err(missing) if missing.exit == Exit::NotFound => None,
         Err(other) => return Err(other),
     };
-    let existing = match &db {
-        Some(db) => db.begin_read()?.tables()?.into_iter().find(|info| info.name == table),
-        None => None,
-    };
+    let existing = db.as_ref().map(|db| table_info(db, &table)).transpose()?.flatten();
+    let before = Before::find(db.as_deref(), args, identity.as_ref(), &table, existing.as_ref())?;
+    let mut done = Done { is_file: identity.is_some(), ..Done::default() };
     let options = match &existing {
         Some(info) => {
             check_shape(&args.shape, &info.options, &table)?;
             info.options.clone()
         }
-        None => reader.new_table(&args.shape)?,
+        None => rows
+            .new_table(&args.shape, args.rejects.is_some())
+            .map_err(|failure| with_progress(failure, &done))?,
     };
-    let mut batch = reader
-        .next_batch(options.schema.as_ref(), args.batch_rows)
-        .map_err(|failure| with_progress(failure, &Done::default()))?;
+    rows.bind(options.schema.as_ref(), &table)?;
+    if let Some(record) = before.begun() {
+        rows.skip_to(record.position)?;
+        (done.resumed_after, done.rejected) = (record.rows, record.rejected);
+    }
+    let rejects = rejects(args, rows.as_ref(), before.begun())?;
+    let bar = Bar::new(rows.as_ref());
+    let mut batches = Ahead::new(rows, args.batch_rows, rejects.is_some());
+    let first = batches.next().map_err(|failure| with_progress(failure, &done))?;
     let db = match db {
         Some(db) => db,
         None => session.open(Access::Create)?,
     };
-    let bar = progress_of(reader.source.bytes_total());
-    let mut done = Done::default();
-    let mut to_create = existing.is_none();
-    while to_create || !batch.is_empty() {
-        let replaced = commit(&db, &table, to_create.then_some(&options), &batch)
-            .map_err(|failure| with_progress(failure, &done))?;
-        done.rows += batch.len() as u64;
-        done.rows_replaced += replaced;
-        done.commits += 1;
-        to_create = false;
-        bar.set_position(reader.source.bytes_read());
-        bar.set_message(format!("{} rows", thousands(done.rows)));
-        batch = reader
-            .next_batch(options.schema.as_ref(), args.batch_rows)
-            .map_err(|failure| with_progress(failure, &done))?;
+    let create = existing.is_none().then_some(options);
+    let created = create.is_some();
+    let mut target = Target::new(&db, &table, create, identity, rejects, before.record)?;
+    let mut batch = first;
+    loop {
+        target.commit(&batch, &mut done).map_err(|failure| with_progress(failure, &done))?;
+        bar.show(batch.end, &done);
+        if batch.is_last {
+            break;
+        }
+        let next = cancel::check().and_then(|()| batches.next());
+        batch = next.map_err(|failure| with_progress(failure, &done))?;
     }
-    bar.finish_and_clear();
+    bar.0.finish_and_clear();
+    let rejects = target.into_rejects();
     db.close()?;
-    report(session, &table, &done, existing.is_none(), started)
+    report(session, &table, &done, created, rejects.as_ref(), started)
+}
+
+fn table_info(db: &Database, table: &str) -> Outcome<Option<TableInfo>> {
+    Ok(db.begin_read()?.tables()?.into_iter().find(|info| info.name == table))
+}
+
+/// What the database knows of this import from before.
+#[derive(Default)]
+struct Before {
+    /// What it says.
+    record: Option<Record>,
+    /// Whether the import goes on there.
+    goes_on: bool,
+}
+
+impl Before {
+    fn find(
+        db: Option<&Database>,
+        args: &Import,
+        identity: Option<&Identity>,
+        table: &str,
+        existing: Option<&TableInfo>,
+    ) -> Outcome<Before> {
+        let Some(identity) = identity else { return Ok(Before::default()) };
+        let record = db.map(|db| Record::find(db, identity, table)).transpose()?.flatten();
+        // Of a table that was dropped since, it means nothing.
+        let holds = |record: &&Record| existing.is_some_and(|info| info.id.0 == record.table_id);
+        match record.as_ref().filter(holds) {
+            None if args.resume => return Err(unfinished::nothing_to_resume(&args.file, table)),
+            Some(begun) if args.resume => begun.check_source(identity)?,
+            // A file that has changed since is another one.
+            Some(begun) if !args.restart && begun.source == *identity => {
+                return Err(begun.in_the_way(table));
+            }
+            _ => {}
+        }
+        Ok(Before { record, goes_on: args.resume })
+    }
+
+    /// The import to go on with.
+    fn begun(&self) -> Option<&Record> {
+        self.record.as_ref().filter(|_| self.goes_on)
+    }
+}
+
+/// Where bad rows go.
+fn rejects(args: &Import, rows: &dyn Rows, begun: Option<&Record>) -> Outcome<Option<Rejects>> {
+    let Some(path) = &args.rejects else { return Ok(None) };
+    let same = begun.filter(|record| record.rejects.as_ref() == Some(path));
+    let size = same.map_or((0, 0), |record| (record.rejects_bytes, record.rejected));
+    Rejects::new(path, rows.name(), rows.unit(), size, args.max_rejects).map(Some)
 }
 
 fn report(
@@ -102,6 +181,7 @@ fn report(
     table: &str,
     done: &Done,
     created: bool,
+    rejects: Option<&Rejects>,
     started: Instant,
 ) -> Outcome {
     let micros = u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX);
@@ -111,6 +191,8 @@ fn report(
             "created": created,
             "rows": done.rows,
             "rows_replaced": done.rows_replaced,
+            "rows_rejected": done.rejected,
+            "resumed_after": done.resumed_after,
             "commits": done.commits,
             "micros": micros,
         }));
@@ -122,73 +204,65 @@ fn report(
         micros_text(micros),
         thousands(done.commits)
     );
+    if 0 < done.resumed_after {
+        line += &format!("; {} were there from before", thousands(done.resumed_after));
+    }
     if done.rows_replaced > 0 {
         line += &format!(
             "; {} of them replaced a row with the same key",
             thousands(done.rows_replaced)
         );
     }
+    if let Some(rejects) = rejects.filter(|_| 0 < done.rejected) {
+        let (rows, path) = (thousands(done.rejected), rejects.path().display());
+        line += &format!("; {rows} rows rejected, {path} has them with their reasons");
+    }
     session.screen.line(line)
 }
 
 fn with_progress(failure: Failure, done: &Done) -> Failure {
-    let said = failure.help.clone().map(|help| format!("{help}; ")).unwrap_or_default();
-    failure.help(match done.rows {
-        0 => format!("{said}nothing was imported"),
-        rows => format!(
-            "{said}{rows} rows were committed before this batch and nothing of it; after mending, import the whole file \
-             again: rows that are there are replaced"
-        ),
-    })
-}
-
-/// Commits one batch and returns how many of its rows replaced others.
-fn commit(
-    db: &Database,
-    table: &str,
-    create: Option<&TableOptions>,
-    batch: &[KeyValue],
-) -> Outcome<u64> {
-    let replaced = db.run(|tx| {
-        if let Some(options) = create {
-            tx.create_table(table, options.clone())?;
+    let mut help: Vec<String> = failure.help.iter().cloned().collect();
+    let of_rows = failure.exit == Exit::Invalid;
+    match done.rows + done.resumed_after {
+        0 => help.push("nothing was imported".to_owned()),
+        rows => {
+            help.push(format!("{rows} rows were committed before this batch and nothing of it"))
         }
-        let (mut replaced, mut keys) = (0, HashSet::with_capacity(batch.len()));
-        for (key, _) in batch {
-            replaced += u64::from(!keys.insert(key) || tx.get(table, key)?.is_some());
-        }
-        let rows: Vec<_> = batch.iter().map(|(key, value)| (&key[..], Some(&value[..]))).collect();
-        tx.write_all(table, &rows)?;
-        Ok(replaced)
-    })?;
-    Ok(replaced)
-}
-
-/// The format that the command line or the file's name says.
-pub fn format_of(file: &Path, said: Option<Format>) -> Outcome<Format> {
-    if let Some(format) = said {
-        return Ok(format);
     }
-    match file.extension().and_then(OsStr::to_str).map(str::to_ascii_lowercase).as_deref() {
-        Some("jsonl" | "ndjson" | "json") => Ok(Format::Jsonl),
-        Some("csv") => Ok(Format::Csv),
-        Some("npy") => Ok(Format::Npy),
-        Some("fvecs") => Ok(Format::Fvecs),
-        Some("f32bin" | "fbin") => Ok(Format::F32bin),
-        _ => Err(Failure::invalid(format!(
-            "the name {} does not say the file's format",
-            file.display()
-        ))
-        .help("say it: --format jsonl, csv, npy, fvecs or f32bin")),
+    if 0 < done.rows + done.resumed_after && done.is_file {
+        help.push("--resume goes on from there".to_owned());
     }
+    if of_rows {
+        help.push("--rejects FILE sets bad rows aside and goes on".to_owned());
+    }
+    if of_rows && 0 < done.rows + done.resumed_after {
+        help.push(
+            "after mending, import the whole file again: rows that are there are replaced".into(),
+        );
+    }
+    failure.help(help.join("; "))
 }
 
 fn table_name(args: &Import) -> Outcome<String> {
-    let stem = || args.file.file_stem().and_then(OsStr::to_str).filter(|stem| *stem != "-");
+    let (_, file) = super::compression::of_name(&args.file);
+    let stem = || file.file_stem().and_then(OsStr::to_str).filter(|stem| *stem != "-");
     args.table.clone().or_else(|| stem().map(str::to_owned)).ok_or_else(|| {
         Failure::invalid("standard input has no name that the table could take")
             .help("say it: --table NAME")
     })
+}
+
+/// The file at `path` with its name for errors and, where it is a plain file, its size; `what` is expected in it.
+fn open_file(path: &Path, what: &str) -> Outcome<(String, File, Option<u64>)> {
+    let name = path.display().to_string();
+    let cannot = |error| Failure::io(format!("cannot read {name}"), &error);
+    let file = File::open(path).map_err(cannot)?;
+    let meta = file.metadata().map_err(cannot)?;
+    if meta.is_dir() {
+        return Err(Failure::invalid(format!("{name} is a directory, not a file of {what}")));
+    }
+    let bytes = meta.is_file().then_some(meta.len());
+    Ok((name, file, bytes))
 }
 
 /// Refuses what the command line says of a table that is there and is otherwise.
@@ -239,127 +313,39 @@ fn check_shape(shape: &Shape, options: &TableOptions, table: &str) -> Outcome {
     ))
 }
 
-fn progress_of(bytes_total: Option<u64>) -> ProgressBar {
-    let template = match bytes_total {
-        Some(_) => "{bar:32} {percent:>3}%  {msg}  {elapsed} (eta {eta})",
-        None => "{spinner} {msg}  {elapsed}",
-    };
-    progress_bar(bytes_total, template)
+/// How far the import is, where somebody looks.
+struct Bar(ProgressBar, Measure, Instant);
+
+/// What the bar counts.
+#[derive(Clone, Copy)]
+enum Measure {
+    Bytes,
+    Rows,
 }
 
-/// A source with its first records read ahead.
-struct Reader {
-    source: Source,
-    ahead: VecDeque<Record>,
-}
-
-impl Reader {
-    fn new(mut source: Source) -> Outcome<Reader> {
-        let mut ahead = VecDeque::new();
-        while ahead.len() < SAMPLE_ROWS
-            && let Some(record) =
-                source.next_record().map_err(|failure| with_progress(failure, &Done::default()))?
-        {
-            ahead.push_back(record);
-        }
-        Ok(Reader { source, ahead })
-    }
-
-    /// What a new table for these rows is like.
-    fn new_table(&mut self, shape: &Shape) -> Outcome<TableOptions> {
-        if self.ahead.is_empty() && shape.columns.is_empty() {
-            return Err(Failure::invalid("the file has no rows, so nothing says what the new table's columns are")
-                .help("create the table with `sochdb table create`, or describe it with --column and --key"));
-        }
-        let header = self.source.header();
-        if shape.columns.is_empty() && shape.key.is_empty() && self.is_untyped() {
-            return table_options(shape, None);
-        }
-        let columns =
-            infer::columns(header, self.ahead.make_contiguous(), &shape.columns, &shape.key)
-                .map_err(|(line, column, what)| match line {
-                    0 => Failure::invalid(what),
-                    line => self.source.failure(line, Some(&column), what),
-                })?;
-        table_options(shape, Some(schema_with_key(columns, &shape.key)?))
-    }
-
-    /// Whether the rows are those of an exported untyped table.
-    fn is_untyped(&self) -> bool {
-        let is_pair = |names: Vec<&str>| {
-            names.len() == 2
-                && names.iter().any(|name| matches!(*name, "key" | "key_hex"))
-                && names.iter().any(|name| matches!(*name, "value" | "value_hex"))
+impl Bar {
+    fn new(rows: &dyn Rows) -> Bar {
+        let (total, measure) = match (rows.bytes_total(), rows.rows_total()) {
+            (Some(bytes), _) => (Some(bytes), Measure::Bytes),
+            (None, rows) => (rows, Measure::Rows),
         };
-        match (self.source.header(), self.ahead.front().map(|record| &record.fields)) {
-            (Some(header), _) => is_pair(header.iter().map(String::as_str).collect()),
-            (None, Some(Fields::Json(object))) => {
-                is_pair(object.keys().map(String::as_str).collect())
-            }
-            _ => false,
-        }
+        let template = match total {
+            Some(_) => "{bar:32} {percent:>3}%  {msg}  {elapsed} (eta {eta})",
+            None => "{spinner} {msg}  {elapsed}",
+        };
+        Bar(progress_bar(total, template), measure, Instant::now())
     }
 
-    /// The keys and values of the next rows; empty at the end.
-    fn next_batch(&mut self, schema: Option<&Schema>, rows_max: u32) -> Outcome<Vec<KeyValue>> {
-        let mut batch = Vec::new();
-        let mut bytes = 0;
-        while batch.len() < rows_max as usize && bytes < BATCH_BYTES_MAX {
-            let record = match self.ahead.pop_front() {
-                Some(record) => record,
-                None => match self.source.next_record()? {
-                    Some(record) => record,
-                    None => break,
-                },
-            };
-            let (key, value) = self.pair(&record, schema).map_err(|(column, what)| {
-                self.source.failure(record.line, column.as_deref(), what)
-            })?;
-            bytes += key.len() + value.len();
-            batch.push((key, value));
-        }
-        Ok(batch)
-    }
-
-    /// One record as key and value; the error is the column at fault, if one is, and what is wrong.
-    fn pair(&self, record: &Record, schema: Option<&Schema>) -> Result<KeyValue, Wrong> {
-        let Some(schema) = schema else {
-            return match &record.fields {
-                Fields::Json(object) => pair_from_json(object),
-                Fields::Csv(fields) => {
-                    let named = self.source.header().unwrap_or_default().iter().cloned();
-                    pair_from_json(
-                        &named.zip(fields.iter().cloned().map(serde_json::Value::from)).collect(),
-                    )
-                }
-            };
-        };
-        let row = match &record.fields {
-            Fields::Json(object) => row_from_json(object, schema)?,
-            Fields::Csv(fields) => self.row_from_csv(fields, schema)?,
-        };
-        let encoded = |error: sochdb::EncodingError| (None, error.to_string());
-        Ok((schema.encode_key(&row).map_err(encoded)?, schema.encode_row(&row).map_err(encoded)?))
-    }
-
-    fn row_from_csv(
-        &self,
-        fields: &[String],
-        schema: &Schema,
-    ) -> Result<Vec<sochdb::Value>, Wrong> {
-        let header = self.source.header().unwrap_or_default();
-        if let Some(name) =
-            header.iter().find(|name| !schema.columns.iter().any(|c| c.name == **name))
-        {
-            return Err((Some(name.clone()), "the table has no such column".into()));
-        }
-        let value = |column: &sochdb::Column| {
-            let Some(position) = header.iter().position(|name| *name == column.name) else {
-                return absent(column);
-            };
-            value_from_text(&fields[position], column)
-                .map_err(|what| (Some(column.name.clone()), what))
-        };
-        schema.columns.iter().map(value).collect()
+    fn show(&self, at: Position, done: &Done) {
+        let Bar(bar, measure, started) = self;
+        bar.set_position(match measure {
+            Measure::Bytes => at.bytes,
+            Measure::Rows => at.rows,
+        });
+        let seconds = started.elapsed().as_secs_f64().max(0.001);
+        let rate = thousands((done.rows as f64 / seconds) as u64);
+        let bytes =
+            if 0 < at.bytes { format!(", {}", bytes_text(at.bytes)) } else { String::new() };
+        bar.set_message(format!("{} rows{bytes}, {rate} rows/s", thousands(done.rows)));
     }
 }

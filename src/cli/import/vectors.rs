@@ -10,25 +10,22 @@
 //! Of `npy`, arrays of one row a vector (`shape` is two numbers, not in Fortran order) of `<f4` or `<f2` are read.
 //! The file is read forwards, a row at a time, and must end where its header or its last row says.
 
-use super::{Done, check_shape, commit, format_of, progress_of, report, with_progress};
-use crate::cli::args::{Format, Import};
-use crate::cli::failure::{Exit, Failure, Outcome};
+use super::format_of;
+use super::row::{Position, Row, Rows};
+use crate::cli::args::{Format, Shape};
+use crate::cli::failure::{Failure, Outcome};
 use crate::cli::screen::thousands;
 use crate::cli::tables::{schema_with_key, table_options};
-use crate::cli::text::parse_column;
-use crate::cli::{Access, Session};
+use crate::cli::text::{KeyValue, parse_column};
 use half::f16;
 use sochdb::index::definition::DIM_MAX;
 use sochdb::{Column, ColumnType, Schema, TableOptions, Value};
 use std::fs::File;
-use std::io::{self, BufReader, Read};
+use std::io::{self, BufReader, Read, Seek, SeekFrom};
 use std::path::Path;
-use std::time::Instant;
 
 /// An `npy` header is a line; this is far more than NumPy writes.
 const HEADER_BYTES_MAX: usize = 64 << 10;
-/// Bytes of rows at which a transaction is committed even with fewer of them than asked for.
-const BATCH_BYTES_MAX: usize = 4 << 20;
 /// The columns of a table that is made for vectors.
 const KEY: &str = "id";
 const VECTOR: &str = "vector";
@@ -38,62 +35,16 @@ pub fn is_of_vectors(format: Format) -> bool {
     matches!(format, Format::Npy | Format::Fvecs | Format::F32bin)
 }
 
-/// Imports a file of vectors into `table`.
-pub fn import(session: &mut Session, args: &Import, format: Format, table: &str) -> Outcome {
-    let started = Instant::now();
-    let mut source = Source::open(&args.file, format)?;
-    let existing = match session.open(Access::Write) {
-        Ok(db) => {
-            let all = db.begin_read()?.tables()?;
-            Some((db, all.into_iter().find(|info| info.name == table)))
-        }
-        Err(missing) if missing.exit == Exit::NotFound => None,
-        Err(other) => return Err(other),
-    };
-    let (db, options, is_new) = match existing {
-        Some((db, Some(info))) => {
-            check_shape(&args.shape, &info.options, table)?;
-            (Some(db), info.options, false)
-        }
-        Some((db, None)) => (Some(db), source.new_table(args)?, true),
-        None => (None, source.new_table(args)?, true),
-    };
-    let columns = Columns::of(options.schema.as_ref(), source.dim, table)?;
-    let fail = |failure, done: &Done| with_progress(failure, done);
-    let mut batch =
-        source.batch(&columns, args.batch_rows).map_err(|error| fail(error, &Done::default()))?;
-    let db = match db {
-        Some(db) => db,
-        None => session.open(Access::Create)?,
-    };
-    let bar = progress_of(source.bytes_total);
-    let (mut done, mut to_create) = (Done::default(), is_new);
-    while to_create || !batch.is_empty() {
-        let replaced = commit(&db, table, to_create.then_some(&options), &batch)
-            .map_err(|error| fail(error, &done))?;
-        done.rows += batch.len() as u64;
-        done.rows_replaced += replaced;
-        done.commits += 1;
-        to_create = false;
-        bar.set_position(source.bytes_read);
-        bar.set_message(format!("{} rows", thousands(done.rows)));
-        batch = source.batch(&columns, args.batch_rows).map_err(|error| fail(error, &done))?;
-    }
-    bar.finish_and_clear();
-    db.close()?;
-    report(session, table, &done, is_new, started)
-}
-
 /// Every vector of a file, whose name says its format.
 pub fn read_vectors(file: &Path) -> Outcome<Vec<Vec<f32>>> {
-    let format = format_of(file, None)?;
+    let (format, _) = format_of(file, None)?;
     if !is_of_vectors(format) {
         let text = format!("{} is not a file of vectors", file.display());
         return Err(Failure::invalid(text).help("its name ends with .npy, .fvecs or .f32bin"));
     }
     let mut source = Source::open(file, format)?;
     let mut vectors = Vec::new();
-    while let Some(vector) = source.next_row()? {
+    while let Some(vector) = source.next_vector()? {
         vectors.push(vector);
     }
     Ok(vectors)
@@ -149,7 +100,7 @@ impl Columns {
         Ok(Columns { schema, row, key, vector })
     }
 
-    fn encode(&self, number: u64, vector: Vec<f32>) -> Outcome<(Vec<u8>, Vec<u8>)> {
+    fn encode(&self, number: u64, vector: Vec<f32>) -> Outcome<KeyValue> {
         let mut row = self.row.clone();
         row[self.key] = Value::Int64(i64::try_from(number).expect("rows of a file are fewer"));
         row[self.vector] = Value::Vector(vector);
@@ -158,10 +109,13 @@ impl Columns {
 }
 
 /// A file of vectors being read.
-struct Source {
+pub struct Source {
     name: String,
     format: Format,
-    input: Box<dyn Read>,
+    input: Box<dyn Read + Send>,
+    /// The file, where one can go to a place in it.
+    seekable: Option<File>,
+    columns: Option<Columns>,
     bytes_total: Option<u64>,
     bytes_read: u64,
     dim: u32,
@@ -175,25 +129,21 @@ struct Source {
 }
 
 impl Source {
-    fn open(path: &Path, format: Format) -> Outcome<Source> {
+    /// Opens the file at `path`, or standard input for `-`.
+    pub fn open(path: &Path, format: Format) -> Outcome<Source> {
         if path == Path::new("-") {
             return Source::new("standard input".into(), format, Box::new(io::stdin()), None);
         }
-        let name = path.display().to_string();
+        let (name, file, bytes) = super::open_file(path, "vectors")?;
         let cannot = |error| Failure::io(format!("cannot read {name}"), &error);
-        let file = File::open(path).map_err(cannot)?;
-        let meta = file.metadata().map_err(cannot)?;
-        if meta.is_dir() {
-            return Err(Failure::invalid(format!("{name} is a directory, not a file of vectors")));
-        }
-        let bytes = meta.is_file().then_some(meta.len());
-        Source::new(name, format, Box::new(file), bytes)
+        let seekable = bytes.map(|_| file.try_clone()).transpose().map_err(cannot)?;
+        Ok(Source { seekable, ..Source::new(name, format, Box::new(file), bytes)? })
     }
 
     fn new(
         name: String,
         format: Format,
-        input: Box<dyn Read>,
+        input: Box<dyn Read + Send>,
         bytes_total: Option<u64>,
     ) -> Outcome<Source> {
         let input = Box::new(BufReader::with_capacity(256 << 10, input));
@@ -201,6 +151,8 @@ impl Source {
             name,
             format,
             input,
+            seekable: None,
+            columns: None,
             bytes_total,
             bytes_read: 0,
             dim: 0,
@@ -339,8 +291,7 @@ impl Source {
     }
 
     /// What a new table for these rows is like: columns that were named, or `id` and `vector`.
-    fn new_table(&self, args: &Import) -> Outcome<TableOptions> {
-        let shape = &args.shape;
+    fn table_for(&self, shape: &Shape) -> Outcome<TableOptions> {
         let named = |text: &String| parse_column(text).map_err(Failure::invalid);
         let mut columns = shape.columns.iter().map(named).collect::<Outcome<Vec<_>>>()?;
         let plain = |name: &str, kind| Column {
@@ -359,20 +310,7 @@ impl Source {
         table_options(shape, Some(schema_with_key(columns, &shape.key)?))
     }
 
-    /// The next rows, as keys and values; none at the end.
-    fn batch(&mut self, columns: &Columns, rows_max: u32) -> Outcome<Vec<(Vec<u8>, Vec<u8>)>> {
-        let (mut batch, mut bytes) = (Vec::new(), 0);
-        while batch.len() < rows_max as usize && bytes < BATCH_BYTES_MAX {
-            let number = self.rows;
-            let Some(vector) = self.next_row()? else { break };
-            let (key, value) = columns.encode(number, vector)?;
-            bytes += key.len() + value.len();
-            batch.push((key, value));
-        }
-        Ok(batch)
-    }
-
-    fn next_row(&mut self) -> Outcome<Option<Vec<f32>>> {
+    fn next_vector(&mut self) -> Outcome<Option<Vec<f32>>> {
         let what = format!("row {}", self.rows);
         if self.format == Format::Fvecs && !std::mem::take(&mut self.is_ahead) {
             let Some(dim) = self.u32_or_end()? else { return Ok(None) };
@@ -397,6 +335,54 @@ impl Source {
             2 => bytes.chunks_exact(2).map(narrow).collect(),
             _ => bytes.chunks_exact(4).map(wide).collect(),
         }))
+    }
+}
+
+impl Rows for Source {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn unit(&self) -> &'static str {
+        "row"
+    }
+
+    fn bytes_total(&self) -> Option<u64> {
+        self.bytes_total
+    }
+
+    fn rows_total(&self) -> Option<u64> {
+        self.rows_total
+    }
+
+    fn new_table(&mut self, shape: &Shape, _lenient: bool) -> Outcome<TableOptions> {
+        self.table_for(shape)
+    }
+
+    fn bind(&mut self, schema: Option<&Schema>, table: &str) -> Outcome {
+        self.columns = Some(Columns::of(schema, self.dim, table)?);
+        Ok(())
+    }
+
+    fn skip_to(&mut self, position: Position) -> Outcome {
+        let file = self.seekable.as_ref();
+        let file = file.ok_or_else(|| self.wrong("nobody can go to a place in it".into()))?;
+        let cannot = |error| Failure::io(format!("cannot read {}", self.name), &error);
+        let mut file = file.try_clone().map_err(cannot)?;
+        file.seek(SeekFrom::Start(position.bytes)).map_err(cannot)?;
+        self.input = Box::new(BufReader::with_capacity(256 << 10, file));
+        (self.rows, self.bytes_read) = (position.rows, position.bytes);
+        self.is_ahead = false;
+        Ok(())
+    }
+
+    fn next_row(&mut self) -> Outcome<Option<Row>> {
+        let number = self.rows;
+        let Some(vector) = self.next_vector()? else { return Ok(None) };
+        let columns = self.columns.as_ref().expect("bound before the first row");
+        let pair = Ok(columns.encode(number, vector)?);
+        let end = Position { rows: self.rows, bytes: self.bytes_read, lines: 0 };
+        Ok(Some(Row { place: self.rows, end, pair }))
     }
 }
 
@@ -465,7 +451,7 @@ mod tests {
             let input = Box::new(io::Cursor::new(bytes.to_vec()));
             let mut source = Source::new("f".into(), format, input, length)?;
             let mut rows = Vec::new();
-            while let Some(row) = source.next_row()? {
+            while let Some(row) = source.next_vector()? {
                 rows.push(row);
             }
             Outcome::Ok(rows)

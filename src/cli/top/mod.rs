@@ -18,12 +18,12 @@ mod json;
 mod layout;
 mod live;
 mod panels;
-mod sample;
-mod source;
+pub mod sample;
+pub mod source;
 mod state;
 mod theme;
 mod view;
-mod words;
+pub mod words;
 
 #[cfg(test)]
 mod tests;
@@ -49,7 +49,9 @@ pub fn top(session: &mut Session, args: &Top) -> Outcome {
     if let Some(address) = &args.connect {
         return show(session, args, Remote::new(address)?);
     }
-    let db = session.open(Access::Read).map_err(|failure| match failure.exit {
+    // Beside its owner it would be seen as it was when this began.
+    let builder = session.common.builder(Access::Read)?.beside_owner(false);
+    let db = session.common.open_with(builder).map_err(|failure| match failure.exit {
         Exit::Busy => failure.help("--connect watches a program that serves its metrics"),
         _ => failure,
     })?;
