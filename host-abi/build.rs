@@ -21,7 +21,9 @@ fn main() {
 }
 
 fn build(out: &Path) -> Result<(), Box<dyn Error>> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..").canonicalize()?;
+    // Of this very run: the compiled script may be one from before the repository was moved.
+    let package = env::var_os("CARGO_MANIFEST_DIR").expect("cargo sets it for build scripts");
+    let root = Path::new(&package).join("..").canonicalize()?;
     let mut list = String::from("&[\n");
     for guest in sochdb_guest_build::build("plugins", "sochdb-plugin")? {
         let (name, component) = (guest.name, guest.component);

@@ -9,8 +9,9 @@
 //!                                                 ▲─────── meta pages changed ───────┘
 //! ```
 //!
-//! 1. The log is copied from its end to its beginning while the owner appends to it, so the copy never has a
-//!    commit without those before it, and has every commit that was acknowledged before the opening.
+//! 1. The log is copied from its end to its beginning while the owner appends to it, each piece read until two readings
+//!    are the same, so the copy never has a commit without those before it, and has every commit that was acknowledged
+//!    before the opening.
 //! 2. The pages that a checkpoint's record reaches are written again only after the next checkpoint. After each
 //!    read of the data file the meta pages are read once more: if they are still the same, what was read is right;
 //!    if not, the read fails, and says that the database is to be opened again.
@@ -202,10 +203,24 @@ impl Copied {
         while 0 < at {
             at -= PIECE_BYTES;
             let end = bytes.len().min(at + PIECE_BYTES);
-            file.read_exact_at(at as u64, &mut bytes[at..end])?;
+            read_settled(file, at as u64, &mut bytes[at..end])?;
         }
         Ok(Copied(bytes))
     }
+}
+
+/// Reads until nothing has changed from one reading to the next: a write in the middle of a reading may show its end
+/// without its beginning. Who writes only appends, so a piece is full after few writes.
+fn read_settled(file: &dyn VfsFile, at: u64, piece: &mut [u8]) -> io::Result<()> {
+    file.read_exact_at(at, piece)?;
+    for _ in 0..PIECE_BYTES {
+        let before = piece.to_vec();
+        file.read_exact_at(at, piece)?;
+        if before == piece {
+            return Ok(());
+        }
+    }
+    Err(moved())
 }
 
 impl VfsFile for Copied {

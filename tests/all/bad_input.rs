@@ -304,3 +304,44 @@ fn calls_that_make_no_sense() {
     work.refused(&["table", "create", "u", "--storage", "tape"], 6, &["tape"]);
     work.refused(&["table", "drop", "u"], 3, &["no table named 'u'"]);
 }
+
+/// Rows that make a checkpoint due, and are less than what makes a commit run one itself.
+#[test]
+fn a_checkpoint_waits_for_who_reads_beside_its_owner() {
+    let work = filled();
+    let options = sochdb::Options { memtable_bytes_max: 1 << 20, ..Default::default() };
+    let db = Database::builder().options(options).open(work.db()).unwrap();
+    db.checkpoint().unwrap();
+    let checkpoints = || {
+        let all = db.metrics();
+        let done = all.iter().find(|metric| metric.name == "sochdb_checkpoints_total").unwrap();
+        format!("{:?}", done.value)
+    };
+    let before = checkpoints();
+    let beside = || Database::builder().read_only(true).beside_owner(true).background(false);
+    let reader = beside().open(work.db()).unwrap();
+    let rows = || reader.begin_read().unwrap().scan("t", ..).unwrap().map(Result::unwrap).count();
+    let seen = rows();
+    db.run(|tx| {
+        (10_000..11_300u32).try_for_each(|key| tx.put("t", &key.to_be_bytes(), &[7; 1000]))
+    })
+    .unwrap();
+    // The background thread looks forty times a second.
+    for _ in 0..10 {
+        std::thread::sleep(std::time::Duration::from_millis(50));
+        assert_eq!(rows(), seen, "its moment stays");
+        assert!(db.checkpoint_due());
+        assert_eq!(checkpoints(), before, "nothing is folded in while somebody reads");
+    }
+    reader.close().unwrap();
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(60);
+    while checkpoints() == before {
+        assert!(std::time::Instant::now() < deadline, "nobody reads, and yet it waits");
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+    assert_eq!(
+        beside().open(work.db()).unwrap().begin_read().unwrap().scan("t", ..).unwrap().count(),
+        seen + 1300
+    );
+    db.close().unwrap();
+}
