@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 use sochdb::asynchronous::{AsyncDatabase, BATCH};
-use sochdb::{Database, ErrorKind, KernelError, KernelResult};
+use sochdb::{Database, ErrorKind, KernelError, KernelResult, Timestamp};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc;
@@ -239,4 +239,55 @@ fn clones_of_a_closed_database_answer_closed_and_a_dropped_one_can_be_opened_aga
         Ok(())
     });
     Database::open(&path).unwrap().close().unwrap();
+}
+
+// ANCHOR: guide
+async fn notes(db: &AsyncDatabase) -> KernelResult<usize> {
+    // In a thread; again after a conflict. The runtime's own threads wait for no disk.
+    db.run(|tx| {
+        tx.put("notes", b"1", b"buy tea")?;
+        tx.put("notes", b"2", b"drink it")
+    })
+    .await?;
+
+    // One snapshot, read in batches when somebody asks for more.
+    let (mut notes, mut bytes) = (db.scan("notes", ..), 0);
+    while let Some(note) = notes.next().await {
+        let (_key, value) = note?;
+        bytes += value.len();
+    }
+    Ok(bytes)
+}
+
+async fn tables(db: &AsyncDatabase) -> KernelResult<usize> {
+    // Whatever else a `Database` can do.
+    db.with(|db| Ok(db.begin_read()?.tables()?.len())).await
+}
+// ANCHOR_END: guide
+
+// ANCHOR: follow
+/// Tells of every commit after `since`, the next `n` of them; looks for new ones ten times a second.
+async fn follow(db: &AsyncDatabase, since: Timestamp, n: usize) -> KernelResult<Vec<Timestamp>> {
+    let mut changes = db.follow(since, Duration::from_millis(100));
+    let mut told = Vec::new();
+    while told.len() < n {
+        let Some(change) = changes.next().await else { break }; // the database was closed
+        told.push(change?.timestamp);
+    }
+    Ok(told)
+}
+// ANCHOR_END: follow
+
+#[test]
+fn the_guides_chapter_on_async_programs_does_what_it_says() {
+    on_one_thread(async {
+        let (db, _directory) = database(4);
+        let since = db.read(|tx| tx.snapshot()).await?;
+        assert_eq!(notes(&db).await?, 15);
+        assert!(0 < tables(&db).await?);
+        db.run(|tx| tx.put("notes", b"3", b"")).await?;
+        let told = follow(&db, since, 2).await?;
+        assert!(since < told[0] && told[0] < told[1], "{told:?}");
+        db.close().await
+    });
 }

@@ -1,14 +1,12 @@
 //! Keys, values, and which of them a skewed workload asks for.
 
 use crate::engine::Row;
+use clap::ValueEnum;
 use fastrand::Rng;
+use serde::{Deserialize, Serialize};
 
 /// Bytes of a key.
 pub const KEY_BYTES: usize = 24;
-/// Bytes of a value.
-pub const VALUE_BYTES: usize = 100;
-/// Bytes of a row, as the user counts them.
-pub const ROW_BYTES: f64 = (KEY_BYTES + VALUE_BYTES) as f64;
 /// Rows of one batch.
 pub const BATCH_ROWS: u64 = 1_000;
 
@@ -19,21 +17,81 @@ pub fn key(number: u64) -> Vec<u8> {
     format!("user:{number:019}").into_bytes()
 }
 
-/// The value of row `number` after it was written `version` times over.
-pub fn value(number: u64, version: u64) -> Vec<u8> {
-    let mut rng = Rng::with_seed(number ^ (version << 40));
-    (0..VALUE_BYTES).map(|_| rng.alphanumeric() as u8).collect()
+/// What values are made of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ValueKind {
+    /// Random letters and digits: no codec makes them much smaller
+    Random,
+    /// An object of short fields and a note of words, as programs store them
+    Json,
 }
 
-/// Row `number` after it was written `version` times over.
-pub fn row(number: u64, version: u64) -> Row {
-    (key(number), value(number, version))
+/// The least that a JSON object of ours fits into.
+pub const JSON_BYTES_MIN: usize = 128;
+
+const NAMES: [&str; 16] = [
+    "Ada", "Alan", "Barbara", "Claude", "Donald", "Edsger", "Frances", "Grace", "Hedy", "Jim",
+    "Karen", "Leslie", "Margaret", "Niklaus", "Radia", "Tony",
+];
+const WORDS: [&str; 24] = [
+    "about", "after", "again", "between", "called", "customer", "delivery", "every", "found",
+    "given", "harbour", "invoice", "journey", "letter", "morning", "nothing", "order", "paid",
+    "quiet", "returned", "shipped", "the", "under", "window",
+];
+
+/// The values of a run, all of one kind and size.
+#[derive(Debug, Clone, Copy)]
+pub struct Values {
+    /// What they are made of.
+    pub kind: ValueKind,
+    /// Bytes of each.
+    pub bytes: usize,
 }
 
-/// Rows `numbers`, cut into batches.
-pub fn batches(numbers: &[u64], version: u64) -> Vec<Vec<Row>> {
-    let batch = |part: &[u64]| part.iter().map(|&number| row(number, version)).collect();
-    numbers.chunks(BATCH_ROWS as usize).map(batch).collect()
+impl Values {
+    /// The value of row `number` after it was written `version` times over.
+    pub fn value(self, number: u64, version: u64) -> Vec<u8> {
+        let mut rng = Rng::with_seed(number ^ (version << 40));
+        match self.kind {
+            ValueKind::Random => (0..self.bytes).map(|_| rng.alphanumeric() as u8).collect(),
+            ValueKind::Json => self.json(number, version, &mut rng),
+        }
+    }
+
+    fn json(self, number: u64, version: u64, rng: &mut Rng) -> Vec<u8> {
+        let pick = |rng: &mut Rng| NAMES[rng.usize(..NAMES.len())];
+        let (first, last) = (pick(rng), pick(rng));
+        let (amount, active) = (rng.u32(..1_000_000), rng.bool());
+        let mut json = format!(
+            r#"{{"id":{number},"version":{version},"name":"{first} {last}","amount":{}.{:02},"active":{active},"note":""#,
+            amount / 100,
+            amount % 100
+        );
+        while json.len() < self.bytes {
+            json.push_str(WORDS[rng.usize(..WORDS.len())]);
+            json.push(' ');
+        }
+        json.truncate(self.bytes - 2);
+        json.push_str("\"}");
+        json.into_bytes()
+    }
+
+    /// Row `number` after it was written `version` times over.
+    pub fn row(self, number: u64, version: u64) -> Row {
+        (key(number), self.value(number, version))
+    }
+
+    /// Bytes of a row, as the user counts them.
+    pub fn row_bytes(self) -> f64 {
+        (KEY_BYTES + self.bytes) as f64
+    }
+
+    /// Rows `numbers`, cut into batches.
+    pub fn batches(self, numbers: &[u64], version: u64) -> Vec<Vec<Row>> {
+        let batch = |part: &[u64]| part.iter().map(|&number| self.row(number, version)).collect();
+        numbers.chunks(BATCH_ROWS as usize).map(batch).collect()
+    }
 }
 
 /// Numbers from 0 to `count - 1`, of which small ones are asked for far more often.
@@ -88,9 +146,24 @@ mod tests {
     }
 
     #[test]
-    fn a_value_is_always_the_same_and_changes_with_its_version() {
-        assert_eq!(value(7, 1), value(7, 1));
-        assert_ne!(value(7, 1), value(7, 2));
+    fn a_value_is_always_the_same_has_its_size_and_changes_with_its_version() {
+        for kind in [ValueKind::Random, ValueKind::Json] {
+            let values = Values { kind, bytes: 300 };
+            assert_eq!(values.value(7, 1), values.value(7, 1));
+            assert_ne!(values.value(7, 1), values.value(7, 2));
+            assert!((0..100).all(|number| values.value(number, 3).len() == 300));
+        }
+    }
+
+    #[test]
+    fn a_json_value_is_json_however_short_it_may_be() {
+        for bytes in [JSON_BYTES_MIN, 1_000] {
+            for (number, version) in [(0, 0), (u64::MAX >> 1, 200_000)] {
+                let value = Values { kind: ValueKind::Json, bytes }.value(number, version);
+                let json: serde_json::Value = serde_json::from_slice(&value).expect("JSON");
+                assert_eq!((json["id"].as_u64(), value.len()), (Some(number), bytes));
+            }
+        }
     }
 
     #[test]

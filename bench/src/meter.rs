@@ -50,6 +50,15 @@ fn written() -> Option<i64> {
     Some(field("write_bytes:")? - field("cancelled_write_bytes:")?)
 }
 
+/// What `/proc/self/status` says of this process's memory under `name`, in megabytes of 10^6 bytes: `VmRSS` is what it
+/// has, `VmHWM` the most it ever had, `RssAnon` what no file stands behind. `None` where there is no such file.
+pub fn memory_mb(name: &str) -> Option<f64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))?;
+    let kib: f64 = line.trim().trim_end_matches(" kB").parse().ok()?;
+    Some(kib * 1024.0 / 1e6)
+}
+
 /// Bytes of all files below `path`.
 pub fn dir_bytes(path: &Path) -> Result<f64> {
     let mut bytes = 0.0;
@@ -73,6 +82,11 @@ pub fn median(mut figures: Vec<f64>) -> f64 {
     let upper = quantile(&mut figures, 0.5);
     let lower = figures.len().div_ceil(2).saturating_sub(1);
     (figures.get(lower).copied().unwrap_or_default() + upper) / 2.0
+}
+
+/// The median, if there is anything.
+pub fn some_median(figures: Vec<f64>) -> Option<f64> {
+    (!figures.is_empty()).then(|| median(figures))
 }
 
 /// Runs `work` once per item, each on a thread of its own, and hands back what each returned.

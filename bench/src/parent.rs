@@ -23,12 +23,19 @@ pub struct Run {
     pub rounds: Vec<BTreeMap<Kind, Figures>>,
 }
 
-/// Runs all rounds.
+/// Runs all rounds with the engines that the settings name.
 ///
 /// # Errors
 /// When a child fails; what it said went to standard error.
 pub fn run(settings: &Settings) -> Result<Run> {
-    let kinds = settings.kinds();
+    run_kinds(settings, &settings.kinds())
+}
+
+/// Runs all rounds with these engines.
+///
+/// # Errors
+/// As [`run`].
+pub fn run_kinds(settings: &Settings, kinds: &[Kind]) -> Result<Run> {
     let workloads = settings.workloads();
     let progress = Progress::new(settings.rounds * (kinds.len() * workloads.len()) as u64);
     let mut rounds = Vec::new();

@@ -1,5 +1,6 @@
 //! The command line: how much of everything.
 
+use crate::data::{JSON_BYTES_MIN, ValueKind, Values};
 use crate::engine::Kind;
 use crate::metric::Workload;
 use clap::{Args, Parser, ValueEnum};
@@ -9,9 +10,15 @@ use std::path::PathBuf;
 /// How much of everything.
 #[derive(Debug, Clone, PartialEq, Eq, Args, Serialize, Deserialize)]
 pub struct Settings {
-    /// Rows to load, 24 bytes of key and 100 of value each
+    /// Rows to load, 24 bytes of key each
     #[arg(long, default_value_t = 200_000)]
     pub rows: u64,
+    /// What values are made of
+    #[arg(long, value_enum, default_value_t = ValueKind::Random)]
+    pub value: ValueKind,
+    /// Bytes of a value; JSON has at least 128
+    #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(16..=65_536))]
+    pub value_bytes: u32,
     /// Bytes of cache for each engine, about half of the rows unless told otherwise
     #[arg(long, default_value_t = 12 << 20)]
     pub cache_bytes: usize,
@@ -68,10 +75,18 @@ impl Settings {
             self.operations /= 10;
             self.rounds = 1;
         }
+        if self.value == ValueKind::Json {
+            self.value_bytes = self.value_bytes.max(JSON_BYTES_MIN as u32);
+        }
         let at_least_one =
             [&mut self.rows, &mut self.commits, &mut self.operations, &mut self.rounds];
         at_least_one.into_iter().for_each(|number| *number = (*number).max(1));
         self
+    }
+
+    /// What the rows hold.
+    pub fn values(&self) -> Values {
+        Values { kind: self.value, bytes: self.value_bytes as usize }
     }
 
     /// The engines to run, ours first.

@@ -5,7 +5,9 @@
 //! memory and endless loops in between; when it is refused, it waits 5 ms before it asks again. Once `loud` has no quota, once it has.
 
 use crate::Result;
-use comfy_table::{CellAlignment, Table, presets};
+use crate::meter::quantile;
+use crate::outcome::{Outcome, Sheet, words};
+use serde::Serialize;
 use sochdb_host_abi::{PluginHost, Tenant, TenantOptions, Transaction};
 use sochdb_kernel::{Kernel, Options, TableOptions, TransactionOptions};
 use sochdb_test_guests::{LEDGER, manifest};
@@ -23,6 +25,24 @@ pub struct Settings {
     /// Threads of the loud tenant
     #[arg(long, default_value_t = 8)]
     pub threads: usize,
+    /// Whether it works: a quarter of a second a part
+    #[arg(long)]
+    pub quick: bool,
+    /// JSON instead of the table
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// What one part came to.
+#[derive(Debug, Serialize)]
+struct Line {
+    loud: &'static str,
+    quiet_calls_per_second: f64,
+    p50_us: f64,
+    p99_us: f64,
+    p999_us: f64,
+    loud_calls_per_second: f64,
+    refused_per_second: f64,
 }
 
 /// The nanoseconds of each quiet call, and how many loud ones were done and refused.
@@ -36,8 +56,12 @@ struct World {
     host: PluginHost,
 }
 
-/// Measures and prints.
-pub fn run(settings: &Settings) -> Result<()> {
+/// Measures the parts.
+///
+/// # Errors
+/// When a call of the quiet tenant fails.
+pub fn run(settings: &Settings) -> Result<Outcome> {
+    let seconds = if settings.quick { 0.25 } else { settings.seconds };
     let world = world()?;
     let quiet = world.tenant("quiet", TenantOptions::default())?;
     let bounded = TenantOptions {
@@ -46,9 +70,41 @@ pub fn run(settings: &Settings) -> Result<()> {
         calls_max: Some(1),
         ..TenantOptions::default()
     };
-    let mut table = Table::new();
-    table.load_style(presets::ASCII_MARKDOWN);
-    table.set_header([
+    let mut lines = Vec::new();
+    for (name, loud) in [
+        ("absent", None),
+        ("with quotas: 1 call at once, 50 M fuel/s, 8 MiB", Some(bounded)),
+        ("without quotas", Some(TenantOptions::default())),
+    ] {
+        let loud = loud.map(|options| world.tenant("loud", options)).transpose()?;
+        let length = Duration::from_secs_f64(seconds);
+        let (times, [done, refused]) =
+            world.part(&quiet, loud.as_ref(), length, settings.threads)?;
+        let mut us: Vec<f64> = times.iter().map(|nanos| *nanos as f64 / 1e3).collect();
+        lines.push(Line {
+            loud: name,
+            quiet_calls_per_second: us.len() as f64 / seconds,
+            p50_us: quantile(&mut us, 0.5),
+            p99_us: quantile(&mut us, 0.99),
+            p999_us: quantile(&mut us, 0.999),
+            loud_calls_per_second: done as f64 / seconds,
+            refused_per_second: refused as f64 / seconds,
+        });
+    }
+    let mut outcome = Outcome::of(&lines)?;
+    let note = format!("{} threads of the loud tenant, {seconds} s a part.", settings.threads);
+    outcome.sheets.push(sheet(&lines, note));
+    let [alone, beside] = [0, 1].map(|at| &lines[at]);
+    let figures = [
+        ("quiet_p50_times", beside.p50_us / alone.p50_us),
+        ("quiet_p99_times", beside.p99_us / alone.p99_us),
+    ];
+    outcome.summary = figures.map(|(id, figure)| (id.to_owned(), figure)).into();
+    Ok(outcome)
+}
+
+fn sheet(lines: &[Line], note: String) -> Sheet {
+    let head = words([
         "loud tenant",
         "quiet: calls/s",
         "p50 us",
@@ -57,38 +113,16 @@ pub fn run(settings: &Settings) -> Result<()> {
         "loud: calls/s",
         "refused/s",
     ]);
-    for (name, loud) in [
-        ("absent", None),
-        ("with quotas: 1 call at once, 50 M fuel/s, 8 MiB", Some(bounded)),
-        ("without quotas", Some(TenantOptions::default())),
-    ] {
-        let loud = loud.map(|options| world.tenant("loud", options)).transpose()?;
-        let length = Duration::from_secs_f64(settings.seconds);
-        let (mut times, [done, refused]) =
-            world.part(&quiet, loud.as_ref(), length, settings.threads)?;
-        times.sort_unstable();
-        let at = |share: f64| {
-            format!("{:.0}", times[((times.len() - 1) as f64 * share) as usize] as f64 / 1e3)
-        };
-        let rate = |count: u64| format!("{:.0}", count as f64 / settings.seconds);
-        table.add_row([
-            name.to_owned(),
-            rate(times.len() as u64),
-            at(0.5),
-            at(0.99),
-            at(0.999),
-            rate(done),
-            rate(refused),
-        ]);
-    }
-    (1..7).for_each(|column| {
-        table.column_mut(column).expect("there").set_cell_alignment(CellAlignment::Right);
-    });
-    println!(
-        "{table}\n\n{} threads of the loud tenant, {} s a part.",
-        settings.threads, settings.seconds
-    );
-    Ok(())
+    let row = |line: &Line| {
+        let Line { quiet_calls_per_second, p50_us, p99_us, p999_us, .. } = *line;
+        let Line { loud_calls_per_second, refused_per_second, .. } = *line;
+        let figures = [quiet_calls_per_second, p50_us, p99_us, p999_us];
+        let figures = figures.into_iter().chain([loud_calls_per_second, refused_per_second]);
+        let figures = figures.map(|figure| format!("{figure:.0}"));
+        [line.loud.to_owned()].into_iter().chain(figures).collect()
+    };
+    let (name, title) = ("tenants".to_owned(), String::new());
+    Sheet { name, title, head, words: 1, rows: lines.iter().map(row).collect(), note }
 }
 
 fn world() -> Result<World> {

@@ -17,7 +17,7 @@ fn every_engine_runs_every_workload_and_loses_nothing() {
     for (engine, figures) in engines {
         let figures = figures.as_object().expect("a map of figures");
         let linux = usize::from(cfg!(target_os = "linux"));
-        assert_eq!(figures.len(), 29 + 2 * linux, "{engine} yields every figure: {figures:?}");
+        assert_eq!(figures.len(), 51 + 3 * linux, "{engine} yields every figure: {figures:?}");
         assert_eq!(figures["counters_lost"], 0.0, "{engine} lost updates");
         assert_eq!(figures["killed_lost"], 0.0, "{engine} lost rows it had synced");
     }
@@ -152,6 +152,64 @@ fn every_codec_is_measured_in_the_sandbox_and_natively() {
         for direction in ["compress", "restore"] {
             let rates = &case["rounds"][0][direction];
             assert!(0.0 < rates[0].as_f64().unwrap() && 0.0 < rates[1].as_f64().unwrap(), "{case}");
+        }
+    }
+}
+
+#[test]
+fn a_batch_of_rows_crosses_the_boundary_in_one_call() {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_bench"));
+    let output = command.args(["boundary", "--quick", "--json"]).output().expect("it starts");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let lines: Value = serde_json::from_slice(&output.stdout).expect("it prints JSON");
+    let lines = lines.as_array().expect("a list of lines");
+    let batch = lines.iter().find(|line| line["what"] == "a row of 8 B, 256 of them in one call");
+    let batch = batch.expect("the line of the batch");
+    let [sandbox, native] = [0, 1].map(|at| batch["rounds"][0][at].as_f64().expect("a figure"));
+    assert!(0.0 < native && native < sandbox, "{batch}");
+}
+
+#[test]
+fn the_database_is_measured_beside_its_kernel_and_weighed() {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_bench"));
+    command.args(["overhead", "--quick", "--json", "--rows", "5000", "--commits", "50"]);
+    let output = command.args(["--operations", "2000"]).output().expect("it starts");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let run: Value = serde_json::from_slice(&output.stdout).expect("it prints JSON");
+    let round = run["rounds"][0].as_object().expect("a map of contenders");
+    let figures = |who: &str| round[who].as_object().expect("figures").len();
+    assert_eq!((round.len(), figures("database")), (2, figures("sochdb")), "the same of both");
+    let mut command = Command::new(env!("CARGO_BIN_EXE_bench"));
+    let output = command.args(["footprint", "--quick", "--json"]).output().expect("it starts");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let weighed: Value = serde_json::from_slice(&output.stdout).expect("it prints JSON");
+    let start = &weighed["starts"][0];
+    assert!(start["plugins"].as_u64().is_some_and(|plugins| 5 < plugins), "{weighed}");
+    let times = ["open_ms", "first_rows_ms", "all_ms"];
+    let [open, read, all] = times.map(|id| start[id].as_f64().expect("a figure"));
+    assert!(0.0 < open && open < read && read < all, "{start}");
+}
+
+#[test]
+fn rows_are_imported_dumped_and_loaded_by_the_program() {
+    // Cargo builds it with the workspace's tests, not with those of this package alone.
+    let program = std::path::Path::new(env!("CARGO_BIN_EXE_bench")).with_file_name("sochdb");
+    if !program.is_file() {
+        eprintln!("{} is not there: nothing was tried", program.display());
+        return;
+    }
+    let mut command = Command::new(env!("CARGO_BIN_EXE_bench"));
+    command.args(["import", "--quick", "--json", "--rows", "3000", "--program"]).arg(&program);
+    let output = command.output().expect("it starts");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let run: Value = serde_json::from_slice(&output.stdout).expect("it prints JSON");
+    let steps = run["rounds"][0].as_object().expect("a map of steps");
+    assert!(7 <= steps.len(), "three or four files, two dumps, two loads: {steps:?}");
+    for (step, storages) in steps {
+        for storage in ["kernel", "lscs"] {
+            let figure = &storages[storage];
+            assert!(0.0 < figure["seconds"].as_f64().unwrap(), "{step}: {storages}");
+            assert!(0 < figure["bytes"].as_u64().unwrap(), "{step}: {storages}");
         }
     }
 }

@@ -249,10 +249,11 @@ impl Projection {
             });
         }
         let column = |position: &usize| {
-            let Some(Column { name, kind, .. }) = schema.columns.get(*position) else {
+            let Some(column) = schema.columns.get(*position) else {
                 return Err(EncodingError::invalid(format!("there is no column {position}")));
             };
-            Ok(Column { name: name.clone(), kind: *kind, nullable: true, default: None })
+            // A row has its default already where it was written without a value.
+            Ok(Column { default: None, ..column.clone() })
         };
         let columns = positions.iter().map(column).collect::<EncodingResult<_>>()?;
         Ok(Projection { positions, schema: Schema { columns, key: Vec::new() } })
@@ -424,6 +425,16 @@ mod tests {
         assert!(Condition::at(&schema(), 1, Comparison::Equal, Vec::new()).is_err());
         assert!(Condition::at(&schema(), 9, Comparison::IsNull, Vec::new()).is_err());
         assert!(Projection::new(&schema(), &["id", "nope"]).is_err());
+    }
+
+    #[test]
+    fn what_may_be_null_in_the_table_may_be_null_in_the_answer_and_nothing_else() {
+        let projection = Projection::new(&schema(), &["id", "note"]).unwrap();
+        let nullable = projection.schema().columns.iter().map(|column| column.nullable);
+        assert_eq!(nullable.collect::<Vec<_>>(), [false, true]);
+        let row = |id| projection.schema().encode_row(&[id, Value::Null]);
+        assert_eq!(projection.decode(&row(Value::Int64(7)).unwrap()).unwrap()[1], Value::Null);
+        assert!(row(Value::Null).is_err());
     }
 
     #[test]

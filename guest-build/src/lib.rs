@@ -20,8 +20,10 @@ use std::process::Command;
 
 const TARGET: &str = "wasm32-wasip2";
 
-/// What every plugin may use of the processor: SIMD with results that are the same everywhere.
-const RUST_FLAGS: &[&str] = &["-Ctarget-feature=+simd128"];
+/// What every plugin may use of the processor: SIMD with results that are the same everywhere. And far more of
+/// their calls are inlined than natively, because each call that is left saves, loads and checks the fuel
+/// (`docs/performance.md` has the figures); they grow by a quarter.
+const RUST_FLAGS: &[&str] = &["-Ctarget-feature=+simd128", "-Cllvm-args=-inline-threshold=3000"];
 
 /// A guest that was compiled.
 pub struct Built {

@@ -10,6 +10,7 @@
 //! |-----------|-----------------------------------------------------------------------|
 //! | `record`  | one record, as people and programs read it                            |
 //! | `entries` | the store's side: what an import costs to record                      |
+//! | `ticks`   | the clock they are timed by                                           |
 //! | `file`    | JSON lines with rotation, written by a thread of their own            |
 //!
 //! - WASI's functions are answered by a library and not recorded one by one; what they do with granted files is
@@ -22,16 +23,17 @@
 mod entries;
 mod file;
 mod record;
+mod ticks;
 
 pub(crate) use entries::{Entries, Entry, Who};
 pub use file::{AuditFile, read_file};
 pub(crate) use record::Object;
 pub use record::{AuditFilter, AuditKind, AuditRecord, Outcome};
+pub(crate) use ticks::Ticks;
 
 use crate::limits::audit::{DENIALS_MAX, RECORDS_MAX};
 use file::Sink;
 use parking_lot::Mutex;
-use quanta::Instant;
 use serde::Serialize;
 use sochdb_kernel::{KernelError, KernelResult};
 use sochdb_telemetry::{Family, Metric};
@@ -96,21 +98,23 @@ struct Kept {
 
 /// Two clocks at the same moment: the one that records are timed by, and the calendar.
 struct Anchor {
-    at: Instant,
+    at: Ticks,
     unix_us: u64,
 }
 
 impl Anchor {
     fn now() -> Anchor {
         let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        Anchor { at: Instant::now(), unix_us: micros(since_1970) }
+        Anchor { at: Ticks::now(), unix_us: micros(since_1970) }
     }
 
     /// `at`, which is not long ago.
-    fn unix_us(&self, at: Instant) -> u64 {
-        let (after, before) =
-            (at.saturating_duration_since(self.at), self.at.saturating_duration_since(at));
-        (self.unix_us + micros(after)).saturating_sub(micros(before))
+    fn unix_us(&self, at: Ticks) -> u64 {
+        if self.at <= at {
+            self.unix_us + at.nanos_since(self.at) / 1000
+        } else {
+            self.unix_us.saturating_sub(self.at.nanos_since(at) / 1000)
+        }
     }
 }
 
@@ -207,7 +211,7 @@ impl AuditLog {
             let mut rings = self.rings.lock();
             let rings = &mut *rings;
             if let Some(newest) = entries.last()
-                && ANCHOR_MAX < newest.began.saturating_duration_since(rings.anchor.at)
+                && ANCHOR_MAX < newest.began.since(rings.anchor.at)
             {
                 rings.anchor = Anchor::now();
             }

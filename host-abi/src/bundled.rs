@@ -26,8 +26,8 @@ impl Bundled {
     }
 }
 
-/// Every plugin that was built in, sorted by name.
-pub const PLUGINS: &[Bundled] = include!(concat!(env!("OUT_DIR"), "/bundled.rs"));
+/// Every plugin that was built in, sorted by name. One place in the program: a constant would be in each crate that names it.
+pub static PLUGINS: &[Bundled] = include!(concat!(env!("OUT_DIR"), "/bundled.rs"));
 
 /// The plugin called `name`.
 pub fn find(name: &str) -> Option<&'static Bundled> {

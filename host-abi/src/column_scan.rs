@@ -92,7 +92,7 @@ impl ColumnScan {
         Ok(Some(ColumnScan { projection: projection(selection), source }))
     }
 
-    /// The columns of every batch: names and types, in the order that was asked for.
+    /// The columns of every batch in the order that was asked for: names, types, and whether they may be null.
     pub fn columns(&self) -> &[Column] {
         &self.projection.schema().columns
     }

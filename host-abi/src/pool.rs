@@ -17,7 +17,7 @@
 //! - A call that another guest's call led to is part of that one, see [`chain`].
 //! - No lock is held while a guest runs.
 
-use crate::audit::{Entry, Object, Outcome, Who};
+use crate::audit::{Entry, Object, Outcome, Ticks, Who};
 use crate::chain::{self, Entered, Refusal};
 use crate::limits::{
     BoundOf, Budget, CALL_DEPTH_MAX, HANDLES_PER_STORE_MAX, MemoryBound, RESULT_SLACK_BYTES,
@@ -58,7 +58,8 @@ pub(crate) struct Pool<E: Exports> {
 }
 
 struct Slots<E> {
-    idle: Vec<Instance<E>>,
+    /// In boxes, because they are large and go in and out with every call.
+    idle: Vec<Box<Instance<E>>>,
     /// Idle and working ones together.
     live: u32,
     /// Whether what its instances knew has gone to another version: who comes should go there too.
@@ -146,7 +147,7 @@ pub(crate) struct Call<'a, E> {
 struct Allowed<'a> {
     function: &'static str,
     work: Work,
-    began: Instant,
+    began: Ticks,
     deadline: Instant,
     budget: Budget,
     /// What it is about.
@@ -232,7 +233,7 @@ impl<E: Exports> Pool<E> {
             None => self.start(&mut allowed)?,
         };
         instance.store.set_hostcall_fuel(terms.result_bytes_max.saturating_add(RESULT_SLACK_BYTES));
-        let Instance { store, exports, number, .. } = &mut instance;
+        let Instance { store, exports, number, .. } = &mut *instance;
         let answer = work(&mut Call { exports, store, is_fresh, instance: *number });
         let answer = self.finish(&mut allowed, answer, &mut instance.store);
         if !matches!(answer, Err(End::Failed(_))) {
@@ -369,11 +370,11 @@ impl<E: Exports> Pool<E> {
             std::mem::take(&mut slots.idle)
         };
         self.freed.notify_all();
-        let ends: Vec<_> = idle.into_iter().map(|instance| self.end(instance)).collect();
+        let ends: Vec<_> = idle.into_iter().map(|mut instance| self.end(&mut instance)).collect();
         ends.into_iter().collect()
     }
 
-    fn end(&self, mut instance: Instance<E>) -> KernelResult<()> {
+    fn end(&self, instance: &mut Instance<E>) -> KernelResult<()> {
         let terms = Terms { may_come_again: true, ..Terms::reading(0) };
         let mut allowed = self.allow("shutdown", Work::Foreground, &terms, true)?;
         // How it ends says nothing about the instances that are to come.
@@ -394,7 +395,7 @@ impl<E: Exports> Pool<E> {
         is_part: bool,
     ) -> KernelResult<Allowed<'_>> {
         let span = self.plugin.tracer.begin("plugin call");
-        let began = Instant::now();
+        let (began, ticks) = (Instant::now(), Ticks::now());
         let since_made = began.saturating_duration_since(self.made).as_micros();
         let last_used_us = u64::try_from(since_made).unwrap_or(u64::MAX);
         self.last_used_us.store(last_used_us, Ordering::Relaxed);
@@ -413,7 +414,7 @@ impl<E: Exports> Pool<E> {
             Ok(Allowed {
                 function,
                 work,
-                began,
+                began: ticks,
                 deadline,
                 budget,
                 object: terms.object.clone(),
@@ -435,7 +436,7 @@ impl<E: Exports> Pool<E> {
         object: Object,
         error: KernelError,
     ) -> KernelError {
-        let entry = Entry::call(function, object, Outcome::of_error(&error), 0, Duration::ZERO);
+        let entry = Entry::call(function, object, Outcome::of_error(&error), 0, (Ticks::now(), 0));
         self.plugin.audit.take_one(&self.who, entry);
         error
     }
@@ -471,7 +472,8 @@ impl<E: Exports> Pool<E> {
     ) -> Result<R, End> {
         let used = self.account(allowed, store);
         let was_refused = !matches!(answer, Ok(Ok(_)));
-        self.plugin.meter.note(allowed.function, used.1, was_refused);
+        let took = Duration::from_nanos(used.1);
+        self.plugin.meter.note(allowed.function, took, was_refused);
         let (outcome, answer) = match answer {
             Ok(answer) => {
                 if let Some(ticket) = allowed.ticket.take() {
@@ -515,21 +517,19 @@ impl<E: Exports> Pool<E> {
         &self,
         allowed: &mut Allowed<'_>,
         outcome: Outcome,
-        (fuel, took): (u64, Duration),
+        (fuel, nanos): (u64, u64),
         store: &mut Store<GuestState>,
     ) {
         let is_new = !allowed.is_nested || outcome != Outcome::Ok;
         let object = || allowed.object.clone();
-        let call = is_new.then(|| Entry::call(allowed.function, object(), outcome, fuel, took));
+        let time = (allowed.began, nanos);
+        let call = is_new.then(|| Entry::call(allowed.function, object(), outcome, fuel, time));
         store.data_mut().audit.end_call(outcome, call);
-        if let Some(mut span) = allowed.span.take().filter(ActiveSpan::is_kept) {
-            span.about("sochdb.plugin", &self.plugin.manifest.name);
-            span.about("db.operation.name", allowed.function);
-            span.about("sochdb.outcome", format_args!("{outcome:?}"));
-            if let Some(tenant) = self.tenant_name() {
-                span.about("db.namespace", tenant);
+        if let Some(mut span) = allowed.span.take() {
+            span.ends_after(Duration::from_nanos(nanos));
+            if span.is_kept() {
+                self.describe(&mut span, allowed.function, outcome, fuel);
             }
-            span.about("sochdb.fuel", fuel);
         }
         tracing::trace!(
             target: "sochdb::plugin",
@@ -537,10 +537,21 @@ impl<E: Exports> Pool<E> {
             tenant = self.tenant_name(),
             function = allowed.function,
             fuel,
-            micros = took.as_micros() as u64,
+            micros = nanos / 1000,
             outcome = ?outcome,
             "call"
         );
+    }
+
+    /// Tells a span that is kept what its call was.
+    fn describe(&self, span: &mut ActiveSpan<'_>, function: &str, outcome: Outcome, fuel: u64) {
+        span.about("sochdb.plugin", &self.plugin.manifest.name);
+        span.about("db.operation.name", function);
+        span.about("sochdb.outcome", format_args!("{outcome:?}"));
+        if let Some(tenant) = self.tenant_name() {
+            span.about("db.namespace", tenant);
+        }
+        span.about("sochdb.fuel", fuel);
     }
 
     /// An idle instance, or the right to make one (`None`). Either way a slot is taken.
@@ -549,7 +560,7 @@ impl<E: Exports> Pool<E> {
         allowed: &Allowed<'_>,
         prefer: Option<u64>,
         as_fallback: bool,
-    ) -> KernelResult<Option<Instance<E>>> {
+    ) -> KernelResult<Option<Box<Instance<E>>>> {
         let mut slots = self.slots.lock();
         loop {
             if slots.closed || slots.handed_over && !as_fallback {
@@ -580,7 +591,7 @@ impl<E: Exports> Pool<E> {
     }
 
     /// Makes an instance, ready for its first call.
-    fn start(&self, allowed: &mut Allowed<'_>) -> KernelResult<Instance<E>> {
+    fn start(&self, allowed: &mut Allowed<'_>) -> KernelResult<Box<Instance<E>>> {
         add(&self.plugin.usage.instances_started, 1);
         let state = GuestState::new(self.plugin.clone(), self.tenant.clone(), self.who.clone());
         let mut store = Store::new(self.plugin.runtime.engine(), state);
@@ -602,7 +613,7 @@ impl<E: Exports> Pool<E> {
             Ok((lifecycle, exports, Ok(()))) => {
                 let number = self.next_number.fetch_add(1, Ordering::Relaxed);
                 let _counted = Counted::new(&self.plugin);
-                Ok(Instance { number, store, lifecycle, exports, _counted })
+                Ok(Box::new(Instance { number, store, lifecycle, exports, _counted }))
             }
             Ok((_, _, Err(refused))) => {
                 let used = self.account(allowed, &store);
@@ -629,22 +640,22 @@ impl<E: Exports> Pool<E> {
         Ok(())
     }
 
-    /// Counts what a call has used: fuel, and time.
-    fn account(&self, allowed: &mut Allowed<'_>, store: &Store<GuestState>) -> (u64, Duration) {
+    /// Counts what a call has used: fuel, and nanoseconds.
+    fn account(&self, allowed: &mut Allowed<'_>, store: &Store<GuestState>) -> (u64, u64) {
         let entered = allowed.entered.take().expect("a call ends once");
         let fuel_max = allowed.budget.fuel_max;
         let fuel = fuel_max - store.get_fuel().unwrap_or(0).min(fuel_max);
         let own_fuel = entered.end(fuel.saturating_add(store.data().file_fuel()));
-        let took = allowed.began.elapsed();
+        let nanos = Ticks::now().nanos_since(allowed.began);
         let usage = &self.plugin.usage;
         add(&usage.calls, 1);
         add(&usage.fuel, own_fuel);
         let span = allowed.span.as_ref().and_then(ActiveSpan::context);
-        usage.took.observe_in(took, span);
+        usage.took.observe_in(Duration::from_nanos(nanos), span);
         if let Some(tenant) = &self.tenant {
             tenant.pay(allowed.work, own_fuel);
         }
-        (own_fuel, took)
+        (own_fuel, nanos)
     }
 
     /// Says whose fault a failed call was. The store is not used again.
@@ -789,7 +800,7 @@ impl<E: Exports> Drop for Pool<E> {
 /// A taken slot: gives the instance back, or its place to a fresh one.
 struct Slot<'a, E: Exports> {
     pool: &'a Pool<E>,
-    instance: Option<Instance<E>>,
+    instance: Option<Box<Instance<E>>>,
 }
 
 /// What there is for the next version to know.
@@ -831,8 +842,8 @@ impl<E: Exports> Drop for Slot<'_, E> {
         };
         drop(slots);
         self.pool.freed.notify_one();
-        if let Some(instance) = leaving
-            && let Err(error) = self.pool.end(instance)
+        if let Some(mut instance) = leaving
+            && let Err(error) = self.pool.end(&mut instance)
         {
             let plugin = &self.pool.plugin.manifest.name;
             tracing::warn!(target: "sochdb::plugin", plugin, %error, "an instance did not end well");

@@ -399,6 +399,15 @@ impl Transaction {
         Ok(all)
     }
 
+    /// Whether a plugin is asked before rows of `table` are written, or told afterwards. There need be no such table.
+    ///
+    /// # Errors
+    /// `Closed`.
+    pub fn is_hooked(&self, table: &str) -> KernelResult<bool> {
+        let live = self.live()?;
+        Ok(!live.programs.hooks_of(live.tenant.as_deref(), table).is_empty())
+    }
+
     /// A search for the rows of `table` that are nearest to a vector, among all that this transaction sees, its
     /// own writes so far included.
     pub fn search<'a>(&'a self, table: &'a str) -> Search<'a> {

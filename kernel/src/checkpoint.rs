@@ -11,6 +11,11 @@
 //!   release   log segments below the new replay position
 //! ```
 //!
+//! What is written goes to free pages, and what it replaces is free only after the flip. So that a checkpoint
+//! of rows from all over a table does not double the file, the steps from fold to install are done in pieces:
+//! a piece ends when it has written some pages of trees, and the next one may use those that it replaced. A
+//! table that is not done keeps its frozen memtables above the base, and its place in the log.
+//!
 //! Commits go on all the while; they wait only for the freeze and the install, a few microseconds each.
 //!
 //! Whatever fails before the flip leaves the old world: pages were written to free space only, and the
@@ -22,7 +27,7 @@ use crate::catalog::{CATALOG, StoredBase, TableInfo, base_key};
 use crate::engine::{CheckpointState, Inner};
 use crate::error::{KernelError, KernelResult, PluginFault};
 use crate::kernel_api::{KeyRange, SegmentId, Slice, TableId, Timestamp};
-use crate::limits::{CONFLICT_WINDOW_BYTES_MAX, MERGES_PER_CHECKPOINT_MAX};
+use crate::limits::{CONFLICT_WINDOW_BYTES_MAX, MERGES_PER_CHECKPOINT_MAX, piece_pages};
 use crate::mvcc::memtable::Memtable;
 use crate::mvcc::merge::{Merged, Row, Source};
 use crate::mvcc::version::{Base, SegmentBase, TableVersion, Version};
@@ -39,6 +44,7 @@ use parking_lot::Mutex;
 use sochdb_encoding::codec::Wire;
 use sochdb_encoding::merge;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::mem::take;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -76,10 +82,15 @@ pub(crate) struct Load<'a> {
 /// A table's new base, before it is installed.
 struct Folded {
     base: Base,
+    /// Those that it makes superfluous: none before the table is done.
     memtables: Vec<Arc<Memtable>>,
+    flushed: Timestamp,
 }
 
-/// Everything between freeze and flip.
+/// Where a piece ended: the next row that is to be folded.
+type Place = Option<(TableId, Vec<u8>)>;
+
+/// Everything between freeze and flip, for one piece.
 struct Work<'a> {
     inner: &'a Inner,
     version: &'a Version,
@@ -103,52 +114,60 @@ impl Inner {
     pub(crate) fn run_checkpoint(
         &self,
         state: &mut CheckpointState,
-        load: Option<Load<'_>>,
+        mut load: Option<Load<'_>>,
     ) -> KernelResult<CheckpointReport> {
         let now = || self.env.clock.monotonic_us();
         let started = now();
-        let (version, freeze, lsn) = self.freeze();
+        let (mut version, freeze, lsn) = self.freeze();
         let mut pause_us = now() - started;
         self.wal.wait(lsn, true)?;
-        let sequence = state.meta.sequence + 1;
-        let mut space = state.space.clone();
-        space.reclaim(state.pins.oldest().unwrap_or(state.meta.sequence));
-        let writer =
-            Arc::new(Mutex::new(PageWriter::new(self.access.pager.clone(), space, sequence)));
-        let mut work = Work {
-            inner: self,
-            version: &version,
-            writer,
-            folded: BTreeMap::new(),
-            failed: BTreeMap::new(),
-            report: CheckpointReport::default(),
-        };
-        work.fold_tables()?;
-        if let Some(load) = load {
-            let folded = Folded { base: work.load(load.info, load.rows)?, memtables: Vec::new() };
-            work.folded.insert(load.info.id, folded);
+        let (mut report, mut rest) = (CheckpointReport::default(), None);
+        loop {
+            let mut space = state.space.clone();
+            space.reclaim(state.pins.oldest().unwrap_or(state.meta.sequence));
+            let writer = PageWriter::new(self.access.pager.clone(), space, state.meta.sequence + 1);
+            let mut work = Work {
+                inner: self,
+                version: &version,
+                writer: Arc::new(Mutex::new(writer)),
+                folded: BTreeMap::new(),
+                failed: BTreeMap::new(),
+                report,
+            };
+            rest = work.fold_tables(freeze, rest)?;
+            if let Some(load) = load.take_if(|_| rest.is_none()) {
+                let base = work.load(load.info, load.rows)?;
+                let (id, memtables) = (load.info.id, Vec::new());
+                work.folded.insert(id, Folded { base, memtables, flushed: freeze });
+            }
+            let mut next = work.build_catalog(state, freeze, lsn)?;
+            self.flip(&next.meta)?;
+            let (folded, failed) = (take(&mut work.folded), take(&mut work.failed));
+            report = take(&mut work.report);
+            drop(work);
+            version.pin = next.pins.pin(next.meta.sequence);
+            *state = next;
+            *self.sizes.lock() = state.sizes();
+            for (id, folded) in &folded {
+                let Some(table) = version.tables.get_mut(id).map(Arc::make_mut) else { continue };
+                table.base = folded.base.clone();
+                table.frozen.retain(|_| folded.memtables.is_empty());
+            }
+            let flipped = now();
+            self.install(folded, &failed, freeze, version.pin.clone(), state.meta.lsn)?;
+            pause_us += now() - flipped;
+            if rest.is_none() {
+                report.log_bytes_released = self.wal.release(state.meta.lsn)?;
+                self.counts.checkpoints.add(1);
+                self.counts.pages_written.add(report.pages_written);
+                return Ok(CheckpointReport { pause_us, micros: now() - started, ..report });
+            }
         }
-        let mut next = work.build_catalog(state, freeze, lsn)?;
-        self.flip(&next.meta)?;
-        let (folded, failed) = (std::mem::take(&mut work.folded), std::mem::take(&mut work.failed));
-        let mut report = std::mem::take(&mut work.report);
-        let pin = next.pins.pin(next.meta.sequence);
-        *state = next;
-        *self.sizes.lock() = state.sizes();
-        let flipped = now();
-        self.install(folded, &failed, freeze, pin, state.meta.lsn)?;
-        pause_us += now() - flipped;
-        report.log_bytes_released = self.wal.release(state.meta.lsn)?;
-        self.counts.checkpoints.add(1);
-        self.counts.pages_written.add(report.pages_written);
-        report.failed =
-            failed.iter().map(|(id, why)| (name_of(&version, *id), why.to_string())).collect();
-        Ok(CheckpointReport { pause_us, micros: now() - started, ..report })
     }
 
     /// Makes active memtables frozen ones. Returns the version to fold, the newest timestamp in it, and
     /// the log position behind it.
-    fn freeze(&self) -> (Arc<Version>, Timestamp, u64) {
+    fn freeze(&self) -> (Version, Timestamp, u64) {
         let commit = self.commit.lock();
         let mut current = self.version.write();
         let mut next = (**current).clone();
@@ -160,7 +179,7 @@ impl Inner {
         }
         *current = Arc::new(next);
         self.active_bytes.store(0, Ordering::Relaxed);
-        (current.clone(), commit.last, self.wal.ends().0)
+        ((**current).clone(), commit.last, self.wal.ends().0)
     }
 
     /// The page flip: after it, `meta` is the database.
@@ -196,13 +215,13 @@ impl Inner {
         for (id, table) in &mut next.tables {
             let mut new = (**table).clone();
             new.recent.retain(|memtable| oldest_writer.is_some_and(|at| at < memtable.newest()));
-            if let Some(Folded { base, memtables }) = folded.remove(id) {
+            if let Some(Folded { base, memtables, flushed }) = folded.remove(id) {
                 new.frozen
                     .retain(|memtable| !memtables.iter().any(|old| Arc::ptr_eq(old, memtable)));
                 let needed = |m: &Arc<Memtable>| oldest_writer.is_some_and(|at| at < m.newest());
                 let mut recent: Vec<_> = memtables.into_iter().filter(needed).collect();
                 recent.append(&mut new.recent);
-                (new.base, new.recent, new.flushed, new.stuck) = (base, recent, freeze, None);
+                (new.base, new.recent, new.flushed, new.stuck) = (base, recent, flushed, None);
             }
             new.stuck = failed.get(id).cloned().or(new.stuck);
             // Past its bound the window shrinks: transactions older than what is dropped will conflict.
@@ -243,41 +262,50 @@ impl Drop for Work<'_> {
     }
 }
 
-fn name_of(version: &Version, id: TableId) -> String {
-    let info = version.names.values().find(|info| info.id == id);
-    info.map_or_else(|| id.to_string(), |info| info.name.clone())
-}
-
 impl Work<'_> {
-    /// Folds every table that has frozen rows, except the catalog.
-    fn fold_tables(&mut self) -> KernelResult<()> {
-        let version = self.version;
-        for info in version.names.values() {
+    /// Folds the tables that have frozen rows, except the catalog: trees first, `from` where the last piece
+    /// ended until this one is full.
+    fn fold_tables(&mut self, freeze: Timestamp, mut from: Place) -> KernelResult<Place> {
+        let (version, mut rest) = (self.version, None);
+        let mut infos: Vec<_> = version.names.values().collect();
+        infos.sort_by_key(|info| info.options.storage.is_some());
+        for info in infos {
             let table = &version.tables[&info.id];
             let unsettled = matches!(&table.base, Base::Segments(base) if base.unsettled);
             let name = info.options.storage.as_deref().unwrap_or_default();
-            if table.frozen.is_empty() && !(unsettled && self.inner.plugins.storage(name).is_ok()) {
+            let settled = !unsettled || self.inner.plugins.storage(name).is_err();
+            if rest.is_some() || table.frozen.is_empty() && settled {
                 continue;
             }
             let result = match &table.base {
                 Base::Tree(root) => {
-                    let mut run = table.frozen_run();
+                    let from = from.take_if(|(id, _)| *id == info.id);
+                    let range = from.map_or(KeyRange::all(), |(_, key)| (key..).into());
+                    let mut run = table.frozen_run(&range);
                     let mut rows = std::iter::from_fn(|| run.next().transpose());
-                    Base::Tree(self.fold_tree(info, *root, &mut rows)?)
+                    let pages_max = piece_pages(self.inner.options.memtable_bytes_max);
+                    let (root, key) = self.fold_tree(info, *root, &mut rows, pages_max)?;
+                    rest = key.map(|key| (info.id, key));
+                    Base::Tree(root)
                 }
                 Base::Segments(base) => match self.fold_segments(info, table, base) {
                     Ok(base) => Base::Segments(Arc::new(base)),
                     Err(error) => {
                         tracing::error!(table = info.name, %error, "storage failed, rows stay in the log");
-                        self.failed.insert(info.id, error.to_string().into());
+                        let why = error.to_string();
+                        self.failed.insert(info.id, why.as_str().into());
+                        self.report.failed.push((info.name.clone(), why));
                         continue;
                     }
                 },
             };
-            self.report.tables += 1;
-            self.folded.insert(info.id, Folded { base: result, memtables: table.frozen.clone() });
+            let done = rest.is_none();
+            let memtables = if done { table.frozen.clone() } else { Vec::new() };
+            let flushed = if done { freeze } else { table.flushed };
+            self.report.tables += u64::from(done);
+            self.folded.insert(info.id, Folded { base: result, memtables, flushed });
         }
-        Ok(())
+        Ok(rest)
     }
 
     /// The codec of a table's blocks and large values. One that is not loaded leaves them plain: what a
@@ -292,21 +320,26 @@ impl Work<'_> {
         Ok(codec.ok().map(|codec| (number, codec)))
     }
 
-    /// Merges `rows` into the tree at `root`.
+    /// Merges `rows` into the tree at `root`, until about `pages_max` pages are written.
     fn fold_tree(
         &mut self,
         info: &TableInfo,
         root: TreeRoot,
         rows: &mut dyn Iterator<Item = KernelResult<Row>>,
-    ) -> KernelResult<TreeRoot> {
+        pages_max: u64,
+    ) -> KernelResult<(TreeRoot, Option<Vec<u8>>)> {
         let inner = self.inner;
         let codec = self.codec_of(info)?;
         let mut squeeze_value = |value: &Slice| squeeze(codec.as_ref(), value, &inner.counts);
-        let count = &mut self.report.rows;
-        let rows = rows.inspect(|_| *count += 1);
+        let mut count = 0;
+        let mut rows = rows.inspect(|_| count += 1).peekable();
         let mut writer = self.writer.lock();
         writer.table = info.id;
-        write::apply(&inner.access.pager, &mut writer, root, rows, &mut squeeze_value)
+        let (pager, squeeze) = (&inner.access.pager, &mut squeeze_value);
+        let root = write::apply(pager, &mut writer, root, &mut rows, squeeze, pages_max)?;
+        let rest = rows.next().transpose()?.map(|(key, _)| key);
+        self.report.rows += count - u64::from(rest.is_some());
+        Ok((root, rest))
     }
 
     /// Makes the base of a new table of `rows`. A storage plugin gets them from a tree, which is free
@@ -316,7 +349,7 @@ impl Work<'_> {
         info: &TableInfo,
         rows: &mut dyn Iterator<Item = KernelResult<Row>>,
     ) -> KernelResult<Base> {
-        let root = self.fold_tree(info, TreeRoot::EMPTY, rows)?;
+        let (root, _) = self.fold_tree(info, TreeRoot::EMPTY, rows, u64::MAX)?;
         let Some(name) = &info.options.storage else { return Ok(Base::Tree(root)) };
         let access = &self.inner.access;
         self.writer.lock().flush()?;
@@ -343,7 +376,7 @@ impl Work<'_> {
         let storage = plugins.storage(info.options.storage.as_deref().unwrap_or_default())?;
         let mut base = SegmentBase::new(base.segments.clone(), base.rows);
         if !table.frozen.is_empty() {
-            let (present, run) = (base.handles(), || Ok(table.frozen_run()));
+            let (present, run) = (base.handles(), || Ok(table.frozen_run(&KeyRange::all())));
             let flush =
                 |sink| storage.flush(&info.context(), &present, Box::new(Run(run()?)), sink);
             let (new, rows, puts) = self.write_segments(&*storage, info, &flush, &run)?;
@@ -432,7 +465,7 @@ impl Work<'_> {
         let result = write(Arc::new(sink));
         let leased = self.writer.lock().end_lease();
         self.writer.lock().flush()?;
-        let sealed = std::mem::take(&mut *sealed.lock());
+        let sealed = take(&mut *sealed.lock());
         let kept = result.and_then(|ids| {
             let find = |id: &SegmentId| sealed.iter().find(|(meta, _)| meta.id == *id);
             let distinct: BTreeSet<_> = ids.iter().collect();
@@ -473,7 +506,7 @@ impl Work<'_> {
         let catalog = &version.tables[&CATALOG];
         let mut bases = state.bases.clone();
         let mut ops: BTreeMap<Vec<u8>, Option<Slice>> = BTreeMap::new();
-        let mut run = catalog.frozen_run();
+        let mut run = catalog.frozen_run(&KeyRange::all());
         while let Some((key, row)) = run.next()? {
             ops.insert(key, row);
         }
@@ -485,7 +518,7 @@ impl Work<'_> {
             }
         }
         for (id, folded) in &self.folded {
-            let stored = folded.base.stored(freeze);
+            let stored = folded.base.stored(folded.flushed);
             ops.insert(base_key(*id), Some(stored.to_wire().into()));
             bases.insert(*id, stored);
         }
@@ -497,18 +530,21 @@ impl Work<'_> {
         let mut writer = self.writer.lock();
         writer.table = CATALOG;
         let plain = &mut |_: &Slice| (None, 0);
-        let ops = ops.into_iter().map(Ok);
-        let root = write::apply(&inner.access.pager, &mut writer, state.meta.catalog, ops, plain)?;
-        let folded = Folded { base: Base::Tree(root), memtables: catalog.frozen.clone() };
+        let mut ops = ops.into_iter().map(Ok).peekable();
+        let (pager, root) = (&inner.access.pager, state.meta.catalog);
+        let root = write::apply(pager, &mut writer, root, &mut ops, plain, u64::MAX)?;
+        let (base, memtables) = (Base::Tree(root), catalog.frozen.clone());
+        let folded = Folded { base, memtables, flushed: freeze };
         self.folded.insert(CATALOG, folded);
         if state.meta.free_list != NO_FREE_LIST {
             writer.free(state.meta.free_list.page, state.meta.free_list.pages());
         }
         let sequence = state.meta.sequence + 1;
         let (free_list, space) = writer.finish()?;
-        self.report.pages_written = writer.pages_written;
-        // Replay must begin before the oldest row that a failed plugin holds back.
-        let held = version.tables.iter().filter(|(id, _)| self.failed.contains_key(id));
+        self.report.pages_written += writer.pages_written;
+        // Replay must begin before the oldest row that a later piece or a failed plugin holds back.
+        let done = |id| self.folded.get(id).is_some_and(|folded| folded.flushed == freeze);
+        let held = version.tables.iter().filter(|(id, _)| !done(id));
         let held = held.flat_map(|(_, table)| table.frozen.iter().map(|m| m.first_lsn())).min();
         let meta = Meta {
             sequence,

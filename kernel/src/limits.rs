@@ -30,6 +30,11 @@ pub const MEMTABLE_CHUNK_ROWS: usize = 128;
 pub const RUN_BATCH_ROWS: usize = 1024;
 /// See [`RUN_BATCH_ROWS`].
 pub const RUN_BATCH_BYTES: usize = 256 << 10;
+/// A checkpoint flips whenever it has written an eighth of `memtable_bytes_max` to trees: the file grows by the
+/// pages of such a piece, not by a second copy of a tree. Each piece costs two syncs.
+pub fn piece_pages(memtable_bytes_max: usize) -> u64 {
+    (memtable_bytes_max / 8 / PAGE_BYTES).max(1) as u64
+}
 /// Slices of compaction that a storage engine gets for one table in one checkpoint, however urgent it says
 /// they are: a checkpoint ends.
 pub const MERGES_PER_CHECKPOINT_MAX: usize = 64;

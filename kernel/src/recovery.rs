@@ -228,9 +228,7 @@ fn create(env: &Environment, options: &Options) -> KernelResult<()> {
         }
         // While there are log files there is a data.new beside them, which says that neither counts.
         vfs.sync_dir(WAL_DIR)?;
-        if vfs.list("")?.iter().any(|name| name == NEW_DATA_FILE) {
-            vfs.remove(NEW_DATA_FILE)?;
-        }
+        wal::remove_if_there(&**vfs, NEW_DATA_FILE)?;
         let file = vfs.open(NEW_DATA_FILE, OpenMode::Create)?;
         vfs.sync_dir("")?;
         Ok(file)
@@ -308,14 +306,9 @@ struct Replay {
 }
 
 impl Replay {
-    fn new(
-        meta: &Meta,
-        loaded: Loaded,
-        access: &Access,
-        memtable_bytes: Arc<AtomicUsize>,
-    ) -> Replay {
+    fn new(meta: &Meta, loaded: Loaded, access: &Access, memory: Arc<AtomicUsize>) -> Replay {
         let folded = Timestamp(meta.timestamp);
-        let catalog = TableVersion::new(Base::Tree(meta.catalog), folded, memtable_bytes.clone());
+        let catalog = TableVersion::new(Base::Tree(meta.catalog), folded, memory.clone());
         let mut replay = Replay {
             tables: BTreeMap::from([(CATALOG, catalog)]),
             names: BTreeMap::new(),
@@ -323,7 +316,7 @@ impl Replay {
             access: access.clone(),
             folded,
             open: Transactions::default(),
-            memtable_bytes,
+            memtable_bytes: memory,
             last: folded,
             next_txn: meta.next_txn,
             next_table: meta.next_table,

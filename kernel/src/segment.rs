@@ -38,13 +38,12 @@ const EXTENT_BYTES: usize = 1 << 20;
 /// A codec with its number, as a table uses it.
 pub type NumberedCodec = (u8, Arc<dyn CompressionExtension>);
 
+/// What is to be stored in the place of some bytes, if anything else, and the number of the codec that made it.
+pub type Squeezed = (Option<Vec<u8>>, u8);
+
 /// What is to be stored of `raw`: compressed, if that saves space and comes back unchanged, else plain
 /// (`None`, 0).
-pub fn squeeze(
-    codec: Option<&NumberedCodec>,
-    raw: &[u8],
-    counts: &Counts,
-) -> (Option<Vec<u8>>, u8) {
+pub fn squeeze(codec: Option<&NumberedCodec>, raw: &[u8], counts: &Counts) -> Squeezed {
     let Some((number, codec)) = codec else { return (None, 0) };
     let round_trip = || {
         let stored = codec.compress(raw)?;

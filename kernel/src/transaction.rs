@@ -35,6 +35,7 @@ use crate::engine::Inner;
 use crate::error::{KernelError, KernelResult, bound};
 use crate::kernel_api::{IsolationLevel, KeyRange, Slice, TableId, Timestamp, TransactionId};
 use crate::limits::{FRAME_PAYLOAD_BYTES_TARGET, KEY_BYTES_MAX, VALUE_BYTES_MAX};
+use crate::mvcc::memtable::Memtable;
 use crate::mvcc::merge::{Merged, Source};
 use crate::mvcc::version::{Base, TableVersion, Version};
 use crate::pins::Pin;
@@ -443,10 +444,8 @@ impl Transaction {
     pub fn drop_table(&mut self, name: &str) -> KernelResult<()> {
         self.check_writable()?;
         let info = self.table(name)?;
-        let own = self.writes.get(&info.id).map(|rows| rows.keys().cloned().collect::<Vec<_>>());
-        for key in own.unwrap_or_default() {
-            let before = self.writes.get_mut(&info.id).and_then(|rows| rows.remove(&key));
-            self.undo.push(Undo { table: info.id, key, before });
+        for (key, value) in self.writes.remove(&info.id).into_iter().flatten() {
+            self.undo.push(Undo { table: info.id, key, before: Some(value) });
         }
         self.write(CATALOG, catalog::table_key(name), None)
     }
@@ -476,9 +475,7 @@ impl Transaction {
     /// `Invalid` when the savepoint is another transaction's, or lies behind one already rolled back to.
     pub fn rollback_to(&mut self, savepoint: Savepoint) -> KernelResult<()> {
         if savepoint.transaction != self.id || self.undo.len() < savepoint.undo {
-            return Err(KernelError::invalid(
-                "this savepoint is not one of this transaction any more",
-            ));
+            return Err(KernelError::invalid("this savepoint is not this transaction's any more"));
         }
         while savepoint.undo < self.undo.len() {
             let Undo { table, key, before } = self.undo.pop().expect("counted");
@@ -550,44 +547,40 @@ impl Transaction {
         if self.snapshot < window_start {
             return conflict(format!("the snapshot at {} is too old to be checked", self.snapshot));
         }
+        let newer = |id: &TableId, changed: &dyn Fn(&Memtable) -> bool| {
+            let table = current.tables.get(id);
+            table.is_some_and(|table| table.newer_than(self.snapshot).any(|m| changed(m)))
+        };
+        let changed = |id: &TableId, key: &Vec<u8>| {
+            newer(id, &|memtable| Some(self.snapshot) < memtable.newest_of(key))
+        };
         // Two tables of one name would lose one of them, so the catalog is checked at every level.
         let checked = self.writes.iter().filter(|(id, _)| !read_committed || **id == CATALOG);
         for (id, rows) in checked {
-            let Some(table) = current.tables.get(id) else { continue };
-            for memtable in table.newer_than(self.snapshot) {
-                let changed = |key: &&Vec<u8>| Some(self.snapshot) < memtable.newest_of(key);
-                if let Some(key) = rows.keys().find(changed) {
-                    return conflict(format!(
-                        "a row of table {id} was written first: {}",
-                        key.escape_ascii()
-                    ));
-                }
+            if let Some(key) = rows.keys().find(|key| changed(id, key)) {
+                let key = key.escape_ascii();
+                return conflict(format!("a row of table {id} was written first: {key}"));
             }
         }
         let reads = self.reads.lock();
-        for (id, key) in &reads.keys {
-            let Some(table) = current.tables.get(id) else { continue };
-            if table.newer_than(self.snapshot).any(|m| Some(self.snapshot) < m.newest_of(key)) {
-                return conflict(format!(
-                    "a row of table {id} was read, then changed: {}",
-                    key.escape_ascii()
-                ));
-            }
+        if let Some((id, key)) = reads.keys.iter().find(|(id, key)| changed(id, key)) {
+            let key = key.escape_ascii();
+            return conflict(format!("a row of table {id} was read, then changed: {key}"));
         }
-        for (id, range) in &reads.ranges {
-            let Some(table) = current.tables.get(id) else { continue };
-            if table.newer_than(self.snapshot).any(|m| m.has_newer(range, self.snapshot)) {
-                return conflict(format!("a range of table {id} was read, then changed"));
-            }
+        let changed = |id, range| newer(id, &|memtable| memtable.has_newer(range, self.snapshot));
+        match reads.ranges.iter().find(|(id, range)| changed(id, range)) {
+            Some((id, _)) => conflict(format!("a range of table {id} was read, then changed")),
+            None => Ok(()),
         }
-        Ok(())
     }
 
     /// Step 2 of a commit: its records, as payloads of log frames.
     pub(crate) fn payloads(&self, timestamp: Timestamp) -> Vec<Vec<u8>> {
         let begin = || self.id.0.to_le_bytes().to_vec();
         let mut payloads = vec![begin()];
-        let mut rows = 0;
+        // More than it needs, and the memory is asked for once.
+        payloads[0].reserve(self.write_bytes.min(FRAME_PAYLOAD_BYTES_TARGET) + 64);
+        let rows = self.writes.values().map(BTreeMap::len).sum::<usize>() as u64;
         WalRecord::Begin { snapshot: self.snapshot }.encode(&mut payloads[0]);
         for (&table, writes) in &self.writes {
             for (key, value) in writes {
@@ -601,7 +594,6 @@ impl Transaction {
                     payloads.push(begin());
                 }
                 record.encode(payloads.last_mut().expect("never empty"));
-                rows += 1;
             }
         }
         WalRecord::Commit { timestamp, rows }.encode(payloads.last_mut().expect("never empty"));

@@ -212,21 +212,30 @@ impl ActiveSpan<'_> {
         self.context
     }
 
-    /// Ends it, and says how long it took.
-    pub fn end(mut self) -> Duration {
-        *self.took.insert(self.began.elapsed())
+    /// Says how long it took, for who has read the clock already: it ends now.
+    pub fn ends_after(&mut self, took: Duration) {
+        self.took = Some(took);
     }
 
-    /// Whether what is said of it now has a use: it is recorded, or slow already. Unless it is recorded this reads the
-    /// clock; who has several things to say at the end asks once.
+    /// Ends it, and says how long it took.
+    pub fn end(mut self) -> Duration {
+        *self.took.get_or_insert_with(|| self.began.elapsed())
+    }
+
+    /// Whether what is said of it now has a use: it is recorded, or slow already. Unless it is recorded, or it is known
+    /// [how long it took](Self::ends_after), this reads the clock; who has several things to say at the end asks once.
     pub fn is_kept(&self) -> bool {
-        self.context.is_some() || self.tracer.0.options.slow <= self.began.elapsed()
+        self.context.is_some() || self.tracer.0.options.slow <= self.so_far()
+    }
+
+    fn so_far(&self) -> Duration {
+        self.took.unwrap_or_else(|| self.began.elapsed())
     }
 }
 
 impl Drop for ActiveSpan<'_> {
     fn drop(&mut self) {
-        let took = self.took.unwrap_or_else(|| self.began.elapsed());
+        let took = self.so_far();
         let Tracer(tracer) = self.tracer;
         let context = match self.context {
             Some(context) => {

@@ -124,6 +124,7 @@ pub fn check_with(
             continue;
         };
         walk.meter.begin(format!("rows of table '{}'", info.name));
+        walk.meter.check()?;
         walk.report.problems_of(show_rows(held.access(), info, storage, base));
     }
     walk.meter.begin("the log");

@@ -167,6 +167,7 @@ pub fn convert(
             expected = estimate;
         }
         meter.add((key.len() + value.len()) as u64);
+        meter.check()?;
         Ok((key, value.to_vec()))
     });
     let hidden = format!("{}/", hidden_namespace(old.id));
@@ -301,6 +302,7 @@ impl Copy<'_> {
                     if let Some(meter) = &mut meter {
                         meter.grow(bytes as u64);
                         meter.add(bytes as u64);
+                        meter.check()?;
                     }
                     bytes = 0;
                 }
@@ -435,6 +437,30 @@ mod tests {
         let other = TableChanges::default().storage(None).codec(None).set("new", "1").apply(&old);
         assert_eq!(settings(&other), [("new", "1"), ("ttl", "1d"), ("ttl_column", "at")]);
         assert_eq!((other.storage, other.codec), (None, None));
+    }
+
+    #[test]
+    fn who_watches_may_stop_it_and_nothing_of_it_stays() {
+        let kernel = Kernel::open(sochdb_sim::memory(), Options::default()).unwrap();
+        kernel.create_table("t", TableOptions::default()).unwrap();
+        kernel
+            .run(|tx| (0..3000_u32).try_for_each(|n| tx.put("t", &n.to_be_bytes(), &[7; 1000])))
+            .unwrap();
+        let before = kernel.begin_read().unwrap().tables().unwrap();
+        let mut told = 0;
+        let mut stop = |progress: crate::Progress<'_>| {
+            told += 1;
+            if 0 < progress.done_bytes {
+                progress.stop();
+            }
+        };
+        let changes = TableChanges::default();
+        let ended = convert(&kernel, "t", &changes, &|work| work(), &mut stop).unwrap_err();
+        assert!(ended.to_string().contains("stopped"), "{ended}");
+        assert!(told < 5, "it went on: {told}");
+        assert_eq!(kernel.begin_read().unwrap().tables().unwrap(), before);
+        let done = convert(&kernel, "t", &changes, &|work| work(), &mut |_| {}).unwrap();
+        assert_eq!(done.rows, 3000);
     }
 
     #[test]

@@ -51,6 +51,7 @@ mod repository;
 mod samples;
 mod size;
 mod times;
+mod unmake;
 mod walk;
 
 pub use archive::{ArchiveReport, compress_archive};
@@ -82,3 +83,4 @@ pub use samples::codec_samples;
 pub use size::{TableSize, table_size};
 pub use sochdb_kernel::{BootPhase, RecoveryMode};
 pub use times::{CommitTimes, Recorded};
+pub use unmake::unmake;

@@ -158,6 +158,7 @@ impl<'a, 'p> Walk<'a, 'p> {
         (level, newest): (u8, u64),
         (low, high): (Option<&[u8]>, Option<&[u8]>),
     ) -> KernelResult<()> {
+        self.meter.check()?;
         if !self.claim(at.page, 1) {
             return Ok(());
         }

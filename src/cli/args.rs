@@ -140,7 +140,8 @@ pub enum Command {
     #[command(after_help = "Examples:\n  \
         sochdb scan settings --prefix user/ --limit 20\n  \
         sochdb scan words --from 100 --to 200 --reverse\n  \
-        sochdb scan words --prefix noun.food --columns synset,text   every key with this first column")]
+        sochdb scan words --prefix noun.food --columns synset,text   every key with this first column\n  \
+        sochdb scan words --filter pos=n --filter 'id<1000'          rows that fulfil both")]
     Scan(Scan),
     /// Load a file into a table: JSONL, CSV, Parquet, Arrow, or vectors.
     ///
@@ -157,6 +158,11 @@ pub enum Command {
     ///
     /// An import that was interrupted goes on with --resume: how far it was is committed with its rows, so each
     /// row is there once.
+    ///
+    /// Where the table has no rows, the beginning of a file is loaded in bulk, past log and memory, all of it at one
+    /// moment: as long as keys grow, and otherwise as many rows as fit into memory. A crash before that moment leaves
+    /// nothing of it. --batch-rows commits batch by batch from the beginning on; so it is also done with standard input,
+    /// with tables that have hooks or indexes, those of tenants, and where the log is archived.
     #[command(after_help = "Examples:\n  \
         sochdb import words.jsonl --table words --key id\n  \
         sochdb import trips.csv --table trips --key city --key day --column day:timestamp\n  \
@@ -184,6 +190,7 @@ pub enum Command {
         sochdb export words -o words.jsonl\n  \
         sochdb export words -o words.parquet --columns id,text\n  \
         sochdb export words -o words.npy --columns vector     vectors alone, in the order of the keys\n  \
+        sochdb export words -o nouns.csv --filter pos=n       only some rows\n  \
         sochdb export words --format arrow-stream | another-program")]
     Export(Export),
     /// Write tables with their schemas, settings, indexes and rows to a file, as `load` reads it.
@@ -535,6 +542,10 @@ pub struct Scan {
     /// The greatest key first.
     #[arg(long)]
     pub reverse: bool,
+    /// Only rows of a typed table whose column compares so: COLUMN=VALUE, or with !=, <, <=, >, >= or ^= (begins
+    /// with); an empty value is null where the column allows it. May be given again: rows fulfil all.
+    #[arg(long = "filter", value_name = "COLUMN=VALUE")]
+    pub filters: Vec<String>,
     /// Only these columns of a typed table, in this order.
     #[arg(long, value_name = "COLUMN,...", value_delimiter = ',')]
     pub columns: Vec<String>,
@@ -576,9 +587,9 @@ pub struct Import {
     /// The file's format; without it the file's name says.
     #[arg(long, value_enum)]
     pub format: Option<Format>,
-    /// How many rows one transaction holds.
-    #[arg(long, value_name = "N", default_value_t = 1000, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
-    pub batch_rows: u32,
+    /// How many rows one transaction holds. Without it 1,000, and the beginning of a file may be loaded in bulk.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    pub batch_rows: Option<u32>,
     /// Write rows that cannot be imported to this file, with their reasons, and go on; JSON objects, one a line.
     #[arg(long, value_name = "FILE")]
     pub rejects: Option<PathBuf>,
@@ -603,6 +614,9 @@ pub struct Export {
     /// The format; without it the file's name says, and JSONL on standard output.
     #[arg(long, value_enum)]
     pub format: Option<Format>,
+    /// Only rows whose column compares so, as of `scan`. May be given again: rows fulfil all.
+    #[arg(long = "filter", value_name = "COLUMN=VALUE")]
+    pub filters: Vec<String>,
     /// Only these columns of a typed table, in this order.
     #[arg(long, value_name = "COLUMN,...", value_delimiter = ',')]
     pub columns: Vec<String>,

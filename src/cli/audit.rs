@@ -3,7 +3,7 @@
 use super::Session;
 use super::args::Audit;
 use super::failure::{Exit, Failure, Outcome};
-use super::screen::{micros_text, thousands};
+use super::screen::{counted, micros_text, thousands};
 use sochdb::ErrorKind;
 use sochdb::host::audit::{AuditFilter, AuditKind, AuditRecord, Outcome as What, read_file};
 use std::path::{Path, PathBuf};
@@ -41,8 +41,8 @@ pub fn audit(session: &mut Session, args: &Audit) -> Outcome {
     let header = ["when", "plugin", "what", "object", "outcome", "rows", "bytes", "fuel", "time"];
     session.screen.table(header.map(String::from), newest.iter().map(|record| row(record)))?;
     if 0 < read.lines_skipped {
-        let skipped = thousands(read.lines_skipped);
-        session.screen.line(format!("{skipped} lines that are no record were skipped"))?;
+        let skipped = counted(read.lines_skipped, "line");
+        session.screen.line(format!("skipped {skipped} without a record"))?;
     }
     Ok(())
 }

@@ -3,8 +3,8 @@
 use super::args::{BackupPrune, Backups};
 use super::copies::{bar, show};
 use super::failure::{Exit, Failure, Outcome};
-use super::screen::{bytes_text, thousands};
-use super::{Access, Session};
+use super::screen::{bytes_text, counted};
+use super::{Access, Session, cancel};
 use serde_json::json;
 use sochdb::operations::{Keep, Repository, VerifiedBackup, utc_text};
 use sochdb::{Clock, Environment, SystemClock};
@@ -29,7 +29,8 @@ pub fn save(session: &mut Session, home: &Path, name: Option<&str>) -> Outcome {
         None => free_name(&backups, now_us)?,
     };
     let bar = bar();
-    let report = backups.save(&db, &name, now_us, &mut |progress| show(&bar, progress))?;
+    let report = backups.save(&db, &name, now_us, &mut |progress| show(&bar, progress));
+    let report = cancel::or(report)?;
     bar.finish_and_clear();
     if session.screen.json {
         return session.screen.object(&json!({
@@ -55,7 +56,12 @@ pub fn save(session: &mut Session, home: &Path, name: Option<&str>) -> Outcome {
         0 => Ok(()),
         broken => Err(Failure::new(
             Exit::Corrupt,
-            format!("the backup is good, but {broken} packs of {} are broken", home.display()),
+            format!(
+                "the backup is good, but {} of {} {} broken",
+                counted(broken, "pack"),
+                home.display(),
+                if broken == 1 { "is" } else { "are" }
+            ),
         )
         .help("`sochdb backup verify` says which backups miss something for that")),
     }
@@ -152,10 +158,10 @@ fn say(session: &mut Session, backup: &VerifiedBackup) -> Outcome {
         }));
     }
     if problems.is_empty() {
-        let chunks = thousands(backup.chunks);
-        return session.screen.line(format!("{}: {chunks} chunks, no problems", backup.name));
+        let chunks = counted(backup.chunks, "chunk");
+        return session.screen.line(format!("{}: {chunks}, no problems", backup.name));
     }
-    session.screen.line(format!("{}: {found} problems", backup.name))?;
+    session.screen.line(format!("{}: {}", backup.name, counted(found, "problem")))?;
     problems.iter().try_for_each(|problem| session.screen.line(format!("  {problem}")))
 }
 

@@ -9,10 +9,18 @@
 //!
 //! What takes long asks [`check`] at each row or batch. A transaction that ends so is rolled back; batches that were
 //! committed stay. The program may be ended at any time: that is a crash to the database, and it is made for those.
-//! Outside the shell no signal is taken, and `check` never fails.
+//! Outside the shell no signal is taken, and `check` never fails. What asks a program to end, SIGTERM and SIGHUP, ends
+//! the shell in every state.
 
 use super::failure::{Exit, Failure, Outcome};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
+use sochdb::KernelResult;
 use std::sync::atomic::{AtomicU8, Ordering};
+use std::thread;
+
+/// The signals that ask a program to end; the first of them is Ctrl-C.
+pub const ENDING: [i32; 3] = [SIGINT, SIGTERM, SIGHUP];
 
 const IDLE: u8 = 0;
 const RUNNING: u8 = 1;
@@ -56,16 +64,24 @@ impl Drop for Running<'_> {
 
 /// Takes Ctrl-C from now on, and what else asks a program to end.
 pub fn take_signals() -> Outcome {
-    let pressed = || {
-        if NOW.pressed() {
-            // A terminal that is read key by key would stay so.
-            let _ = ratatui::crossterm::terminal::disable_raw_mode();
-            std::process::exit(Exit::Cancelled as i32);
-        }
-    };
-    ctrlc::set_handler(pressed).map_err(|error| {
+    let mut signals = Signals::new(ENDING).map_err(|error| {
         Failure::new(Exit::Failed, format!("Ctrl-C cannot be made to cancel a command: {error}"))
-    })
+    })?;
+    thread::spawn(move || signals.forever().for_each(taken));
+    Ok(())
+}
+
+fn taken(signal: i32) {
+    if signal == SIGINT && !NOW.pressed() {
+        return;
+    }
+    // A terminal that is read key by key would stay so.
+    let _ = ratatui::crossterm::terminal::disable_raw_mode();
+    if signal == SIGINT {
+        std::process::exit(Exit::Cancelled as i32);
+    }
+    // Whoever sent it is told that it was what ended us.
+    let _ = signal_hook::low_level::emulate_default_handler(signal);
 }
 
 /// A line runs from now on, until what this returns goes.
@@ -81,6 +97,11 @@ pub fn paging() -> Running<'static> {
 /// Fails when somebody pressed Ctrl-C since the line began.
 pub fn check() -> Outcome {
     NOW.check()
+}
+
+/// What a long operation came to. Of one that was ended by Ctrl-C, that it was.
+pub fn or<T>(done: KernelResult<T>) -> Outcome<T> {
+    done.map_err(|error| check().err().unwrap_or_else(|| error.into()))
 }
 
 #[cfg(test)]

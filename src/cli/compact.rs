@@ -1,9 +1,9 @@
 //! `compact`: checkpoints, and merges until no storage plugin wants another one.
 
 use super::args::Compact;
-use super::failure::{Failure, Outcome};
-use super::screen::{bytes_text, thousands};
-use super::{Access, Session, cancel, progress_bar};
+use super::failure::Outcome;
+use super::screen::{bytes_text, counted, thousands};
+use super::{Access, Session, cancel, copies, progress_bar};
 use serde_json::json;
 use sochdb::host::policy::HOST_TABLES;
 use sochdb::operations::table_size;
@@ -64,9 +64,9 @@ pub fn compact(session: &mut Session, args: &Compact) -> Outcome {
     session.screen.table(header, rows)?;
     let rest = if done.unsettled { "; more waits for the background" } else { "" };
     session.screen.line(format!(
-        "{} merged in {} checkpoints{rest}; {} of {} pages of the data file are free for new rows",
+        "{} merged in {}{rest}; {} of {} pages of the data file are free for new rows",
         bytes_text(done.bytes_merged),
-        thousands(done.checkpoints as u64),
+        counted(done.checkpoints as u64, "checkpoint"),
         thousands(stats.pages_free),
         thousands(stats.pages_total),
     ))
@@ -114,12 +114,8 @@ fn settle(db: &Database) -> Outcome<Done> {
 
 /// Writes every row of a table anew, where it is.
 fn rewrite(db: &Database, table: &str) -> Outcome {
-    let bar = progress_bar(Some(0), "{bar:32} {bytes} of {total_bytes}  {msg}  {elapsed}");
-    let done = db.convert_table(table, &TableChanges::default(), &mut |progress| {
-        bar.set_length(progress.total_bytes.max(progress.done_bytes));
-        bar.set_position(progress.done_bytes);
-        bar.set_message(progress.what.to_owned());
-    });
+    let (bar, changes) = (copies::bar(), TableChanges::default());
+    let done = db.convert_table(table, &changes, &mut |progress| copies::show(&bar, progress));
     bar.finish_and_clear();
-    done.map(drop).map_err(Failure::from)
+    cancel::or(done).map(drop)
 }

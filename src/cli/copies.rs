@@ -2,8 +2,8 @@
 
 use super::args::{Backup, Restore};
 use super::failure::{Exit, Failure, Outcome};
-use super::screen::{bytes_text, thousands};
-use super::{Access, Session, backups, plugins, progress_bar};
+use super::screen::{bytes_text, counted, thousands};
+use super::{Access, Session, backups, cancel, plugins, progress_bar};
 use indicatif::ProgressBar;
 use serde_json::json;
 use sochdb::operations::{
@@ -33,7 +33,7 @@ fn copy(session: &mut Session, target: &Path) -> Outcome {
     let builder = session.common.builder(Access::Read)?.kept_plugins(false);
     let db = session.open_with(builder)?;
     let bar = bar();
-    let report = db.backup(target, &mut |progress| show(&bar, progress))?;
+    let report = cancel::or(db.backup(target, &mut |progress| show(&bar, progress)))?;
     bar.finish_and_clear();
     done(session, target, &report)
 }
@@ -223,9 +223,9 @@ fn done(session: &mut Session, target: &Path, report: &BackupReport) -> Outcome 
         return session.screen.object(&said);
     }
     session.screen.line(format!(
-        "{} holds every commit up to {commit}: {} pages and {} of log",
+        "{} holds every commit up to {commit}: {} and {} of log",
         target.display(),
-        thousands(pages),
+        counted(pages, "page"),
         bytes_text(report.log_bytes),
     ))?;
     let Some((reached, next)) = report.reached.zip(unsure) else { return Ok(()) };
@@ -243,8 +243,11 @@ pub fn bar() -> ProgressBar {
     progress_bar(Some(0), "{bar:32} {bytes} of {total_bytes}  {msg}  {elapsed}")
 }
 
-/// Shows how far it is.
+/// Shows how far it is, and lets Ctrl-C end it.
 pub fn show(bar: &ProgressBar, progress: Progress<'_>) {
+    if cancel::check().is_err() {
+        progress.stop();
+    }
     bar.set_length(progress.total_bytes.max(progress.done_bytes));
     bar.set_position(progress.done_bytes);
     bar.set_message(progress.what.to_owned());

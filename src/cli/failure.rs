@@ -119,7 +119,7 @@ impl From<EncodingError> for Failure {
 
 impl From<KernelError> for Failure {
     fn from(error: KernelError) -> Failure {
-        let text = error.to_string();
+        let text = without_advice(&error);
         let (exit, help) = match error.kind() {
             ErrorKind::Conflict => (Exit::Busy, Some("run the command again")),
             ErrorKind::Invalid | ErrorKind::Limit => (Exit::Invalid, None),
@@ -182,6 +182,15 @@ impl From<RestoreError> for Failure {
     }
 }
 
+/// What happened, without the way out that the kernel tells programs of damage: `help:` has one for this command.
+pub fn without_advice(error: &KernelError) -> String {
+    let text = error.to_string();
+    match text.rsplit_once("; restore a backup, `sochdb check`") {
+        Some((happened, _)) if error.kind() == ErrorKind::Corrupt => happened.to_owned(),
+        _ => text,
+    }
+}
+
 /// Who knows what is there.
 fn missing_help(error: &KernelError) -> &'static str {
     match error {
@@ -212,5 +221,27 @@ fn plugin_help(error: &KernelError) -> Option<&'static str> {
             "its manifest's [resources] say how much it may use, and --policy how much at most",
         ),
         _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn damage_is_told_with_one_way_out() {
+        let damage = || KernelError::Corrupt {
+            file: "data.soch".to_owned(),
+            offset: 4096,
+            expected: "a page".to_owned(),
+            found: "nothing".to_owned(),
+        };
+        assert!(damage().to_string().contains("`sochdb check`"), "the kernel tells programs");
+        let failure = Failure::from(damage());
+        let said = "corrupt: data.soch at byte 4096: expected a page, found nothing";
+        assert_eq!((failure.exit, failure.message.as_str()), (Exit::Corrupt, said));
+        assert!(failure.help.is_some_and(|help| help.contains("`sochdb check`")));
+        let other = KernelError::invalid("a name; restore a backup, `sochdb check`");
+        assert!(without_advice(&other).ends_with("`sochdb check`"), "only damage has that advice");
     }
 }

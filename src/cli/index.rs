@@ -2,7 +2,7 @@
 
 use super::args::{Index, IndexCreate};
 use super::failure::{Exit, Failure, Outcome};
-use super::screen::{bytes_text, micros_text, thousands};
+use super::screen::{bytes_text, counted, micros_text, thousands};
 use super::tables::key_value;
 use super::{Access, Session, progress_bar};
 use serde_json::{Value as Json, json};
@@ -77,8 +77,8 @@ fn create(session: &mut Session, args: &IndexCreate) -> Outcome {
         return session.screen.object(&object);
     }
     session.screen.line(format!(
-        "created index '{name}' of column '{column}' of table '{table}': {} entries, {}, in {}",
-        thousands(stats.entries),
+        "created index '{name}' of column '{column}' of table '{table}': {}, {}, in {}",
+        counted(stats.entries, "entry"),
         bytes_text(stats.bytes),
         micros_text(micros),
     ))
@@ -222,16 +222,16 @@ fn check(session: &mut Session, table: &str, name: &str) -> Outcome {
             "keys": keys,
         }))?,
         false => session.screen.line(format!(
-            "{} rows of table '{table}' compared with index '{name}'",
-            thousands(found.rows)
+            "{} of table '{table}' compared with index '{name}'",
+            counted(found.rows, "row")
         ))?,
     }
     if found.wrong == 0 {
         return Ok(());
     }
     let text = format!(
-        "index '{name}' of table '{table}' differs in {} rows, the first with the keys {}",
-        thousands(found.wrong),
+        "index '{name}' of table '{table}' differs in {}, the first with the keys {}",
+        counted(found.wrong, "row"),
         keys.join(", ")
     );
     let help = "drop the index and create it again: somebody wrote past it";

@@ -1,22 +1,27 @@
 //! `check` and `stats`: what the database says about itself.
 
 use super::args::Stats;
-use super::failure::{Exit, Failure, Outcome};
+use super::failure::{Exit, Failure, Outcome, without_advice};
 use super::plugins::{usage_json, usage_row};
-use super::screen::{bytes_text, micros_text, thousands};
+use super::screen::{bytes_text, counted, micros_text, thousands};
 use super::tables::table_json;
 use super::text::{JsonValue, cell_text, shorten};
-use super::{Access, Session, page, picture};
+use super::{Access, Session, cancel, copies, page, picture};
 use serde_json::{Map, Value as Json, json};
 use sochdb::observability::unit_of;
+use sochdb::operations::{CheckOptions, check_with};
 use sochdb::{ColumnStats, EncodingStats, LevelStats, TableOptions, TableSize, TableStats, Value};
 use sochdb::{Metric, MetricValue};
 
 /// Walks the whole database; fails when anything is wrong.
 pub fn check(session: &mut Session) -> Outcome {
     let db = session.open(Access::Read)?;
-    let report = db.check()?;
-    let problems: Vec<String> = report.problems.iter().map(ToString::to_string).collect();
+    let bar = copies::bar();
+    let options = CheckOptions::default();
+    let report = check_with(&db, options, &mut |progress| copies::show(&bar, progress));
+    let report = cancel::or(report)?;
+    bar.finish_and_clear();
+    let problems: Vec<String> = report.problems.iter().map(without_advice).collect();
     if session.screen.json {
         session.screen.object(&json!({
             "ok": problems.is_empty(),
@@ -29,12 +34,12 @@ pub fn check(session: &mut Session) -> Outcome {
         }))?;
     } else {
         session.screen.line(format!(
-            "{} pages in use, {} free, {} rows in trees, {} segments, {} log records",
-            thousands(report.pages),
+            "{} in use, {} free, {} in trees, {}, {}",
+            counted(report.pages, "page"),
             thousands(report.pages_free),
-            thousands(report.rows),
-            thousands(report.segments),
-            thousands(report.log_records),
+            counted(report.rows, "row"),
+            counted(report.segments, "segment"),
+            counted(report.log_records, "log record"),
         ))?;
         problems
             .iter()
@@ -43,11 +48,8 @@ pub fn check(session: &mut Session) -> Outcome {
     if problems.is_empty() {
         return if session.screen.json { Ok(()) } else { session.screen.line("no problems") };
     }
-    let many = if problems.len() == 1 {
-        "1 problem was".into()
-    } else {
-        format!("{} problems were", problems.len())
-    };
+    let were = if problems.len() == 1 { "was" } else { "were" };
+    let many = format!("{} {were}", counted(problems.len() as u64, "problem"));
     Err(Failure::new(
         Exit::Corrupt,
         format!("{many} found in {}", session.common.directory.display()),
@@ -99,10 +101,10 @@ pub fn stats(session: &mut Session, args: &Stats) -> Outcome {
     });
     session.screen.table(["counter", "value", "meaning"].map(String::from), shown)?;
     session.screen.line(format!(
-        "opened in {}: {} log records read, {} rows put back, {} of torn log {}",
+        "opened in {}: {} read, {} put back, {} of torn log {}",
         micros_text(recovery.micros),
-        thousands(recovery.log_records),
-        thousands(recovery.rows),
+        counted(recovery.log_records, "log record"),
+        counted(recovery.rows, "row"),
         bytes_text(recovery.cut_bytes),
         if recovery.cut_bytes == 0 { "found" } else { "will be cut by the next writer" },
     ))?;

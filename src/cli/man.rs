@@ -3,6 +3,7 @@
 use super::Session;
 use super::args::Cli;
 use super::failure::{Failure, Outcome};
+use super::screen::counted;
 use clap::CommandFactory;
 use serde_json::json;
 use std::path::Path;
@@ -20,7 +21,8 @@ pub fn man(session: &mut Session, directory: &Path) -> Outcome {
     if session.screen.json {
         return session.screen.object(&json!({ "directory": directory, "pages": pages }));
     }
-    session.screen.line(format!("{} pages into {}", pages.len(), directory.display()))?;
+    let count = counted(pages.len() as u64, "page");
+    session.screen.line(format!("{count} into {}", directory.display()))?;
     session.screen.line(format!("read one with `man -l {}`", directory.join("sochdb.1").display()))
 }
 

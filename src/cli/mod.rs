@@ -7,7 +7,7 @@
 //!   names    of storages and codecs     picture  a table's levels and columns
 //!   import   files in                   export   files out    compression  of text
 //!   dump     dump, load: whole tables as portable files
-//!   index    index create, list, drop, stats, check       search  the rows nearest to a vector
+//!   index    index create, list, drop, stats, check       search  the rows nearest to a vector     filter  conditions on columns
 //!   inspect  check, stats               page  stats --html                 plugins  plugin list, inspect     manifest  plugin check
 //!   install  plugin install, remove, disable, enable, history           why  which of several plugins serves
 //!   new      plugin new, from templates build    plugin build           package  plugin pack, and packages
@@ -15,7 +15,7 @@
 //!   serve    serve-metrics              top      the live view
 //!   calls    call                       audit    what plugins did      codec  codec train
 //!   copies   backup, restore, repair     backups  backup --into, list, verify, prune     compile  a compiler of its own process, for hosts
-//!   shell    a session of commands      cancel   Ctrl-C ends what it does      opened   databases of commands
+//!   shell    a session of commands      cancel   Ctrl-C ends what it does      opened   databases of commands      made  for nothing
 //!   tenant   tenant add, list, quota    compact  merges until nothing is left  man      manual pages
 //!   demo     the whole path, alive      dataset  the demo's rows    crash  writer to be killed
 //! ```
@@ -37,11 +37,13 @@ mod demo;
 mod dump;
 mod export;
 mod failure;
+mod filter;
 mod import;
 mod index;
 mod inspect;
 mod install;
 mod kit;
+mod made;
 mod man;
 mod manifest;
 mod names;

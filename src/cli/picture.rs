@@ -4,7 +4,7 @@
 //! A column's bar is made of its encodings. On a terminal each has a colour; everywhere each has a shade, and
 //! the words beside the bar say which is which.
 
-use super::screen::{bytes_text, thousands};
+use super::screen::{bytes_text, counted, thousands};
 use console::style;
 use sochdb::{ColumnStats, EncodingStats, LevelStats, StorageStats};
 use std::collections::BTreeMap;
@@ -42,9 +42,8 @@ fn level_text(level: &LevelStats) -> String {
         0 => String::new(),
         count => format!(", {} of them deletions", thousands(*count)),
     };
-    let plural = if *segments == 1 { "" } else { "s" };
-    let (segments, rows) = (thousands(*segments), thousands(*rows));
-    format!("{} in {segments} segment{plural}, {rows} rows{deleted}", bytes_text(*bytes))
+    let (segments, rows) = (counted(*segments, "segment"), counted(*rows, "row"));
+    format!("{} in {segments}, {rows}{deleted}", bytes_text(*bytes))
 }
 
 fn column_text(column: &ColumnStats) -> String {

@@ -4,7 +4,7 @@
 use super::args::Plugin;
 use super::failure::{Exit, Failure, Outcome};
 use super::package::{self, Placed};
-use super::screen::{Screen, bytes_text, micros_text, thousands};
+use super::screen::{Screen, bytes_text, counted, micros_text, thousands};
 use super::why::{self, Candidate};
 use super::{Access, Session, audit, build, compile_options, install, kit, manifest, new};
 use serde_json::{Value as Json, json};
@@ -303,10 +303,7 @@ pub fn limit_rows(plugin: &PluginInfo) -> Vec<[String; 4]> {
 /// What is counted of a key's use.
 fn used(plugin: &PluginInfo, key: &str) -> String {
     let usage = &plugin.usage;
-    let calls = match usage.calls {
-        1 => "1 call".to_owned(),
-        calls => format!("{} calls", thousands(calls)),
-    };
+    let calls = counted(usage.calls, "call");
     match key {
         "fuel_limit" => format!("{} in {calls}", thousands(usage.fuel)),
         "timeout_ms" => format!("{} in {calls}", micros_text(usage.micros)),

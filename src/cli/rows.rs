@@ -2,7 +2,8 @@
 
 use super::args::{Delete, Get, Put, Range, Scan};
 use super::failure::{Exit, Failure, Outcome};
-use super::screen::{Mode, Screen, grid, lines, thousands};
+use super::filter;
+use super::screen::{Mode, Screen, counted, grid, lines};
 use super::tables::key_names;
 use super::text::{
     CELL_CHARS, JsonPair, JsonRow, Wrong, absent, cell_text, field_text, hex, parse_hex,
@@ -11,7 +12,9 @@ use super::text::{
 use super::{Access, Session, cancel, progress_bar};
 use indicatif::ProgressBar;
 use serde_json::json;
-use sochdb::{Database, KeyRange, Schema, Transaction, Value};
+use sochdb::{
+    Condition, Database, KernelError, KernelResult, KeyRange, Schema, Slice, Transaction, Value,
+};
 use std::ops::Bound;
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -109,7 +112,8 @@ pub fn get(session: &mut Session, args: &Get) -> Outcome {
         let show = Show { schema: schema.as_ref(), columns: &columns, hex: args.hex };
         show.begin(screen)?;
         let is_csv = screen.mode() == Mode::Csv;
-        let cells = if is_csv { show.fields(&key, &value)? } else { show.cells(&key, &value)? };
+        let found = Found::of(schema.as_ref(), key, value)?;
+        let cells = if is_csv { show.fields(&found) } else { show.cells(&found) };
         return screen.row(cells, false);
     }
     match schema {
@@ -136,7 +140,7 @@ pub fn delete(session: &mut Session, args: &Delete) -> Outcome {
         let range = key_range(&args.range, schema.as_ref(), args.hex, &args.table)?;
         let bar = progress_bar(None, "{spinner} {pos} rows deleted  {msg}  {elapsed}");
         let deleted = match args.at_once {
-            true => db.run(|tx| tx.delete_range(&args.table, range.clone()))?,
+            true => cancel::or(db.run(|tx| delete_at_once(tx, &args.table, range.clone(), &bar)))?,
             false => delete_in_batches(&db, &args.table, range, &bar)?,
         };
         bar.finish_and_clear();
@@ -159,6 +163,24 @@ pub fn delete(session: &mut Session, args: &Delete) -> Outcome {
     }
 }
 
+/// In one transaction; nothing of it stays when Ctrl-C ends it.
+fn delete_at_once(
+    tx: &mut Transaction,
+    table: &str,
+    range: KeyRange,
+    bar: &ProgressBar,
+) -> KernelResult<u64> {
+    let (mut rest, mut deleted) = (Some(range), 0);
+    while let Some(range) = rest {
+        cancel::check().map_err(|cancelled| KernelError::invalid(cancelled.message))?;
+        let (count, left) = tx.delete_first(table, range, DELETE_BATCH)?;
+        deleted += count;
+        rest = left;
+        bar.set_position(deleted);
+    }
+    Ok(deleted)
+}
+
 /// In commits of some thousand rows each; Ctrl-C finds a place between two.
 fn delete_in_batches(
     db: &Database,
@@ -170,7 +192,8 @@ fn delete_in_batches(
     let (mut rest, mut deleted) = (Some(range), 0);
     while let Some(range) = rest {
         cancel::check().map_err(|cancelled| {
-            cancelled.help(format!("{} rows were deleted before", thousands(deleted)))
+            let were = if deleted == 1 { "was" } else { "were" };
+            cancelled.help(format!("{} {were} deleted before", counted(deleted, "row")))
         })?;
         let (count, left) = db.run(|tx| tx.delete_first(table, range.clone(), DELETE_BATCH))?;
         deleted += count;
@@ -196,10 +219,7 @@ pub fn expire(session: &mut Session, table: Option<&str>) -> Outcome {
 fn deleted_rows(session: &mut Session, table: Option<&str>, count: u64) -> Outcome {
     match session.screen.json {
         true => session.screen.object(&json!({ "table": table, "rows_deleted": count })),
-        false => {
-            let rows = if count == 1 { "row" } else { "rows" };
-            session.screen.line(format!("deleted {} {rows}", thousands(count)))
-        }
+        false => session.screen.line(format!("deleted {}", counted(count, "row"))),
     }
 }
 
@@ -216,17 +236,18 @@ pub fn scan(session: &mut Session, args: &Scan) -> Outcome {
     let tx = db.begin_read()?;
     let schema = tx.table(&args.table)?.options.schema;
     let columns = named_columns(schema.as_ref(), &args.columns, &args.table)?;
+    let conditions = filter::conditions(&args.filters, schema.as_ref(), &args.table)?;
     let show = Show { schema: schema.as_ref(), columns: &columns, hex: args.hex };
     let (screen, mut chunk) = (&mut session.screen, Vec::new());
+    let rows = found(&tx, args, &show, conditions)?;
     show.begin(screen)?;
-    for row in rows_of(&tx, args, schema.as_ref())? {
-        let (key, value) = row?;
-        cancel::check()?;
+    for row in rows.take(args.limit.unwrap_or(usize::MAX)) {
+        let row = row?;
         match screen.mode() {
-            Mode::Json | Mode::Jsonl => show.object(screen, &key, &value)?,
-            Mode::Csv => screen.row(show.fields(&key, &value)?, false)?,
-            Mode::Markdown => screen.row(show.cells(&key, &value)?, false)?,
-            Mode::Table => chunk.push(show.cells(&key, &value)?),
+            Mode::Json | Mode::Jsonl => show.object(screen, &row)?,
+            Mode::Csv => screen.row(show.fields(&row), false)?,
+            Mode::Markdown => screen.row(show.cells(&row), false)?,
+            Mode::Table => chunk.push(show.cells(&row)),
         }
         if chunk.len() == SCAN_TABLE_ROWS {
             show.table(screen, &mut chunk)?;
@@ -238,19 +259,58 @@ pub fn scan(session: &mut Session, args: &Scan) -> Outcome {
     screen.end_rows()
 }
 
-type ScannedRow = sochdb::KernelResult<(Vec<u8>, sochdb::Slice)>;
+/// A row that was found: as bytes, or the values of all columns.
+enum Found {
+    Bytes(Vec<u8>, Slice),
+    Values(Vec<Value>),
+}
 
-fn rows_of<'a>(
-    tx: &'a Transaction,
+impl Found {
+    fn of(schema: Option<&Schema>, key: Vec<u8>, value: Slice) -> Outcome<Found> {
+        Ok(match schema {
+            None => Found::Bytes(key, value),
+            Some(schema) => Found::Values(schema.decode(&key, &value)?),
+        })
+    }
+}
+
+/// The rows that a scan is to show. A storage plugin reads no more columns than these and the conditions need; what
+/// others keep is looked at row by row, so that Ctrl-C finds a place.
+fn found<'a>(
+    tx: &Transaction,
     args: &Scan,
-    schema: Option<&Schema>,
-) -> Outcome<Box<dyn Iterator<Item = ScannedRow> + 'a>> {
-    let range = key_range(&args.range, schema, args.hex, &args.table)?;
+    show: &Show<'a>,
+    conditions: Vec<Condition>,
+) -> Outcome<Box<dyn Iterator<Item = Outcome<Found>> + 'a>> {
+    let (table, schema) = (args.table.as_str(), show.schema);
+    let range = key_range(&args.range, schema, args.hex, table)?;
+    let has_plugin = tx.table(table)?.options.storage.is_some();
+    if let Some(schema) = schema.filter(|_| has_plugin) {
+        let mut columns = show.columns.to_vec();
+        columns.sort_unstable();
+        columns.dedup();
+        let names: Vec<_> = columns.iter().map(|at| schema.columns[*at].name.as_str()).collect();
+        let rows = tx.scan_selected(table, range, &names, conditions, args.reverse)?;
+        return Ok(Box::new(rows.map(move |row| {
+            cancel::check()?;
+            let (_, some) = row?;
+            let mut all = vec![Value::Null; schema.columns.len()];
+            columns.iter().zip(some).for_each(|(at, value)| all[*at] = value);
+            Ok(Found::Values(all))
+        })));
+    }
     let rows = match args.reverse {
-        true => tx.scan_reverse(&args.table, range)?,
-        false => tx.scan(&args.table, range)?,
+        true => tx.scan_reverse(table, range)?,
+        false => tx.scan(table, range)?,
     };
-    Ok(Box::new(rows.take(args.limit.unwrap_or(usize::MAX))))
+    let wanted = move |(key, value): (Vec<u8>, Slice)| {
+        cancel::check()?;
+        let holds = filter::hold(&conditions, schema, &key, &value)?;
+        holds.then(|| Found::of(schema, key, value)).transpose()
+    };
+    Ok(Box::new(
+        rows.filter_map(move |row| row.map_err(Failure::from).and_then(&wanted).transpose()),
+    ))
 }
 
 pub fn key_range(
@@ -312,37 +372,31 @@ impl Show<'_> {
     }
 
     /// A row as CSV has it: whole.
-    fn fields(&self, key: &[u8], value: &[u8]) -> Outcome<Vec<String>> {
-        Ok(match self.schema {
-            None => vec![bytes_text(key, self.hex), bytes_text(value, self.hex)],
-            Some(schema) => {
-                let row = schema.decode(key, value)?;
-                self.columns.iter().map(|&position| field_text(&row[position])).collect()
+    fn fields(&self, row: &Found) -> Vec<String> {
+        match row {
+            Found::Bytes(key, value) => {
+                [&key[..], &value[..]].map(|b| bytes_text(b, self.hex)).into()
             }
-        })
-    }
-
-    fn object(&self, screen: &mut Screen, key: &[u8], value: &[u8]) -> Outcome {
-        match self.schema {
-            None => screen.object(&JsonPair { key, value, hex: self.hex }),
-            Some(schema) => {
-                let row = schema.decode(key, value)?;
-                screen.object(&JsonRow { schema, row: &row, columns: self.columns })
-            }
+            Found::Values(row) => self.columns.iter().map(|at| field_text(&row[*at])).collect(),
         }
     }
 
-    fn cells(&self, key: &[u8], value: &[u8]) -> Outcome<Vec<String>> {
-        Ok(match self.schema {
-            None => {
-                let cell = |bytes| shorten(&bytes_text(bytes, self.hex), CELL_CHARS);
-                vec![cell(key), cell(value)]
+    fn object(&self, screen: &mut Screen, row: &Found) -> Outcome {
+        match (row, self.schema) {
+            (Found::Values(row), Some(schema)) => {
+                screen.object(&JsonRow { schema, row, columns: self.columns })
             }
-            Some(schema) => {
-                let row = schema.decode(key, value)?;
-                self.columns.iter().map(|&position| cell_text(&row[position])).collect()
-            }
-        })
+            (Found::Bytes(key, value), _) => screen.object(&JsonPair { key, value, hex: self.hex }),
+            (Found::Values(_), None) => unreachable!("values have columns"),
+        }
+    }
+
+    fn cells(&self, row: &Found) -> Vec<String> {
+        let cell = |bytes: &[u8]| shorten(&bytes_text(bytes, self.hex), CELL_CHARS);
+        match row {
+            Found::Bytes(key, value) => [&key[..], &value[..]].map(cell).into(),
+            Found::Values(row) => self.columns.iter().map(|at| cell_text(&row[*at])).collect(),
+        }
     }
 
     fn table(&self, screen: &mut Screen, rows: &mut Vec<Vec<String>>) -> Outcome {

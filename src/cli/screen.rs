@@ -226,6 +226,17 @@ pub fn thousands(number: u64) -> String {
     text
 }
 
+/// A number of things, such as `1 commit` and `2,000 commits`; `one` is a noun that takes -s, -es or -ies.
+pub fn counted(number: u64, one: &str) -> String {
+    let (stem, end) = match one.strip_suffix('y') {
+        _ if number == 1 => (one, ""),
+        Some(stem) if !stem.ends_with(['a', 'e', 'o']) => (stem, "ies"),
+        _ if one.ends_with(['x', 's', 'h']) => (one, "es"),
+        _ => (one, "s"),
+    };
+    format!("{} {stem}{end}", thousands(number))
+}
+
 /// Bytes for people: `3.1 MB`, in powers of ten.
 pub fn bytes_text(bytes: u64) -> String {
     let steps = [(1e9, "GB"), (1e6, "MB"), (1e3, "kB")];
@@ -257,6 +268,16 @@ mod tests {
         assert_eq!(
             ["0 B", "999 B", "1.0 kB", "3.1 MB"],
             [0, 999, 1000, 3_072_024].map(bytes_text)[..]
+        );
+        let things = ["commit", "index", "entry", "key"];
+        assert_eq!(
+            ["1 commit", "1 index", "1 entry", "1 key"],
+            things.map(|one| counted(1, one))[..]
+        );
+        assert_eq!(
+            ["0 commits", "2,000 indexes", "2 entries", "2 keys"],
+            [(0, "commit"), (2000, "index"), (2, "entry"), (2, "key")]
+                .map(|(n, one)| counted(n, one))[..]
         );
         assert_eq!(["7 µs", "1.5 ms", "2.00 s"], [7, 1_500, 2_000_000].map(micros_text)[..]);
     }

@@ -2,13 +2,14 @@
 
 use super::args::Search as Args;
 use super::failure::{Failure, Outcome};
+use super::filter::conditions;
 use super::import::read_vectors;
 use super::rows::{column_position, key_range, whole_key};
 use super::screen::{Mode, Screen};
-use super::text::{JsonRow, cell_text, field_text, value_from_text};
+use super::text::{JsonRow, cell_text, field_text};
 use super::{Access, Session};
 use serde::Serialize;
-use sochdb::{Comparison, Condition, Neighbour, Schema, Search, Value};
+use sochdb::{Neighbour, Schema, Search};
 
 /// Runs `search`.
 pub fn search(session: &mut Session, args: &Args) -> Outcome {
@@ -22,8 +23,7 @@ pub fn search(session: &mut Session, args: &Args) -> Outcome {
         true => (0..schema.columns.len()).collect(),
         false => args.columns.iter().map(position).collect::<Outcome<Vec<_>>>()?,
     };
-    let conditions = args.filters.iter().map(|text| condition(text, &schema, table));
-    let conditions = conditions.collect::<Outcome<Vec<_>>>()?;
+    let conditions = conditions(&args.filters, Some(&schema), table)?;
     let range = key_range(&args.range, Some(&schema), false, table)?;
     let begin = || {
         let search = tx.search(table).k(args.k).exact(args.exact).range(range.clone()).rows(true);
@@ -49,43 +49,6 @@ pub fn search(session: &mut Session, args: &Args) -> Outcome {
 fn vector(text: &str) -> Outcome<Vec<f32>> {
     serde_json::from_str(text)
         .map_err(|error| Failure::invalid(format!("--vector is no JSON array of numbers: {error}")))
-}
-
-/// A condition as the command line says it: `pos=n`, `id<1000`, `text^=a`.
-fn condition(text: &str, schema: &Schema, table: &str) -> Outcome<Condition> {
-    use Comparison::{
-        Equal, Greater, GreaterOrEqual, IsNotNull, IsNull, Less, LessOrEqual, NotEqual, StartsWith,
-    };
-    let operators = [
-        ("!=", NotEqual),
-        ("<=", LessOrEqual),
-        (">=", GreaterOrEqual),
-        ("^=", StartsWith),
-        ("=", Equal),
-        ("<", Less),
-        (">", Greater),
-    ];
-    // The first place where any operator stands; of those there the longest.
-    let mut places = (0..text.len()).filter(|at| text.is_char_boundary(*at));
-    let found = places.find_map(|at| {
-        let operator = operators.iter().find(|(sign, _)| text[at..].starts_with(sign))?;
-        Some((at, operator))
-    });
-    let Some((at, (sign, comparison))) = found else {
-        return Err(Failure::invalid(format!("--filter '{text}' is not COLUMN=VALUE"))
-            .help("such as pos=n, 'id<1000' or 'text^=a'; also !=, <=, > and >="));
-    };
-    let (name, value) = (&text[..at], &text[at + sign.len()..]);
-    let position = column_position(schema, name, table)?;
-    let column = &schema.columns[position];
-    let value = value_from_text(value, column)
-        .map_err(|what| Failure::invalid(format!("--filter '{text}': {what}")))?;
-    let (comparison, values) = match (comparison, value) {
-        (Equal, Value::Null) => (IsNull, vec![]),
-        (NotEqual, Value::Null) => (IsNotNull, vec![]),
-        (comparison, value) => (*comparison, vec![value]),
-    };
-    Ok(Condition::at(schema, position, comparison, values)?)
 }
 
 /// A row that was found, for a program.
@@ -136,32 +99,5 @@ impl Show<'_> {
         let names = self.columns.iter().map(|&column| self.schema.columns[column].name.clone());
         let query = is_batch.then(|| "query".to_owned()).into_iter();
         screen.table(query.chain(["distance".to_owned()]).chain(names), rows)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::cli::text::parse_column;
-
-    #[test]
-    fn filters_read_as_they_look() {
-        let columns = ["id:int64", "text:string?", "a-b:string"].map(|c| parse_column(c).unwrap());
-        let schema = Schema::new(columns.to_vec(), &["id"]).unwrap();
-        let of = |text: &str| {
-            let condition = condition(text, &schema, "t").map_err(|failure| failure.message)?;
-            Ok::<_, String>((condition.comparison(), condition.values().to_vec()))
-        };
-        let text = |text: &str| vec![Value::String(text.into())];
-        assert_eq!(of("id<1000").unwrap(), (Comparison::Less, vec![Value::Int64(1000)]));
-        assert_eq!(of("id>=-1").unwrap(), (Comparison::GreaterOrEqual, vec![Value::Int64(-1)]));
-        assert_eq!(of("text=a=b").unwrap(), (Comparison::Equal, text("a=b")));
-        assert_eq!(of("text!=<").unwrap(), (Comparison::NotEqual, text("<")));
-        assert_eq!(of("text^=ä").unwrap(), (Comparison::StartsWith, text("ä")));
-        assert_eq!(of("text=").unwrap(), (Comparison::IsNull, vec![]));
-        assert_eq!(of("a-b=").unwrap(), (Comparison::Equal, text("")));
-        for (wrong, word) in [("id", "COLUMN=VALUE"), ("no=1", "'no'"), ("id=x", "int64")] {
-            assert!(of(wrong).unwrap_err().contains(word), "{wrong}");
-        }
     }
 }

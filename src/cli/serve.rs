@@ -1,12 +1,13 @@
 //! `serve-metrics`: metrics and health over HTTP while the database is open here.
 
 use super::args::ServeMetrics;
+use super::cancel::ENDING;
 use super::failure::{Exit, Failure, Outcome};
 use super::{Access, Session, telemetry};
 use serde_json::json;
+use signal_hook::iterator::Signals;
 use sochdb::observability::dashboard;
 use sochdb::{Database, Environment};
-use std::sync::mpsc;
 
 /// Serves until it is interrupted.
 pub fn serve_metrics(session: &mut Session, args: &ServeMetrics) -> Outcome {
@@ -14,12 +15,7 @@ pub fn serve_metrics(session: &mut Session, args: &ServeMetrics) -> Outcome {
         return session.screen.bytes(every_metric()?.as_bytes());
     }
     // Before the database is opened: whoever interrupts that wants it closed well, too.
-    let (interrupted, interrupt) = mpsc::channel();
-    ctrlc::set_handler(move || {
-        // Nobody listens any more when it is ending already.
-        let _ = interrupted.send(());
-    })
-    .map_err(|error| {
+    let mut interrupts = Signals::new(ENDING).map_err(|error| {
         Failure::new(Exit::Failed, format!("cannot be told to end by a signal: {error}"))
     })?;
     let builder = session.common.builder(Access::Write)?.serve_metrics(args.listen);
@@ -34,8 +30,7 @@ pub fn serve_metrics(session: &mut Session, args: &ServeMetrics) -> Outcome {
         ))?;
     }
     session.screen.flush()?;
-    // The handler holds the other end for as long as the process lives.
-    let _ = interrupt.recv();
+    interrupts.forever().next();
     Ok(db.close()?)
 }
 

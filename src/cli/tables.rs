@@ -3,9 +3,9 @@
 use super::args::{Shape, Table, TableConvert};
 use super::failure::{Failure, Outcome};
 use super::names::{CODECS, STORAGES};
-use super::screen::{micros_text, thousands};
+use super::screen::{counted, micros_text};
 use super::text::parse_column;
-use super::{Access, Session, progress_bar};
+use super::{Access, Session, cancel, copies};
 use serde_json::json;
 use sochdb::host::policy::HOST_TABLES;
 use sochdb::{Column, Kernel, Schema, TableChanges, TableInfo, TableOptions};
@@ -55,12 +55,9 @@ fn convert(session: &mut Session, args: &TableConvert) -> Outcome {
         changes = changes.unset(key);
     }
     let db = session.open(Access::Write)?;
-    let bar = progress_bar(Some(0), "{bar:32} {bytes} of {total_bytes}  {msg}  {elapsed}");
-    let report = db.convert_table(&args.name, &changes, &mut |progress| {
-        bar.set_length(progress.total_bytes.max(progress.done_bytes));
-        bar.set_position(progress.done_bytes);
-        bar.set_message(progress.what.to_owned());
-    })?;
+    let bar = copies::bar();
+    let done = db.convert_table(&args.name, &changes, &mut |progress| copies::show(&bar, progress));
+    let report = cancel::or(done)?;
     bar.finish_and_clear();
     let TableOptions { storage, codec, .. } = db.begin_read()?.table(&args.name)?.options;
     db.close()?;
@@ -76,11 +73,11 @@ fn convert(session: &mut Session, args: &TableConvert) -> Outcome {
         }));
     }
     session.screen.line(format!(
-        "converted table '{}' to storage {} and codec {}: {} rows in {}",
+        "converted table '{}' to storage {} and codec {}: {} in {}",
         args.name,
         storage.as_deref().unwrap_or("kernel"),
         codec.as_deref().unwrap_or("none"),
-        thousands(report.rows),
+        counted(report.rows, "row"),
         micros_text(report.micros),
     ))
 }

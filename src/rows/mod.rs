@@ -67,6 +67,7 @@ mod error;
 mod find;
 mod keys;
 mod read;
+mod shape;
 mod special;
 mod trace;
 mod write;
@@ -79,14 +80,12 @@ use crate::database::{Database, TenantDatabase};
 use error::{RowError, key_text, values_text};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use shape::{Shape, column, fields};
 use sochdb_host_abi::{RowWrite, Transaction};
-use sochdb_kernel::{
-    Column, ColumnType, ErrorKind, KernelError, KernelResult, Scan, Schema, TableOptions, Value,
-};
+use sochdb_kernel::{ErrorKind, KernelError, KernelResult, Scan, Schema, TableOptions, Value};
 use std::collections::BTreeMap;
 use std::marker::PhantomData;
 use std::sync::Arc;
-use trace::{Field, Kind};
 
 /// How a table of a type is made.
 ///
@@ -115,30 +114,6 @@ impl RowOptions {
     pub fn table(mut self, options: TableOptions) -> RowOptions {
         self.table = options;
         self
-    }
-}
-
-/// A table's columns, and what a type has of them.
-#[derive(Debug)]
-pub(crate) struct Shape {
-    table: String,
-    schema: Schema,
-    /// For each column, whether the type has a field of its name.
-    has: Vec<bool>,
-}
-
-impl Shape {
-    /// Where the column `name` is, most likely at `next`.
-    fn position(&self, name: &str, next: usize) -> Option<usize> {
-        let columns = &self.schema.columns;
-        match columns.get(next).is_some_and(|column| column.name == name) {
-            true => Some(next),
-            false => columns.iter().position(|column| column.name == name),
-        }
-    }
-
-    fn invalid(&self, text: impl std::fmt::Display) -> KernelError {
-        KernelError::Invalid(format!("table '{}': {text}", self.table))
     }
 }
 
@@ -252,18 +227,12 @@ impl<T: Serialize + DeserializeOwned> Table<T> {
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
             info => info?,
         };
-        let rows = std::any::type_name::<T>();
         let Some(schema) = info.options.schema else {
+            let rows = std::any::type_name::<T>();
             let text = format!("table '{name}' has bytes and no columns, so no rows of {rows}");
             return Err(KernelError::Invalid(text));
         };
-        let fields = fields::<T>(name)?;
-        let is_there = |column: &Column| fields.iter().any(|field| field.name == column.name);
-        let has = schema.columns.iter().map(is_there).collect();
-        let shape = Shape { table: name.to_owned(), schema, has };
-        check_key(&shape, key)?;
-        fields.iter().try_for_each(|field| check_field(&shape, field))?;
-        check_rest(&shape, rows)?;
+        let shape = Shape::compared::<T>(name, schema, key)?;
         Ok(Some(Table { shape: Arc::new(shape), rows: PhantomData }))
     }
 }
@@ -503,95 +472,4 @@ impl<T: Serialize + DeserializeOwned> Iterator for Rows<T> {
         let row = self.scan.next()?;
         Some(row.and_then(|(key, value)| self.table.decode(&key, &value)))
     }
-}
-
-/// The fields of `T`, for the table `name`.
-fn fields<T: DeserializeOwned>(name: &str) -> KernelResult<Vec<Field>> {
-    trace::fields::<T>().map_err(|error| {
-        let rows = std::any::type_name::<T>();
-        KernelError::Invalid(format!("table '{name}' of rows of {rows}{error}"))
-    })
-}
-
-/// The column that is made for a field.
-fn column(table: &str, field: Field, options: &RowOptions) -> KernelResult<Column> {
-    let name = field.name.to_owned();
-    let kind = match (field.kind, options.vectors.get(field.name)) {
-        (Kind::Column(kind), None) => kind,
-        (Kind::Column(ColumnType::Vector(dim)), Some(said)) if *said == dim => {
-            ColumnType::Vector(dim)
-        }
-        (Kind::Floats, Some(dim)) => ColumnType::Vector(*dim),
-        (Kind::Floats, None) => {
-            let text = format!(
-                "table '{table}', column '{name}': a Vec<f32> may have any length, a column has one; say \
-                 RowOptions::vector(\"{name}\", DIM), or make the field a Vector<DIM>"
-            );
-            return Err(KernelError::Invalid(text));
-        }
-        (Kind::Column(kind), Some(dim)) => {
-            let text = format!(
-                "table '{table}', column '{name}': RowOptions say vector({dim}), the field is {kind}"
-            );
-            return Err(KernelError::Invalid(text));
-        }
-    };
-    Ok(Column { name, kind, nullable: field.nullable, default: None })
-}
-
-fn check_key(shape: &Shape, key: &[&str]) -> KernelResult<()> {
-    let columns = shape.schema.key.iter().map(|position| &*shape.schema.columns[*position].name);
-    let columns: Vec<&str> = columns.collect();
-    if columns == key {
-        return Ok(());
-    }
-    let [columns, key] = [&columns[..], key].map(|names| names.join(", "));
-    Err(shape.invalid(format_args!("its key is ({columns}), ({key}) was asked for")))
-}
-
-fn check_field(shape: &Shape, field: &Field) -> KernelResult<()> {
-    let name = field.name;
-    let Some(position) = shape.position(name, 0) else {
-        if field.nullable {
-            return Ok(());
-        }
-        let text = format!("there is no column '{name}' for the field of this name");
-        return Err(shape.invalid(text));
-    };
-    let column = &shape.schema.columns[position];
-    let fits_kind = match field.kind {
-        Kind::Column(kind) => kind == column.kind,
-        Kind::Floats => matches!(column.kind, ColumnType::Vector(_)),
-    };
-    let fits_null = match (column.nullable, field.nullable) {
-        (true, false) => false,
-        (false, true) => column.default.is_some(),
-        _ => true,
-    };
-    if fits_kind && fits_null {
-        return Ok(());
-    }
-    let nullable = |nullable: bool| if nullable { ", nullable" } else { "" };
-    let asked = match field.kind {
-        Kind::Column(kind) => kind.to_string(),
-        Kind::Floats => "vector(any)".to_owned(),
-    };
-    let (kind, of_column) = (column.kind, nullable(column.nullable));
-    let of_field = nullable(field.nullable);
-    Err(shape.invalid(format_args!(
-        "column '{name}' is {kind}{of_column}, the field is {asked}{of_field}"
-    )))
-}
-
-/// Columns that the type has no field for can be left out of a row.
-fn check_rest(shape: &Shape, rows: &str) -> KernelResult<()> {
-    for (column, has) in shape.schema.columns.iter().zip(&shape.has) {
-        if !has && !column.nullable && column.default.is_none() {
-            let (name, kind) = (&column.name, column.kind);
-            let text =
-                format!("column '{name}' is {kind} and never null, {rows} has no field for it");
-            return Err(shape.invalid(text));
-        }
-    }
-    Ok(())
 }

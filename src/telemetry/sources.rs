@@ -152,6 +152,10 @@ impl HealthSource for KernelState {
     fn health(&self) -> Vec<ComponentHealth> {
         let (state, why) = match self.ready.get().map(Kernel::health) {
             Some(HealthStatus::Healthy) => (HealthState::Healthy, String::new()),
+            // That is as it was asked for; reads are served, and nothing is missing.
+            Some(HealthStatus::ReadOnly { lost }) if lost.is_empty() => {
+                (HealthState::Healthy, "read-only".to_owned())
+            }
             Some(status @ HealthStatus::Failed { .. }) => (HealthState::Failed, status.to_string()),
             Some(status) => (HealthState::Degraded, status.to_string()),
             None => {

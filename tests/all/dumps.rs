@@ -220,6 +220,35 @@ fn a_dump_that_is_cut_or_altered_leaves_nothing() {
     work.refused(&["--db", "none", "load", "wrong"], 5, &["wrong", "at byte"]);
 }
 
+#[test]
+fn a_dump_that_breaks_later_leaves_no_database_where_there_was_none() {
+    let work = filled();
+    work.ok(&["dump", "-o", "all.sochdump"]);
+    work.ok(&["dump", "-o", "all.jsonl"]);
+    let binary = std::fs::read(work.path("all.sochdump")).unwrap();
+    let text = std::fs::read_to_string(work.path("all.jsonl")).unwrap();
+    let lines: Vec<_> = text.lines().collect();
+    std::fs::create_dir(work.path("empty")).unwrap();
+    for wrong in [&binary[..binary.len() - 1], (lines[..4].join("\n") + "\n").as_bytes()] {
+        work.file("wrong", wrong);
+        for db in ["none", "around/none", "empty"] {
+            // That nothing on disk has changed is what `refused` looks for.
+            work.refused(&["--db", db, "load", "wrong"], 5, &["wrong"]);
+        }
+        work.refused(&["--db", "none", "load", "all.jsonl", "nobody"], 3, &["nobody"]);
+    }
+    // A folder of somebody else's stays, as does a database that was there.
+    work.file("plugins/kept.txt", "kept");
+    work.file("empty/plugins/note.txt", "kept");
+    work.refused(&["--db", "empty", "load", "wrong"], 5, &["wrong"]);
+    std::fs::remove_dir_all(work.path("empty/plugins")).unwrap();
+    work.ok(&["--db", "empty", "table", "create", "mine"]);
+    assert_eq!(work.run(&["--db", "empty", "load", "wrong"]).code, 5);
+    assert!(work.ok(&["--db", "empty", "table", "list"]).contains("mine"));
+    work.ok(&["--db", "none", "load", "all.sochdump"]);
+    assert!(seen(&work, "none") == seen(&work, "db"));
+}
+
 /// A dump of each version stays readable for ever. `SOCHDB_MAKE_DUMPS=1` writes those of this one.
 #[test]
 fn dumps_of_released_versions_are_loaded() {

@@ -119,7 +119,7 @@ fn bad_rows_of_a_file_in_columns_go_aside() {
     args.extend(["--rejects", "bad.jsonl"]);
     let said = work.ok(&args);
     assert!(
-        said.contains("1 rows into created 'strict'") && said.contains("2 rows rejected"),
+        said.contains("1 row into created 'strict'") && said.contains("2 rows rejected"),
         "{said}"
     );
     let bad = std::fs::read_to_string(work.path("bad.jsonl")).unwrap();

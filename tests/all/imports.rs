@@ -60,7 +60,7 @@ fn bad_rows_of_jsonl_do_not_decide_the_columns() {
         "not json\n{\"id\": 1, \"n\": {\"deep\": 1}}\n{\"id\": 2, \"n\": 5}\n{\"n\": 5}\n[3]\n";
     work.file("t.jsonl", text);
     let said = work.ok(&["import", "t.jsonl", "--rejects", "bad.jsonl"]);
-    assert!(said.contains("1 rows into created 't'") && said.contains("4 rows rejected"), "{said}");
+    assert!(said.contains("1 row into created 't'") && said.contains("4 rows rejected"), "{said}");
     let found: Vec<_> = rejects(&work)
         .into_iter()
         .map(|row| (row["line"].as_u64().unwrap(), row["column"].as_str().map(str::to_owned)))
@@ -138,7 +138,7 @@ fn an_import_that_ended_goes_on_where_it_was() {
     assert!(ended.err.contains("--resume goes on from there"), "{}", ended.err);
     assert_eq!(tables(&work), ["sochdb.imports", "t"]);
     assert!(!work.ok(&["table", "list"]).contains("sochdb.imports"));
-    work.refused(&["import", "t.csv"], 2, &["ended after 2000 rows", "--resume", "--restart"]);
+    work.refused(&["import", "t.csv"], 2, &["ended after 2,000 rows", "--resume", "--restart"]);
     work.refused(&["import", "t.csv", "--resume"], 2, &["line 2352: column 'id'"]);
     let resume = ["import", "t.csv", "--resume", "--rejects", "bad.jsonl", "--json"];
     let said: Value = serde_json::from_str(&work.ok(&resume)).unwrap();

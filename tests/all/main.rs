@@ -5,6 +5,7 @@ mod authors;
 mod backups;
 mod bad_input;
 mod book;
+mod bulk_imports;
 mod codecs;
 mod collector;
 mod columns;
@@ -15,6 +16,7 @@ mod crash;
 mod demo;
 mod dumps;
 mod examples;
+mod filters;
 mod fixtures;
 #[cfg(feature = "parquet")]
 mod formats;

@@ -498,6 +498,19 @@ fn the_dashboard_in_the_repository_shows_every_metric() {
     expect_test::expect_file!["../../docs/grafana-dashboard.json"].assert_eq(&made);
 }
 
+/// Nobody has it open: it is opened to be read, and that is no trouble of its own.
+#[test]
+fn a_database_that_is_only_read_is_watched_and_well() {
+    let work = Workplace::new();
+    work.ok(&["table", "create", "t"]);
+    let screen = work.ok(&["top", "--once", "--interval", "0.1"]);
+    let head = screen.lines().next().unwrap_or_default();
+    assert!(head.contains("● healthy  read-only") && !screen.contains("degraded"), "{screen}");
+    let object = work.ok(&["top", "--json", "--once", "--interval", "0.1"]);
+    let object: serde_json::Value = serde_json::from_str(&object).unwrap();
+    assert_eq!(object["health"], "healthy", "{object}");
+}
+
 /// The command as its user meets it: served, watched from another process, told to end.
 #[cfg(unix)]
 #[test]

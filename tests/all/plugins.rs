@@ -6,7 +6,6 @@ use sochdb::plugin::PluginManager;
 use sochdb::{KernelError, PluginFault, PluginHost};
 use sochdb_test_guests::{GUARD, IDENTITY, LEDGER, manifest};
 use std::fs;
-use std::path::Path;
 use std::process::Stdio;
 
 const GUARD_GRANT: &str = "[capabilities]\n\
@@ -661,26 +660,4 @@ fn what_plugins_did_is_on_record() {
     assert_eq!(audited(&work, &["--all", "--limit", "1000"]).len(), before);
     work.ok(&["backup", "copy"]);
     work.refused(&["--db", "copy", "audit"], 3, &["was audited"]);
-}
-
-#[test]
-fn what_the_readme_shows_of_a_plugin_is_what_happens() {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let readme = fs::read_to_string(root.join("README.md")).unwrap();
-    let (_, section) = readme.split_once("## What a plugin may do").expect("the section is there");
-    let shown = section.split("```").nth(1).and_then(|block| block.strip_prefix("text\n")).unwrap();
-    let work = Workplace::new();
-    let mut commands = 0;
-    for part in shown.split("$ sochdb ").skip(1) {
-        let (line, said) = part.split_once('\n').expect("a line for each command");
-        // What a shell would make of it: words, of which one may stand in single quotes.
-        let (words, quoted) = line.split_once('\'').unwrap_or((line, ""));
-        let words = words.replace("tests/fixtures", &root.join("tests/fixtures").to_string_lossy());
-        let mut args: Vec<_> = words.split_whitespace().collect();
-        args.extend(quoted.strip_suffix('\''));
-        let ended = work.run(&args);
-        assert_eq!(format!("{}{}", ended.out, ended.err), said, "sochdb {line}");
-        commands += 1;
-    }
-    assert_eq!(commands, 6);
 }

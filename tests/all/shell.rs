@@ -4,6 +4,7 @@ use crate::program::{Ended, Workplace};
 use serde_json::Value;
 use std::fs::OpenOptions;
 use std::io::{BufRead, BufReader, Write};
+use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
@@ -272,8 +273,12 @@ fn feed(path: &Path, meanwhile: impl FnOnce()) -> u64 {
 }
 
 fn interrupt(child: &Child) {
+    tell(child, "-INT");
+}
+
+fn tell(child: &Child, signal: &str) {
     let id = child.id().to_string();
-    assert!(Command::new("kill").args(["-INT", &id]).status().unwrap().success());
+    assert!(Command::new("kill").args([signal, &id]).status().unwrap().success());
 }
 
 #[test]
@@ -303,6 +308,23 @@ fn an_interrupted_command_is_cancelled_and_the_next_one_runs() {
     assert_eq!(work.ok(&["get", "settings", "after"]), "1\n");
     let rows = work.ok(&["scan", "many", "--json"]).lines().count() as u64;
     assert!(0 < rows && rows < fed && rows.is_multiple_of(1_000), "whole batches: {rows} of {fed}");
+}
+
+#[test]
+fn a_shell_that_is_told_to_end_does_not_cancel_a_line_but_ends() {
+    let work = words();
+    let path = fifo(&work);
+    let mut command = work.command(&["shell", "--keep-going"]);
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    let lines = "import rows.jsonl --table many --key id\nget settings colour\n";
+    child.stdin.take().unwrap().write_all(lines.as_bytes()).unwrap();
+    feed(&path, || tell(&child, "-TERM"));
+    let ended = child.wait_with_output().unwrap();
+    assert_eq!((ended.status.signal(), ended.stdout.as_slice()), (Some(15), &b""[..]));
+    // A crash to the database, which it is made for.
+    assert!(work.ok(&["check"]).ends_with("no problems\n"));
+    assert_eq!(work.ok(&["get", "settings", "colour"]), "blue\n");
 }
 
 #[test]

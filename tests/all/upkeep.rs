@@ -31,7 +31,7 @@ fn compaction_leaves_nothing_to_merge_and_every_row() {
     assert_eq!(again["tables"][0]["before"], again["tables"][0]["after"]);
     assert_eq!(work.ok(&["scan", "t", "--json"]), rows);
     let text = work.ok(&["compact", "t"]);
-    assert!(text.contains("segments") && text.contains("0 B merged in 1 checkpoints"), "{text}");
+    assert!(text.contains("segments") && text.contains("0 B merged in 1 checkpoint;"), "{text}");
     work.refused(&["compact", "nothing"], 3, &["no table named 'nothing'"]);
     work.refused(&["compact", "--rewrite"], 2, &["TABLE"]);
     assert!(work.ok(&["check"]).ends_with("no problems\n"));

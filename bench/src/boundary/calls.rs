@@ -1,6 +1,6 @@
 //! Calls and bytes in both directions, rows, and procedures beside the same code native.
 
-use super::{Case, Round, ns, us};
+use super::{BATCH_ROW, Case, HOST_CALL, Round, ns, us};
 use crate::Result;
 use sochdb_host_abi::{PluginHost, Programs, Transaction};
 use sochdb_kernel::plugin::CompressionExtension;
@@ -12,6 +12,9 @@ use wasmtime::component::{Component, Linker, TypedFunc};
 use wasmtime::{Config, Engine, Store};
 
 const ROWS: u32 = 100_000;
+/// Rows of a batch that crosses in one call, and the bytes of each.
+const BATCH_ROWS: u32 = 256;
+const BATCH_ROW_BYTES: u32 = 8;
 const GRANT: &str = "[capabilities]\ncan_read_table = [\"**\"]\ncan_write_table = [\"**\"]\n\
     [resources]\nfuel_limit = 1_000_000_000_000\ntimeout_ms = 600_000\n";
 
@@ -86,6 +89,9 @@ impl Calls {
                 })?;
             }
         }
+        kernel.create_table("batch", TableOptions::default())?;
+        let batch = vec![7; (BATCH_ROWS * BATCH_ROW_BYTES) as usize];
+        kernel.run(|tx| tx.put("batch", b"00000000", &batch))?;
         kernel.checkpoint()?;
         let (codec, programs) =
             (kernel.plugins().compression("identity")?, host.programs().clone());
@@ -117,7 +123,7 @@ impl Calls {
         let many = 20_000;
         let ping =
             round.time(5, || Ok(tx.call("ledger.ping", &format!(r#"{{"times": {many}}}"#))?))?;
-        round.add(ns("guest to host, nothing carried"), (ping - empty) / f64::from(many), None);
+        round.add(ns(HOST_CALL), (ping - empty) / f64::from(many), None);
         let bare = round.time(5, || self.bare.call(many))? / f64::from(many);
         round.add(ns("  of it the component model, by a bare component"), bare, None);
         let get = format!(r#"{{"table": "one", "key": "00000000", "times": {many}}}"#);
@@ -125,6 +131,14 @@ impl Calls {
         let plain = round.time(100_000, || Ok(native.get("one", b"00000000")?))?;
         let sandbox = (sandbox - empty) / f64::from(many);
         round.add(ns("a row by its key: 8 B there, 100 B back"), sandbox, Some(plain));
+
+        // As one value, so that the same call carries them with and without a boundary.
+        let batch = format!(r#"{{"table": "batch", "key": "00000000", "times": {many}}}"#);
+        let sandbox = round.time(5, || Ok(tx.call("ledger.get", &batch)?))?;
+        let plain = round.time(100_000, || Ok(native.get("batch", b"00000000")?))?;
+        let sandbox = (sandbox - empty) / f64::from(many);
+        let of_them = Case { what: BATCH_ROW, unit: "ns", per: f64::from(BATCH_ROWS) };
+        round.add(of_them, sandbox, Some(plain));
 
         let sum = r#"{"table": "thousand"}"#;
         let sandbox = round.time(500, || Ok(tx.call("ledger.sum", sum)?))?;

@@ -18,8 +18,9 @@ mod meters;
 mod starts;
 
 use crate::Result;
-use crate::meter::median;
-use comfy_table::{CellAlignment, Table, presets};
+use crate::chart::{Chart, Shape};
+use crate::meter::some_median;
+use crate::outcome::{Outcome, Sheet, Summary};
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::hint::black_box;
@@ -47,6 +48,8 @@ struct Line {
     sandbox: f64,
     native: Option<f64>,
     ratio: Option<f64>,
+    /// By round, what the medians are of.
+    rounds: Vec<Figure>,
 }
 
 /// Figures of one round: nanoseconds, unless a line says otherwise, in the sandbox and without.
@@ -61,8 +64,20 @@ struct Case {
     per: f64,
 }
 
-/// Measures everything and prints it.
-pub fn run(settings: &Settings) -> Result<()> {
+/// Lines that aims refer to.
+pub const HOST_CALL: &str = "guest to host, nothing carried";
+/// As [`HOST_CALL`].
+pub const BATCH_ROW: &str = "a row of 8 B, 256 of them in one call";
+/// As [`HOST_CALL`].
+pub const INSTANCE: &str = "an instance: made, its `init` called, first call";
+/// As [`HOST_CALL`].
+pub const RUNAWAY: &str = "a runaway, past its deadline";
+
+/// Measures everything.
+///
+/// # Errors
+/// When a guest fails.
+pub fn run(settings: &Settings) -> Result<Outcome> {
     let rounds = if settings.quick { 1 } else { settings.rounds };
     let effort = if settings.quick { 0.05 } else { 1.0 };
     let mut cases = Vec::new();
@@ -80,44 +95,60 @@ pub fn run(settings: &Settings) -> Result<()> {
     }
     let lines: Vec<_> =
         cases.iter().enumerate().map(|(at, case)| line(at, case, &figures)).collect();
-    if settings.json {
-        println!("{}", serde_json::to_string_pretty(&lines)?);
-        return Ok(());
-    }
-    print(&lines, rounds);
-    Ok(())
+    let mut outcome = Outcome::of(&lines)?;
+    outcome.sheets.push(sheet(&lines, rounds));
+    outcome.charts.push(chart(&lines));
+    let figures = lines.iter().map(|line| (line.what.to_owned(), line.sandbox));
+    let beyond = lines.iter().filter(|line| line.what == BATCH_ROW);
+    let beyond =
+        beyond.filter_map(|line| Some(("batch_row_beyond_native".to_owned(), line.beyond()?)));
+    outcome.summary = figures.chain(beyond).collect::<Summary>();
+    Ok(outcome)
 }
 
 fn line(at: usize, case: &Case, rounds: &[Figures]) -> Line {
-    let figures = || rounds.iter().map(|round| round[&at]);
-    let of = |figures: Vec<f64>| (!figures.is_empty()).then(|| median(figures));
-    let sandbox =
-        of(figures().map(|(sandbox, _)| sandbox).collect()).unwrap_or_default() / case.per;
-    let native = of(figures().filter_map(|(_, native)| native).collect()).map(|of| of / case.per);
-    let ratio = figures().filter_map(|(sandbox, native): Figure| Some(sandbox / native?));
-    let ratio = of(ratio.collect());
-    Line { what: case.what, unit: case.unit, sandbox, native, ratio }
+    let of = |figure: Figure| (figure.0 / case.per, figure.1.map(|native| native / case.per));
+    let rounds: Vec<Figure> = rounds.iter().map(|round| of(round[&at])).collect();
+    let figures = || rounds.iter().copied();
+    let sandbox = some_median(figures().map(|(sandbox, _)| sandbox).collect()).unwrap_or_default();
+    let native = some_median(figures().filter_map(|(_, native)| native).collect());
+    let ratio = figures().filter_map(|(sandbox, native)| Some(sandbox / native?));
+    let ratio = some_median(ratio.collect());
+    Line { what: case.what, unit: case.unit, sandbox, native, ratio, rounds }
 }
 
-fn print(lines: &[Line], rounds: usize) {
-    let mut table = Table::new();
-    table.load_style(presets::ASCII_MARKDOWN);
-    table.set_header(["what", "unit", "sandbox", "native", "sandbox : native"]);
-    for line in lines {
-        table.add_row([
+impl Line {
+    /// What the sandbox takes more: the median of the rounds' differences.
+    fn beyond(&self) -> Option<f64> {
+        let more = self.rounds.iter().filter_map(|(sandbox, native)| Some(sandbox - (*native)?));
+        some_median(more.collect())
+    }
+}
+
+fn sheet(lines: &[Line], rounds: usize) -> Sheet {
+    let row = |line: &Line| {
+        vec![
             line.what.to_owned(),
             line.unit.to_owned(),
             show(line.sandbox),
             line.native.map(show).unwrap_or_default(),
             line.ratio.map(show).unwrap_or_default(),
-        ]);
-    }
-    (2..5).for_each(|column| {
-        table.column_mut(column).expect("there").set_cell_alignment(CellAlignment::Right);
-    });
-    println!(
-        "{table}\n\nMedians of {rounds} rounds. Fuel and epochs on, imports checked and audited."
-    );
+        ]
+    };
+    let head = ["what", "unit", "sandbox", "native", "sandbox : native"].map(str::to_owned).into();
+    let note =
+        format!("Medians of {rounds} rounds. Fuel and epochs on, imports checked and audited.");
+    let (name, title) = ("boundary".to_owned(), String::new());
+    Sheet { name, title, head, words: 2, rows: lines.iter().map(row).collect(), note }
+}
+
+fn chart(lines: &[Line]) -> Chart {
+    let group = |line: &Line| Some((line.what.to_owned(), vec![Some(line.ratio?)]));
+    let groups = lines.iter().filter_map(group).collect();
+    let (axis, series) = ("times the native cost".to_owned(), vec!["sandbox : native".to_owned()]);
+    let shape = Shape::Bars { axis, from: 1.0, goal: None, series, groups };
+    let title = "what the sandbox costs, times the same work done natively".to_owned();
+    Chart { name: "ratios".to_owned(), title, shape }
 }
 
 fn show(value: f64) -> String {

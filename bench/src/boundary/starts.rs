@@ -1,6 +1,6 @@
 //! Instances, warm and cold starts, and how soon a runaway is stopped.
 
-use super::{Round, ms, us};
+use super::{INSTANCE, RUNAWAY, Round, ms, us};
 use crate::Result;
 use sochdb_host_abi::compiled_code::{CodeCache, CompileOptions};
 use sochdb_host_abi::{HostOptions, PluginHost, TenantOptions, Transaction};
@@ -85,7 +85,7 @@ impl Starts {
         }
         self.rounds += 1;
         let instance = (first - later) / f64::from(tenants);
-        round.add(us("an instance: made, its `init` called, first call"), instance, None);
+        round.add(us(INSTANCE), instance, None);
         Ok(())
     }
 
@@ -97,7 +97,7 @@ impl Starts {
             return Err("a loop without end has ended".into());
         }
         let late = began.elapsed().saturating_sub(TIMEOUT).as_nanos() as f64;
-        round.add(ms("a runaway, past its deadline"), late, None);
+        round.add(ms(RUNAWAY), late, None);
         // What was stopped three times in a row waits before it may again; the next round is another one.
         self.host.release("slow")?;
         Ok(())

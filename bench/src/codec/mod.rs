@@ -23,6 +23,7 @@ mod native_c;
 mod table;
 
 use crate::Result;
+use crate::outcome::Outcome;
 use blocks::{Blocks, Data};
 use clap::{Args, ValueEnum};
 use contender::{Codec, Contender, Sandbox};
@@ -78,11 +79,11 @@ struct Figures {
     restore: Rates,
 }
 
-/// Measures everything and prints it.
+/// Measures everything.
 ///
 /// # Errors
 /// When a codec fails, or does not bring a block back.
-pub fn run(settings: &Settings) -> Result<()> {
+pub fn run(settings: &Settings) -> Result<Outcome> {
     let settings = settings.clone().scaled();
     let codecs = Codec::value_variants().iter().copied();
     let codecs: Vec<_> =
@@ -113,12 +114,11 @@ pub fn run(settings: &Settings) -> Result<()> {
         }
     }
     let cases: Vec<_> = cases.into_iter().map(|(case, _)| case).collect();
-    if settings.json {
-        println!("{}", serde_json::to_string_pretty(&cases)?);
-    } else {
-        table::print(&cases, &settings);
-    }
-    Ok(())
+    let mut outcome = Outcome::of(&cases)?;
+    outcome.sheets.push(table::sheet(&cases, &settings));
+    outcome.charts.push(table::chart(&cases));
+    outcome.summary = table::summary(&cases);
+    Ok(outcome)
 }
 
 /// Has every contender compress and restore every block. Returns what share of the bytes is stored: ours, C's.

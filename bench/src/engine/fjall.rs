@@ -1,6 +1,6 @@
 //! fjall: a log-structured merge tree with background threads of its own.
 
-use super::{Engine, Reader, Row, Setup, Store, one_more};
+use super::{Change, Engine, Reader, Row, Setup, Store};
 use crate::Result;
 use fjall::{
     Database, KeyspaceCreateOptions, PersistMode, Readable, SingleWriterTxDatabase,
@@ -66,9 +66,9 @@ impl Store for Fjall {
 }
 
 impl Engine for Fjall {
-    fn increment(&self, key: &[u8]) -> Result<()> {
+    fn modify(&self, key: &[u8], change: &Change<'_>) -> Result<()> {
         let mut tx = self.database.write_tx();
-        let value = one_more(tx.get(&self.rows, key)?.as_deref());
+        let value = change(tx.get(&self.rows, key)?.as_deref());
         tx.insert(&self.rows, key, value.as_slice());
         tx.commit()?;
         self.sync()

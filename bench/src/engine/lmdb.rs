@@ -1,6 +1,6 @@
 //! LMDB: a copy-on-write B+tree in a memory map, one writer at a time.
 
-use super::{Engine, Reader, Row, Setup, Store, one_more};
+use super::{Change, Engine, Reader, Row, Setup, Store};
 use crate::Result;
 use heed::types::Bytes;
 use heed::{Database, Env, EnvFlags, EnvOpenOptions, PutFlags, RoTxn, WithTls};
@@ -62,9 +62,9 @@ impl Store for Lmdb {
 }
 
 impl Engine for Lmdb {
-    fn increment(&self, key: &[u8]) -> Result<()> {
+    fn modify(&self, key: &[u8], change: &Change<'_>) -> Result<()> {
         let mut tx = self.env.write_txn()?;
-        let value = one_more(self.rows.get(&tx, key)?);
+        let value = change(self.rows.get(&tx, key)?);
         self.rows.put(&mut tx, key, &value)?;
         Ok(tx.commit()?)
     }

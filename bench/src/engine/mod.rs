@@ -14,7 +14,7 @@
 //! | SQLite  | `cache_size`, per connection | none        | WAL, `synchronous=FULL`      | WAL, `synchronous=NORMAL`        |
 //! | RocksDB | LRU block cache     | `write_buffer_size`  | `WriteOptions::set_sync`     | log handed to the operating system |
 //!
-//! | engine  | bulk load of sorted rows      | settling                      | the counters' transaction                |
+//! | engine  | bulk load of sorted rows      | settling                      | the counters' and YCSB F's transaction   |
 //! |---------|-------------------------------|-------------------------------|------------------------------------------|
 //! | sochdb  | `Kernel::bulk_load`           | `checkpoint`                  | `Kernel::run`, optimistic                |
 //! | redb    | one transaction, `CursorMut::insert_before` | a synced commit | the one writer's                         |
@@ -23,6 +23,7 @@
 //! | SQLite  | one transaction               | `wal_checkpoint(TRUNCATE)`    | `BEGIN IMMEDIATE`, one at a time         |
 //! | RocksDB | `SstFileWriter`, ingested     | flush, wait for compactions   | `OptimisticTransactionDB`, `get_for_update` |
 
+mod facade;
 mod fjall;
 mod lmdb;
 mod redb;
@@ -53,6 +54,9 @@ pub enum Kind {
     /// RocksDB
     #[cfg(feature = "rocksdb")]
     Rocksdb,
+    /// The whole database, all bundled plugins loaded: `bench overhead`
+    #[value(skip)]
+    Database,
 }
 
 impl Kind {
@@ -66,6 +70,7 @@ impl Kind {
             Kind::Sqlite => "sqlite",
             #[cfg(feature = "rocksdb")]
             Kind::Rocksdb => "rocksdb",
+            Kind::Database => "database",
         }
     }
 }
@@ -85,10 +90,20 @@ pub trait Store: Send + Sync {
     fn close(self: Box<Self>) -> Result<()>;
 }
 
+/// Makes a value of the one that is there, if there is one.
+pub type Change<'a> = dyn Fn(Option<&[u8]>) -> Vec<u8> + 'a;
+
 /// What the workloads of `bench kv` need beyond that.
 pub trait Engine: Store {
-    /// Adds one to the counter under `key`, in a transaction that reads it first.
-    fn increment(&self, key: &[u8]) -> Result<()>;
+    /// Changes the value of `key` in a transaction that reads it first; `change` makes the new one of it, and may be asked
+    /// again.
+    fn modify(&self, key: &[u8], change: &Change<'_>) -> Result<()>;
+
+    /// Adds one to the counter under `key`.
+    fn increment(&self, key: &[u8]) -> Result<()> {
+        self.modify(key, &|value| one_more(value).to_vec())
+    }
+
     /// Fills the empty database with `rows`, sorted by key, in the fastest way the engine has.
     fn bulk_load(&self, rows: &[Row]) -> Result<()>;
 }
@@ -131,6 +146,7 @@ pub fn open(kind: Kind, setup: &Setup<'_>) -> Result<Box<dyn Engine>> {
         Kind::Sqlite => Box::new(sqlite::Sqlite::open(setup)?),
         #[cfg(feature = "rocksdb")]
         Kind::Rocksdb => Box::new(rocksdb::Rocksdb::open(setup)?),
+        Kind::Database => Box::new(facade::Facade::open(setup)?),
     })
 }
 

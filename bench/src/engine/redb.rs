@@ -1,6 +1,6 @@
 //! redb: a copy-on-write B+tree in one file, one writer at a time.
 
-use super::{Engine, Reader, Row, Setup, Store, one_more};
+use super::{Change, Engine, Reader, Row, Setup, Store};
 use crate::Result;
 use redb::{Database, Durability, ReadOnlyTable, ReadableDatabase, ReadableTable, TableDefinition};
 use std::ops::Bound;
@@ -63,9 +63,9 @@ impl Store for Redb {
 }
 
 impl Engine for Redb {
-    fn increment(&self, key: &[u8]) -> Result<()> {
+    fn modify(&self, key: &[u8], change: &Change<'_>) -> Result<()> {
         self.write(self.durability, |table| {
-            let value = one_more(table.get(key)?.as_ref().map(|value| value.value()));
+            let value = change(table.get(key)?.as_ref().map(|value| value.value()));
             table.insert(key, value.as_slice())?;
             Ok(())
         })

@@ -1,6 +1,6 @@
 //! RocksDB: a log-structured merge tree with background threads of its own.
 
-use super::{Engine, Reader, Row, Setup, Store, one_more};
+use super::{Change, Engine, Reader, Row, Setup, Store};
 use crate::Result;
 use rocksdb::{
     BlockBasedOptions, Cache, ErrorKind, FlushOptions, OptimisticTransactionDB,
@@ -74,11 +74,11 @@ impl Store for Rocksdb {
 }
 
 impl Engine for Rocksdb {
-    fn increment(&self, key: &[u8]) -> Result<()> {
+    fn modify(&self, key: &[u8], change: &Change<'_>) -> Result<()> {
         loop {
             let options = OptimisticTransactionOptions::default();
             let tx = self.database.transaction_opt(&self.write, &options);
-            let value = one_more(tx.get_for_update(key, true)?.as_deref());
+            let value = change(tx.get_for_update(key, true)?.as_deref());
             tx.put(key, value)?;
             match tx.commit() {
                 Err(error) if matches!(error.kind(), ErrorKind::Busy | ErrorKind::TryAgain) => {}

@@ -1,6 +1,6 @@
 //! This project's kernel, with a thread that runs checkpoints as the facade's does.
 
-use super::{Engine, Reader, Row, Setup, Store, one_more};
+use super::{Change, Engine, Reader, Row, Setup, Store};
 use crate::Result;
 use sochdb_kernel::{
     Durability, Environment, Kernel, KernelResult, Options, TableOptions, Transaction,
@@ -85,10 +85,10 @@ impl Store for Sochdb {
 }
 
 impl Engine for Sochdb {
-    fn increment(&self, key: &[u8]) -> Result<()> {
+    fn modify(&self, key: &[u8], change: &Change<'_>) -> Result<()> {
         self.run(|tx| {
             let value = tx.get(TABLE, key)?;
-            tx.put(TABLE, key, &one_more(value.as_deref()))
+            tx.put(TABLE, key, &change(value.as_deref()))
         })
     }
 

@@ -3,7 +3,7 @@
 //! A connection serves one thread, so there is a pool of them. Writers queue up at a lock of ours: at
 //! SQLite's own they would sleep and try again, which is slower.
 
-use super::{Engine, Reader, Row, Setup, Store, one_more};
+use super::{Change, Engine, Reader, Row, Setup, Store};
 use crate::Result;
 use parking_lot::{Mutex, MutexGuard};
 use rusqlite::Connection;
@@ -113,13 +113,13 @@ impl Store for Sqlite {
 }
 
 impl Engine for Sqlite {
-    fn increment(&self, key: &[u8]) -> Result<()> {
+    fn modify(&self, key: &[u8], change: &Change<'_>) -> Result<()> {
         let _turn = self.turn();
         self.with(|connection| {
             transaction(connection, "BEGIN IMMEDIATE", || {
                 let mut value: Option<Vec<u8>> = None;
                 Snapshot(connection).get(key, &mut |found| value = Some(found.to_vec()))?;
-                put(connection, &[(key.to_vec(), one_more(value.as_deref()).to_vec())])
+                put(connection, &[(key.to_vec(), change(value.as_deref()))])
             })
         })
     }

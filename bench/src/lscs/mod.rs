@@ -40,6 +40,7 @@ mod tables;
 
 use crate::Result;
 use crate::metric::Figures;
+use crate::outcome::Outcome;
 use crate::turns::{Child, Progress};
 use clap::{Args, ValueEnum};
 use contender::Contender;
@@ -124,11 +125,11 @@ struct Measured {
     rounds: Vec<BTreeMap<Contender, Figures>>,
 }
 
-/// Measures everything and prints it.
+/// Measures everything.
 ///
 /// # Errors
 /// When a child fails; what it said went to standard error.
-pub fn run(settings: &Settings) -> Result<()> {
+pub fn run(settings: &Settings) -> Result<Outcome> {
     let settings = settings.clone().scaled();
     let parts = Part::value_variants().iter().filter(|part| settings.shows(**part));
     let parts: Vec<Part> = parts.copied().collect();
@@ -138,12 +139,13 @@ pub fn run(settings: &Settings) -> Result<()> {
     let measure = |part: &Part| measure(*part, &settings, &progress);
     let measured = parts.iter().map(measure).collect::<Result<Vec<_>>>()?;
     drop(progress);
-    if settings.json {
-        println!("{}", serde_json::to_string_pretty(&measured)?);
-    } else {
-        measured.iter().for_each(|measured| tables::print(measured, &settings));
+    let mut outcome = Outcome::of(&measured)?;
+    for measured in &measured {
+        outcome.sheets.push(tables::sheet(measured, &settings));
+        outcome.charts.push(tables::chart(measured));
+        outcome.summary.extend(tables::summary(measured));
     }
-    Ok(())
+    Ok(outcome)
 }
 
 fn measure(part: Part, settings: &Settings, progress: &Progress) -> Result<Measured> {

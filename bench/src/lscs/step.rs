@@ -105,8 +105,10 @@ const fn more(id: &'static str, step: Step, goal: Option<f64>, label: &'static s
     Metric { id, step, label, more_is_better: true, goal }
 }
 
+/// What loads and scans may cost in the sandbox, times what they cost without.
+pub const BULK_GOAL: f64 = 1.3;
 /// Loads and scans.
-const BULK: Option<f64> = Some(1.3);
+const BULK: Option<f64> = Some(BULK_GOAL);
 /// Single point reads.
 const POINT: Option<f64> = Some(2.0);
 

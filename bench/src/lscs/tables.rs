@@ -1,41 +1,85 @@
 //! The tables: medians of the rounds, and how we compare.
 
 use super::contender::Contender;
-use super::step::{METRICS, Metric, Step};
+use super::step::{BULK_GOAL, METRICS, Metric, Step};
 use super::{Measured, Part, Settings};
-use crate::meter::median;
+use crate::chart::{Chart, Shape};
+use crate::meter::some_median;
+use crate::outcome::{Sheet, Summary};
 use crate::report::show;
-use comfy_table::{CellAlignment, Table, presets};
 
-/// Prints the table of one part, and below it what it was made with.
-pub fn print(measured: &Measured, settings: &Settings) {
+/// The table of one part, and below it what it was made with.
+pub fn sheet(measured: &Measured, settings: &Settings) -> Sheet {
     let part = measured.part;
     let contenders = Contender::of(part);
-    let mut table = Table::new();
-    table.load_style(presets::ASCII_MARKDOWN);
     let names = contenders.iter().map(|who| who.name().to_owned());
     let ratios = contenders[1..].iter().map(|who| match part {
         Part::Itself => "sandbox : native".to_owned(),
         Part::Rows | Part::Columns => format!("lscs : {}", who.name()),
     });
     let goal = (part == Part::Itself).then(|| "goal".to_owned());
-    table.set_header(["workload".to_owned()].into_iter().chain(names).chain(ratios).chain(goal));
-    let is_shown = |metric: &&Metric| {
-        Step::of(part).contains(&metric.step) && (part != Part::Itself || metric.goal.is_some())
-    };
-    for metric in METRICS.iter().filter(is_shown) {
-        let line = Line { measured, metric };
-        let some = |figure: Option<f64>| figure.map_or_else(String::new, show);
+    let head = ["workload".to_owned()].into_iter().chain(names).chain(ratios).chain(goal);
+    let some = |figure: Option<f64>| figure.map_or_else(String::new, show);
+    let row = |line: Line<'_>| {
         let figures = contenders.iter().map(|who| some(line.figure(*who)));
         let ratios = contenders[1..].iter().map(|who| some(line.ratio(*who)));
-        let goal = metric.goal.filter(|_| part == Part::Itself).map(|goal| format!("{goal:.1}"));
-        let label = [metric.label.to_owned()];
-        table.add_row(label.into_iter().chain(figures).chain(ratios).chain(goal));
+        let goal = line.metric.goal.filter(|_| part == Part::Itself);
+        let goal = goal.map(|goal| format!("{goal:.1}"));
+        let label = [line.metric.label.to_owned()];
+        label.into_iter().chain(figures).chain(ratios).chain(goal).collect()
+    };
+    let rows = lines(measured).map(row).collect();
+    let (name, note) = (part.name(), footer(part, settings));
+    Sheet { name, title: String::new(), head: head.collect(), words: 1, rows, note }
+}
+
+/// The lines that a part shows.
+fn lines(measured: &Measured) -> impl Iterator<Item = Line<'_>> {
+    let part = measured.part;
+    let is_shown = move |metric: &&Metric| {
+        Step::of(part).contains(&metric.step) && (part != Part::Itself || metric.goal.is_some())
+    };
+    METRICS.iter().filter(is_shown).map(move |metric| Line { measured, metric })
+}
+
+/// Ratios to each contender as `id:peer`, and in `itself` what the sandbox costs as `itself/id`.
+pub fn summary(measured: &Measured) -> Summary {
+    let mut summary = Summary::new();
+    for line in lines(measured) {
+        for who in &Contender::of(measured.part)[1..] {
+            let name = match measured.part {
+                Part::Itself => format!("itself/{}", line.metric.id),
+                Part::Rows | Part::Columns => format!("{}:{}", line.metric.id, who.name()),
+            };
+            summary.extend(line.ratio(*who).map(|ratio| (name, ratio)));
+        }
     }
-    for column in table.column_iter_mut().skip(1) {
-        column.set_cell_alignment(CellAlignment::Right);
+    summary
+}
+
+/// The ratios as a picture.
+pub fn chart(measured: &Measured) -> Chart {
+    let peers = &Contender::of(measured.part)[1..];
+    let mut above = "";
+    let mut groups = Vec::new();
+    for line in lines(measured) {
+        let name = match line.metric.label.strip_prefix("  ") {
+            Some(label) => format!("{}: {}", above.split(", ").next().unwrap_or(above), label),
+            None => line.metric.label.to_owned(),
+        };
+        if !line.metric.label.starts_with(' ') {
+            above = line.metric.label;
+        }
+        groups.push((name, peers.iter().map(|who| line.ratio(*who)).collect()));
     }
-    println!("{table}\n\n{}\n", footer(part, settings));
+    let (title, axis, goal) = match measured.part {
+        Part::Itself => ("what the sandbox costs", "times the native cost", Some(BULK_GOAL)),
+        Part::Rows => ("keys and values", "ratio, above 1 in favour of lscs", None),
+        Part::Columns => ("ten typed columns", "ratio, above 1 in favour of lscs", None),
+    };
+    let series = peers.iter().map(|who| format!("lscs : {}", who.name())).collect();
+    let shape = Shape::Bars { axis: axis.to_owned(), from: 1.0, goal, series, groups };
+    Chart { name: measured.part.name(), title: title.to_owned(), shape }
 }
 
 /// The figures of one metric.
@@ -67,10 +111,6 @@ impl Line<'_> {
         };
         some_median((0..self.measured.rounds.len()).filter_map(ratio).collect())
     }
-}
-
-fn some_median(figures: Vec<f64>) -> Option<f64> {
-    (!figures.is_empty()).then(|| median(figures))
 }
 
 fn footer(part: Part, settings: &Settings) -> String {

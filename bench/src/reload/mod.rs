@@ -20,7 +20,7 @@ mod swaps;
 mod worlds;
 
 use crate::Result;
-use comfy_table::{CellAlignment, Table, presets};
+use crate::outcome::{Outcome, Sheet};
 use serde::Serialize;
 
 /// How much of everything.
@@ -50,38 +50,26 @@ struct Run {
     starts: Vec<starts::Line>,
 }
 
-/// Measures and prints.
-pub fn run(settings: &Settings) -> Result<()> {
+/// Measures both parts.
+///
+/// # Errors
+/// What a database says. Calls that failed while plugins were replaced are a failure of the outcome.
+pub fn run(settings: &Settings) -> Result<Outcome> {
     let (swaps, rounds) = if settings.quick { (4, 1) } else { (settings.swaps, settings.rounds) };
     let run =
         Run { swaps: swaps::measure(swaps, settings.pause)?, starts: starts::measure(rounds)? };
-    match settings.json {
-        true => println!("{}", serde_json::to_string_pretty(&run)?),
-        false => {
-            println!("{}\n", swaps::table(&run.swaps));
-            println!("{}\n", starts::table(&run.starts));
-            println!(
-                "{swaps} swaps of each plugin; 2 readers and 1 writer rest {} us between calls. Starts: medians of \
-                 {rounds} rounds.",
-                settings.pause
-            );
-        }
-    }
+    let mut outcome = Outcome::of(&run)?;
+    let swaps_note = format!(
+        "{swaps} swaps of each plugin; 2 readers and 1 writer rest {} us between calls.",
+        settings.pause
+    );
+    let starts_note = format!("Medians of {rounds} rounds.");
+    outcome.sheets.push(Sheet { note: swaps_note, ..swaps::sheet(&run.swaps) });
+    outcome.sheets.push(Sheet { note: starts_note, ..starts::sheet(&run.starts) });
+    outcome.charts.push(swaps::chart(&run.swaps));
+    outcome.summary = swaps::summary(&run.swaps);
     let failed: u64 = run.swaps.iter().map(|line| line.failed).sum();
-    if 0 < failed {
-        return Err(format!("{failed} calls failed while plugins were replaced").into());
-    }
-    Ok(())
-}
-
-/// A table in our style: the first `words` columns are words, the others figures.
-fn figures(header: &[&str], words: usize, rows: impl IntoIterator<Item = Vec<String>>) -> Table {
-    let mut table = Table::new();
-    table.load_style(presets::ASCII_MARKDOWN);
-    table.set_header(header);
-    table.add_rows(rows);
-    for column in table.column_iter_mut().skip(words) {
-        column.set_cell_alignment(CellAlignment::Right);
-    }
-    table
+    outcome.failure =
+        (0 < failed).then(|| format!("{failed} calls failed while plugins were replaced"));
+    Ok(outcome)
 }

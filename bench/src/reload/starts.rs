@@ -3,12 +3,11 @@
 //! A cold code cache has no code of the new version: it is compiled. A warm one has it from another database before,
 //! as after a restart, or where many databases get the same version.
 
-use super::figures;
 use super::worlds::{Subject, World};
 use crate::Result;
 use crate::meter::median;
+use crate::outcome::{Sheet, words};
 use crate::report::show;
-use comfy_table::Table;
 use serde::Serialize;
 use sochdb::reload::State;
 use std::path::Path;
@@ -91,8 +90,8 @@ fn line(subject: Subject, code_cache: &'static str, starts: &[Start]) -> Line {
 }
 
 /// For people.
-pub fn table(lines: &[Line]) -> Table {
-    let header = [
+pub fn sheet(lines: &[Line]) -> Sheet {
+    let head = words([
         "plugin",
         "code cache",
         "to first call, ms",
@@ -102,7 +101,7 @@ pub fn table(lines: &[Line]) -> Table {
         "swapped",
         "drained",
         "first call",
-    ];
+    ]);
     let rows = lines.iter().map(|line| {
         let figures = [
             line.to_first_call_ms,
@@ -113,8 +112,9 @@ pub fn table(lines: &[Line]) -> Table {
             line.draining_ms,
             line.first_call_ms,
         ];
-        let words = [line.plugin, line.code_cache].map(str::to_owned);
-        words.into_iter().chain(figures.map(show)).collect()
+        let names = [line.plugin, line.code_cache].map(str::to_owned);
+        names.into_iter().chain(figures.map(show)).collect()
     });
-    figures(&header, 2, rows)
+    let (name, title) = ("starts".to_owned(), "From the wish to the first answer:".to_owned());
+    Sheet { name, title, head, words: 2, rows: rows.collect(), note: String::new() }
 }

@@ -11,14 +11,15 @@
 //!
 //! What a swap made a call wait is at most the longest call at a swap, less a usual one.
 
-use super::figures;
 use super::worlds::{Subject, World};
 use crate::Result;
+use crate::chart::{Chart, Shape};
 use crate::meter::quantile;
+use crate::outcome::{Sheet, Summary, words};
 use crate::report::show;
-use comfy_table::Table;
 use serde::Serialize;
 use sochdb::reload::State;
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -58,6 +59,8 @@ struct Figures {
     p50_us: f64,
     p99_us: f64,
     max_us: f64,
+    /// Powers of two in microseconds, and how many calls took up to that and more than half of it.
+    histogram: Vec<(f64, usize)>,
 }
 
 /// One call, in nanoseconds since the threads began.
@@ -188,6 +191,7 @@ impl Figures {
             p50_us: quantile(&mut us, 0.5),
             p99_us: quantile(&mut us, 0.99),
             max_us: quantile(&mut us, 1.0),
+            histogram: histogram(&us),
         }
     }
 
@@ -196,10 +200,20 @@ impl Figures {
     }
 }
 
+fn histogram(us: &[f64]) -> Vec<(f64, usize)> {
+    let mut buckets: BTreeMap<i32, usize> = BTreeMap::new();
+    us.iter().for_each(|us| *buckets.entry(us.max(1e-3).log2().ceil() as i32).or_default() += 1);
+    let Some((&first, &last)) = buckets.keys().next().zip(buckets.keys().next_back()) else {
+        return Vec::new();
+    };
+    let count = |power| (f64::from(power).exp2(), buckets.get(&power).copied().unwrap_or_default());
+    (first..=last).map(count).collect()
+}
+
 /// For people: times of calls in microseconds, no reload near, and at a swap.
-pub fn table(lines: &[Line]) -> Table {
+pub fn sheet(lines: &[Line]) -> Sheet {
     let wait = format!("longest wait by a swap, ms (target: {TARGET_MS:.0})");
-    let header = [
+    let head = words([
         "plugin",
         "calls",
         "quiet",
@@ -219,7 +233,7 @@ pub fn table(lines: &[Line]) -> Table {
         "swap us",
         "drain us",
         "longest drain",
-    ];
+    ]);
     let rows = lines.iter().map(|line| {
         let mut row = vec![line.plugin.to_owned(), line.calls.to_owned()];
         row.extend(
@@ -229,12 +243,48 @@ pub fn table(lines: &[Line]) -> Table {
         row.extend([line.swapping_us, line.draining_us, line.draining_max_us].map(show));
         row
     });
-    figures(&header, 2, rows)
+    let (name, title) = ("swaps".to_owned(), "Calls while a plugin is replaced:".to_owned());
+    Sheet { name, title, head, words: 2, rows: rows.collect(), note: String::new() }
+}
+
+/// The longest waits, and how many calls failed.
+pub fn summary(lines: &[Line]) -> Summary {
+    let longest = |line: &Line| (format!("{}_longest_wait_ms", line.plugin), line.longest_wait_ms);
+    let mut summary: Summary = lines.iter().map(longest).collect();
+    let most = summary.values().copied().fold(0.0, f64::max);
+    summary.insert("longest_wait_ms".to_owned(), most);
+    summary.insert("failed".to_owned(), lines.iter().map(|line| line.failed as f64).sum());
+    summary
+}
+
+/// How long calls at a swap took: what share of them lies in each bucket.
+pub fn chart(lines: &[Line]) -> Chart {
+    let points = |line: &Line| {
+        let count = line.at_swap.count.max(1) as f64;
+        line.at_swap
+            .histogram
+            .iter()
+            .map(|(us, calls)| (*us, 100.0 * *calls as f64 / count))
+            .collect()
+    };
+    let series =
+        lines.iter().map(|line| (format!("{}, {}", line.plugin, line.calls), points(line)));
+    let (x, y) = ("a call took up to, us".to_owned(), "% of the calls at a swap".to_owned());
+    let shape = Shape::Lines { x, y, log_x: true, log_y: false, series: series.collect() };
+    let title = "how long calls took at the moment at which their plugin was replaced".to_owned();
+    Chart { name: "waits".to_owned(), title, shape }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_bucket_ends_at_a_power_of_two() {
+        let buckets = histogram(&[3.0, 4.0, 4.1, 30.0]);
+        assert_eq!(buckets, [(4.0, 2), (8.0, 1), (16.0, 0), (32.0, 1)]);
+        assert_eq!(histogram(&[]), []);
+    }
 
     #[test]
     fn a_call_is_at_a_swap_when_any_moment_of_it_is() {

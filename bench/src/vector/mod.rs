@@ -26,7 +26,7 @@
 //! | `ours`      | a database of this project                                          |
 //! | `scenarios` | the other parts                                                     |
 //! | `tables`    | the tables                                                          |
-//! | `picture`   | the curves as an SVG                                                |
+//! | `summary`   | the figures that aims refer to, and the curves as a picture         |
 //!
 //! The parent counts what was found, for all alike. It never trusts a distance that somebody else computed.
 
@@ -34,15 +34,16 @@ mod contender;
 mod curves;
 mod exact;
 mod ours;
-mod picture;
 mod recall;
 mod scenarios;
 mod set;
+mod summary;
 mod synthetic;
 mod tables;
 mod vectors;
 
 use crate::Result;
+use crate::outcome::Outcome;
 use crate::turns::Progress;
 use clap::{Args, ValueEnum};
 use contender::{Contender, Job, Missing, PEERS, Process};
@@ -125,7 +126,7 @@ pub struct Settings {
     quick: bool,
     /// Print everything as JSON instead of the tables
     #[arg(long)]
-    json: bool,
+    pub json: bool,
 }
 
 /// Candidate lists from as short as an answer to a tenth of a small set.
@@ -164,11 +165,11 @@ struct Facts {
     kinds: Vec<String>,
 }
 
-/// Measures everything and prints it.
+/// Measures everything.
 ///
 /// # Errors
 /// When a contender fails; what it said went to standard error.
-pub fn run(settings: &Settings) -> Result<()> {
+pub fn run(settings: &Settings) -> Result<Outcome> {
     let settings = settings.clone().scaled()?;
     let folder = settings.folder()?;
     let set = Set::read(&folder)?;
@@ -181,20 +182,20 @@ pub fn run(settings: &Settings) -> Result<()> {
     let (rows, dim, queries) = (set.base.len(), set.base.dim(), set.queries.len());
     let facts = Facts { name: set.name.clone(), rows, dim, queries, kinds };
     let measured = Measured { set: facts, threads: run.threads, curves, scenarios };
-    if settings.json {
-        println!("{}", serde_json::to_string_pretty(&measured)?);
-    } else {
-        tables::print(&measured, &settings);
-    }
+    let mut outcome = Outcome::of(&measured)?;
+    outcome.sheets = tables::sheets(&measured, &settings);
+    outcome.summary = summary::summary(&measured, &settings);
     if !measured.curves.is_empty() {
+        let chart = summary::chart(&measured);
         let path = match &settings.svg {
             Some(path) => path.clone(),
             None => made()?.join("vector.svg"),
         };
-        picture::draw(&measured, &path)?;
+        chart.write(&path, "")?;
+        outcome.charts.push(chart);
         eprintln!("The curves as a picture: {}", path.display());
     }
-    Ok(())
+    Ok(outcome)
 }
 
 /// What the parts share.

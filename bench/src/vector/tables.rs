@@ -6,56 +6,53 @@ use super::recall::{K, rate_at};
 use super::scenarios::{Cycle, Filtered, Inserted};
 use super::{Measured, Settings};
 use crate::meter::median;
+use crate::outcome::Sheet;
 use crate::report::show;
-use comfy_table::{CellAlignment, Table, presets};
 
 /// The recalls at which rates are compared.
 const AT: [f64; 3] = [0.90, 0.95, 0.99];
 
-/// Prints everything that was measured.
-pub fn print(measured: &Measured, settings: &Settings) {
+/// Everything that was measured.
+pub fn sheets(measured: &Measured, settings: &Settings) -> Vec<Sheet> {
     let set = &measured.set;
-    println!(
+    let note = format!(
         "{}: {} vectors of {} values, {} queries, {K} neighbours each; {} cores. Medians of {} rounds, contenders \
-         interleaved.\n",
+         interleaved.",
         set.name, set.rows, set.dim, set.queries, measured.threads, settings.rounds
     );
+    let mut sheets = Vec::new();
     if !measured.curves.is_empty() {
-        println!("{}\n", points(measured));
-        println!("{}\n", summary(measured));
-        println!("{}\n", costs(measured));
+        sheets.push(Sheet { note: note.clone(), ..named("summary", summary(measured)) });
+        sheets.push(named("costs", costs(measured)));
+        sheets.push(named("points", points(measured)));
     }
     for scenario in &measured.scenarios {
         let name = &scenario.name;
         let effort = settings.effort;
+        let mut add = |part: &str, what: &str, sheet: Sheet| {
+            let title = format!("{name}, {what}, effort {effort}:");
+            sheets.push(Sheet { name: format!("{part} of {name}"), title, ..sheet });
+        };
         if !scenario.filters.is_empty() {
-            println!("{name}, filters, effort {effort}:\n\n{}\n", filters(&scenario.filters));
+            add("filters", "filters", filters(&scenario.filters));
         }
         if let Some(inserted) = &scenario.inserts {
-            println!(
-                "{name}, inserts with a searcher, effort {effort}:\n\n{}\n",
-                inserts(inserted)
-            );
+            add("inserts", "inserts with a searcher", inserts(inserted));
         }
         if !scenario.churn.is_empty() {
-            println!("{name}, a tenth replaced, effort {effort}:\n\n{}\n", churn(&scenario.churn));
+            add("churn", "a tenth replaced", churn(&scenario.churn));
         }
     }
+    sheets
 }
 
-fn table(head: impl IntoIterator<Item = String>, left: usize) -> (Table, usize) {
-    let mut table = Table::new();
-    table.load_style(presets::ASCII_MARKDOWN);
-    table.set_header(head);
-    (table, left)
+fn named(name: &str, sheet: Sheet) -> Sheet {
+    Sheet { name: name.to_owned(), ..sheet }
 }
 
-/// All but the first `left` columns hold numbers.
-fn aligned((mut table, left): (Table, usize)) -> Table {
-    for column in table.column_iter_mut().skip(left) {
-        column.set_cell_alignment(CellAlignment::Right);
-    }
-    table
+/// An empty table; all but the first `words` columns hold numbers.
+fn table(head: impl IntoIterator<Item = String>, words: usize) -> Sheet {
+    Sheet { head: head.into_iter().collect(), words, ..Sheet::default() }
 }
 
 fn heads<'a>(heads: &'a [&str]) -> impl Iterator<Item = String> + 'a {
@@ -72,7 +69,7 @@ fn recall(share: f64) -> String {
 }
 
 /// Every contender at every effort.
-fn points(measured: &Measured) -> Table {
+fn points(measured: &Measured) -> Sheet {
     let kinds = &measured.set.kinds;
     let head = heads(&["contender", "effort", "recall"]).chain(kinds.iter().cloned());
     let all = format!("{} threads", measured.threads);
@@ -89,10 +86,12 @@ fn points(measured: &Measured) -> Table {
             let rates =
                 [point.rate, point.rate_all, point.cpu_us, point.p50_us, point.p99_us].map(show);
             let fuel = has_fuel.then(|| some(point.fuel.map(|fuel| fuel / 1e6)));
-            lines.0.add_row(names.into_iter().chain(kinds).chain(rates).chain(fuel));
+            lines
+                .rows
+                .push(Vec::from_iter(names.into_iter().chain(kinds).chain(rates).chain(fuel)));
         }
     }
-    aligned(lines)
+    lines
 }
 
 fn some_recall(share: Option<&f64>) -> String {
@@ -100,7 +99,7 @@ fn some_recall(share: Option<&f64>) -> String {
 }
 
 /// Rates at the recalls that are compared, and their ratios to hnswlib in the same round.
-fn summary(measured: &Measured) -> Table {
+fn summary(measured: &Measured) -> Sheet {
     let rates = AT.map(|at| format!("queries/s at {at:.2}"));
     let ratios = AT.map(|at| format!("x {HNSWLIB} at {at:.2}"));
     let head = heads(&["contender"]).chain(rates).chain(ratios);
@@ -122,33 +121,36 @@ fn summary(measured: &Measured) -> Table {
         let best = curve.points().iter().map(|point| point.recall.all).fold(0.0, f64::max);
         let name = [curve.name.clone()];
         let rest = [by_processor, some(all), some(scaling), recall(best)];
-        lines.0.add_row(name.into_iter().chain(rates).chain(ratios).chain(rest));
+        lines.rows.push(Vec::from_iter(name.into_iter().chain(rates).chain(ratios).chain(rest)));
     }
-    aligned(lines)
+    lines
 }
 
 /// A rate of a point.
-type Rate = fn(&Point) -> f64;
+pub type Rate = fn(&Point) -> f64;
 
-const ONE: Rate = |point| point.rate;
-const ALL: Rate = |point| point.rate_all;
+/// One thread.
+pub const ONE: Rate = |point| point.rate;
+/// All cores.
+pub const ALL: Rate = |point| point.rate_all;
 /// What it would be with a processor of one's own: on a busy machine this one is to be trusted.
 const PROCESSOR: Rate = |point| 1e6 / point.cpu_us;
 
-fn at(round: &Round, rate: Rate, recall: f64) -> Option<f64> {
+/// The rate of a round at a recall; `None` where that was never reached.
+pub fn at(round: &Round, rate: Rate, recall: f64) -> Option<f64> {
     let points = round.points.iter().map(|point| (point.recall.all, rate(point)));
     rate_at(&points.collect::<Vec<_>>(), recall)
 }
 
 /// The median of the rounds' ratios.
-fn ratio(curve: &Curve, reference: &Curve, rate: Rate, recall: f64) -> Option<f64> {
+pub fn ratio(curve: &Curve, reference: &Curve, rate: Rate, recall: f64) -> Option<f64> {
     let rounds = curve.rounds.iter().zip(&reference.rounds);
     let ratios = rounds.map(|(a, b)| Some(at(a, rate, recall)? / at(b, rate, recall)?));
     ratios.collect::<Option<Vec<_>>>().filter(|ratios| !ratios.is_empty()).map(median)
 }
 
 /// Builds, memory, files, opening, the tail.
-fn costs(measured: &Measured) -> Table {
+fn costs(measured: &Measured) -> Sheet {
     let head = heads(&["contender", "version", "build, vectors/s a core"]);
     let all = format!("{} threads", measured.threads);
     let bytes = heads(&["bytes a vector on disk", "resident", "open, ms", "p99 : p50 at 0.99"]);
@@ -172,24 +174,26 @@ fn costs(measured: &Measured) -> Table {
             tail,
         ];
         let names = [curve.name.clone(), curve.version.clone()];
-        lines.0.add_row(names.into_iter().chain(figures.map(some)));
+        lines.rows.push(Vec::from_iter(names.into_iter().chain(figures.map(some))));
     }
-    aligned(lines)
+    lines
 }
 
-fn filters(filters: &[Filtered]) -> Table {
+fn filters(filters: &[Filtered]) -> Sheet {
     let head =
         ["filter", "share", "recall", "short answers", "1 thread, queries/s", "p50 us", "p99 us"];
     let mut lines = table(heads(&head), 1);
     for found in filters {
         let names = [found.filter.clone(), format!("{:.3}", found.share), recall(found.recall)];
         let rates = [found.rate, found.p50_us, found.p99_us].map(show);
-        lines.0.add_row(names.into_iter().chain([found.short.to_string()]).chain(rates));
+        lines
+            .rows
+            .push(Vec::from_iter(names.into_iter().chain([found.short.to_string()]).chain(rates)));
     }
-    aligned(lines)
+    lines
 }
 
-fn inserts(inserted: &Inserted) -> Table {
+fn inserts(inserted: &Inserted) -> Sheet {
     let mut lines = table(heads(&["what", "figure"]), 1);
     let Inserted { rate, settled_rate, searches, p50_us, p99_us, .. } = inserted;
     let rows = [
@@ -204,12 +208,12 @@ fn inserts(inserted: &Inserted) -> Table {
         ("recall at the end", recall(inserted.recall)),
     ];
     rows.into_iter().for_each(|(what, figure)| {
-        lines.0.add_row([what.to_owned(), figure]);
+        lines.rows.push(Vec::from_iter([what.to_owned(), figure]));
     });
-    aligned(lines)
+    lines
 }
 
-fn churn(cycles: &[Cycle]) -> Table {
+fn churn(cycles: &[Cycle]) -> Sheet {
     let head = ["cycle", "recall", "lost", "us a row", "x fresh", "1 thread, queries/s", "bytes"];
     let mut lines = table(heads(&head), 0);
     for cycle in cycles {
@@ -221,9 +225,9 @@ fn churn(cycles: &[Cycle]) -> Table {
             recall(cycle.recall),
             format!("{:.4}", fresh.recall - cycle.recall),
         ];
-        lines.0.add_row(names.into_iter().chain(figures.map(show)));
+        lines.rows.push(Vec::from_iter(names.into_iter().chain(figures.map(show))));
     }
-    aligned(lines)
+    lines
 }
 
 #[cfg(test)]

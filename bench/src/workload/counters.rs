@@ -34,9 +34,13 @@ pub fn increments(bench: &Bench<'_>) -> Result<Found> {
         let mut rng = Rng::with_seed(bench.seed * THREADS + thread);
         (0..each).try_for_each(|_| engine.increment(&key(rng.u64(0..COUNTERS))))
     })?;
-    let seconds = meter.seconds();
+    let (seconds, cpu_us) = (meter.seconds(), meter.cpu_us());
     let (wanted, counted) = (THREADS * each, sum()? - before);
     engine.close()?;
     let lost = wanted as f64 - counted as f64;
-    Ok(vec![("counters", wanted as f64 / seconds), ("counters_lost", lost)])
+    Ok(vec![
+        ("counters", wanted as f64 / seconds),
+        ("counters_cpu_us", cpu_us / wanted as f64),
+        ("counters_lost", lost),
+    ])
 }

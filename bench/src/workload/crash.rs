@@ -13,12 +13,12 @@ use super::{Bench, Found, wrong};
 use crate::Result;
 use crate::data;
 use crate::engine::{self, Engine, Kind, Setup};
+use crate::meter::Meter;
 use crate::settings::Settings;
 use serde::{Deserialize, Serialize};
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::time::Instant;
 
 /// What a victim is asked to do.
 #[derive(Debug, Serialize, Deserialize)]
@@ -31,29 +31,32 @@ pub struct Job {
 
 /// Measures opening, and counts what is lost.
 pub fn reopen(bench: &Bench<'_>) -> Result<Found> {
-    let (engine, reopen_ms) = timed_open(bench, &bench.path, 0)?;
+    let (engine, [reopen_ms, reopen_cpu_ms]) = timed_open(bench, &bench.path, 0)?;
     engine.close()?;
-    let (killed_ms, lost) = kill(bench, true)?;
+    let ([killed_ms, killed_cpu_ms], lost) = kill(bench, true)?;
     let (_, lost_unsynced) = kill(bench, false)?;
     Ok(vec![
         ("reopen_ms", reopen_ms),
+        ("reopen_cpu_ms", reopen_cpu_ms),
         ("killed_ms", killed_ms),
+        ("killed_cpu_ms", killed_cpu_ms),
         ("killed_lost", lost),
         ("killed_lost_unsynced", lost_unsynced),
     ])
 }
 
 /// Opens the database and looks for row `number`: an engine that puts work off until the first read has
-/// not opened before.
-fn timed_open(bench: &Bench<'_>, path: &Path, number: u64) -> Result<(Box<dyn Engine>, f64)> {
-    let (start, key) = (Instant::now(), data::key(number));
+/// not opened before. With the milliseconds that it took, on the wall and of processor time.
+fn timed_open(bench: &Bench<'_>, path: &Path, number: u64) -> Result<(Box<dyn Engine>, [f64; 2])> {
+    let (meter, key) = (Meter::start(), data::key(number));
     let engine = bench.open(path, true)?;
     engine.read(&mut |reader| reader.get(&key, &mut |_| {}).map(drop))?;
-    Ok((engine, start.elapsed().as_secs_f64() * 1e3))
+    let took = [meter.seconds() * 1e3, meter.cpu_us() / 1e3];
+    Ok((engine, took))
 }
 
-/// Kills a victim; returns how long opening took, in milliseconds, and how many acknowledged rows are lost.
-fn kill(bench: &Bench<'_>, synced: bool) -> Result<(f64, f64)> {
+/// Kills a victim; returns what opening took, as [`timed_open`] does, and how many acknowledged rows are lost.
+fn kill(bench: &Bench<'_>, synced: bool) -> Result<([f64; 2], f64)> {
     let (kind, settings, path) = (bench.kind, bench.settings.clone(), bench.fresh.clone());
     let enough = in_batches(&settings) + settings.commits;
     let job = serde_json::to_string(&Job { kind, settings, path, synced })?;
@@ -73,11 +76,11 @@ fn kill(bench: &Bench<'_>, synced: bool) -> Result<(f64, f64)> {
     if !killed {
         return Err(format!("the victim ended by itself after {acknowledged} rows").into());
     }
-    let (engine, open_ms) = timed_open(bench, &bench.fresh, acknowledged - 1)?;
-    let lost = wrong(&*engine, &(0..acknowledged).collect::<Vec<_>>(), 0)?;
+    let (engine, took) = timed_open(bench, &bench.fresh, acknowledged - 1)?;
+    let lost = wrong(bench.values(), &*engine, &(0..acknowledged).collect::<Vec<_>>(), 0)?;
     engine.close()?;
     std::fs::remove_dir_all(&bench.fresh)?;
-    Ok((open_ms, lost as f64))
+    Ok((took, lost as f64))
 }
 
 /// Rows that a victim writes in batches before it goes on with single ones.
@@ -100,11 +103,12 @@ pub fn victim(job: &Job) -> Result<()> {
         std::io::stdout().write_all(line.as_bytes())
     };
     let batched = in_batches(&job.settings);
-    let batches = data::batches(&(0..batched).collect::<Vec<_>>(), 0);
+    let values = job.settings.values();
+    let batches = values.batches(&(0..batched).collect::<Vec<_>>(), 0);
     batches.iter().try_for_each(|rows| engine.put(rows))?;
     acknowledge(batched)?;
     for number in batched.. {
-        engine.put(&[data::row(number, 0)])?;
+        engine.put(&[values.row(number, 0)])?;
         acknowledge(number + 1)?;
     }
     Ok(())

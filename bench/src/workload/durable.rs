@@ -4,7 +4,6 @@
 
 use super::{Bench, Found, check, ycsb};
 use crate::Result;
-use crate::data;
 use crate::meter::{Meter, in_threads, quantile};
 use std::fs::File;
 use std::io::Write;
@@ -49,7 +48,7 @@ pub fn puts(bench: &Bench<'_>) -> Result<Found> {
         from += threads * each;
         let shares = numbers.chunks(each as usize);
         let shares: Vec<Vec<_>> =
-            shares.map(|share| share.iter().map(|&n| data::row(n, 0)).collect()).collect();
+            shares.map(|share| share.iter().map(|&n| bench.values().row(n, 0)).collect()).collect();
         let meter = Meter::start();
         let times = in_threads(shares, |rows| {
             let mut times = Vec::with_capacity(rows.len());
@@ -61,18 +60,20 @@ pub fn puts(bench: &Bench<'_>) -> Result<Found> {
             Ok(times)
         })?;
         let (seconds, cpu_us) = (meter.seconds(), meter.cpu_us());
-        check(&*engine, &numbers, 0)?;
+        check(bench.values(), &*engine, &numbers, 0)?;
         let (rate, cpu_us) = (numbers.len() as f64 / seconds, cpu_us / numbers.len() as f64);
         match threads {
             1 => found.extend([("durable_1", rate), ("durable_1_cpu_us", cpu_us)]),
             8 => {
                 let slow = quantile(&mut times.concat(), 0.999);
-                found.extend([("durable_8", rate), ("durable_8_p999_ms", slow)]);
+                found.extend([("durable_8", rate), ("durable_8_cpu_us", cpu_us)]);
+                found.push(("durable_8_p999_ms", slow));
             }
-            _ => found.push(("durable_64", rate)),
+            _ => found.extend([("durable_64", rate), ("durable_64_cpu_us", cpu_us)]),
         }
     }
-    found.push(("ycsb_a_synced", ycsb::synced(bench, &*engine)?));
+    let (rate, cpu_us) = ycsb::synced(bench, &*engine)?;
+    found.extend([("ycsb_a_synced", rate), ("ycsb_a_synced_cpu_us", cpu_us)]);
     engine.close()?;
     found.push(("durable_disk", disk_before.min(disk(bench)?)));
     Ok(found)

@@ -4,7 +4,7 @@
 
 use super::{Bench, Found, check};
 use crate::Result;
-use crate::data::{self, ROW_BYTES};
+use crate::data::BATCH_ROWS;
 use crate::engine::{Engine, Row};
 use crate::meter::{Meter, dir_bytes};
 use fastrand::Rng;
@@ -16,16 +16,16 @@ pub const OVERWRITES: u64 = 3;
 pub fn load(bench: &Bench<'_>) -> Result<Found> {
     let engine = bench.open(&bench.path, false)?;
     let numbers: Vec<u64> = (0..bench.settings.rows).collect();
-    let spent = put_all(&*engine, &data::batches(&numbers, 0))?;
-    check(&*engine, &numbers, 0)?;
+    let spent = put_all(&*engine, &bench.values().batches(&numbers, 0))?;
+    check(bench.values(), &*engine, &numbers, 0)?;
     engine.close()?;
-    let space = dir_bytes(&bench.path)? / (bench.settings.rows as f64 * ROW_BYTES);
+    let space = dir_bytes(&bench.path)? / bench.bytes();
     let mut found = vec![
         ("load_rate", spent.rows / spent.seconds),
         ("load_cpu_us", spent.cpu_us / spent.rows),
         ("load_space", space),
     ];
-    found.extend(spent.amplification().map(|written| ("load_written", written)));
+    found.extend(spent.amplification(bench).map(|written| ("load_written", written)));
     Ok(found)
 }
 
@@ -37,35 +37,66 @@ pub fn overwrite(bench: &Bench<'_>) -> Result<Found> {
     let mut spent = Spent::default();
     for version in 1..=OVERWRITES {
         rng.shuffle(&mut numbers);
-        spent.add(&put_all(&*engine, &data::batches(&numbers, version))?);
+        spent.add(&put_all(&*engine, &bench.values().batches(&numbers, version))?);
     }
-    check(&*engine, &numbers, OVERWRITES)?;
+    check(bench.values(), &*engine, &numbers, OVERWRITES)?;
     engine.close()?;
     let mut found = vec![
         ("overwrite_rate", spent.rows / spent.seconds),
         ("overwrite_cpu_us", spent.cpu_us / spent.rows),
-        ("overwrite_space", dir_bytes(&bench.path)? / (bench.settings.rows as f64 * ROW_BYTES)),
+        ("overwrite_space", dir_bytes(&bench.path)? / bench.bytes()),
     ];
-    found.extend(spent.amplification().map(|written| ("overwrite_written", written)));
+    found.extend(spent.amplification(bench).map(|written| ("overwrite_written", written)));
     Ok(found)
+}
+
+/// Loads all rows into a new database, sorted, in transactions like any others.
+pub fn sequential(bench: &Bench<'_>) -> Result<Found> {
+    let engine = bench.open(&bench.fresh, false)?;
+    let rows = bench.sorted_rows();
+    let batches: Vec<Vec<Row>> = rows.chunks(BATCH_ROWS as usize).map(<[Row]>::to_vec).collect();
+    let spent = put_all(&*engine, &batches)?;
+    bench.check_fresh(engine)?;
+    Ok(vec![
+        ("sequential_rate", spent.rows / spent.seconds),
+        ("sequential_cpu_us", spent.cpu_us / spent.rows),
+        ("sequential_space", bench.take_fresh()? / bench.bytes()),
+    ])
 }
 
 /// Loads all rows into a new database, sorted, in the engine's fastest way.
 pub fn bulk(bench: &Bench<'_>) -> Result<Found> {
     let engine = bench.open(&bench.fresh, false)?;
-    let numbers: Vec<u64> = (0..bench.settings.rows).collect();
-    let mut rows: Vec<Row> = numbers.iter().map(|&number| data::row(number, 0)).collect();
-    rows.sort();
+    let rows = bench.sorted_rows();
     let spent = measure(rows.len(), || engine.bulk_load(&rows).and_then(|()| engine.settle()))?;
-    check(&*engine, &numbers, 0)?;
-    engine.close()?;
-    let space = dir_bytes(&bench.fresh)? / (spent.rows * ROW_BYTES);
-    std::fs::remove_dir_all(&bench.fresh)?;
+    bench.check_fresh(engine)?;
     Ok(vec![
         ("bulk_rate", spent.rows / spent.seconds),
         ("bulk_cpu_us", spent.cpu_us / spent.rows),
-        ("bulk_space", space),
+        ("bulk_space", bench.take_fresh()? / bench.bytes()),
     ])
+}
+
+impl Bench<'_> {
+    fn sorted_rows(&self) -> Vec<Row> {
+        let row = |number| self.values().row(number, 0);
+        let mut rows: Vec<Row> = (0..self.settings.rows).map(row).collect();
+        rows.sort();
+        rows
+    }
+
+    fn check_fresh(&self, engine: Box<dyn Engine>) -> Result<()> {
+        let numbers: Vec<u64> = (0..self.settings.rows).collect();
+        check(self.values(), &*engine, &numbers, 0)?;
+        engine.close()
+    }
+
+    /// Removes the fresh database; the bytes that it had on disk.
+    fn take_fresh(&self) -> Result<f64> {
+        let bytes = dir_bytes(&self.fresh)?;
+        std::fs::remove_dir_all(&self.fresh)?;
+        Ok(bytes)
+    }
 }
 
 /// What writing some rows took.
@@ -86,8 +117,8 @@ impl Spent {
     }
 
     /// Bytes written to disk per byte of rows.
-    fn amplification(&self) -> Option<f64> {
-        self.written.map(|written| written / (self.rows * ROW_BYTES))
+    fn amplification(&self, bench: &Bench<'_>) -> Option<f64> {
+        self.written.map(|written| written / (self.rows * bench.values().row_bytes()))
     }
 }
 

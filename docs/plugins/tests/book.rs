@@ -31,5 +31,5 @@ fn the_book_builds_all_links_lead_somewhere_and_its_code_is_compiled_code() {
 
 #[test]
 fn the_guide_builds_all_links_lead_somewhere_and_its_code_is_run() {
-    check("guide", &["tests/all/guide"]);
+    check("guide", &["src/cli/new/rust", "tests/all/guide", "tests/asynchronous.rs"]);
 }

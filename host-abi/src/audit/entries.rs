@@ -8,12 +8,11 @@
 
 use super::AuditLog;
 use super::record::{AuditKind, Object, Outcome};
+use super::ticks::Ticks;
 use crate::limits::audit::{ENTRIES_MAX, OBJECT_BYTES_MAX};
 use crate::plugin::Plugin;
 use crate::tenant::Tenant;
-use quanta::Instant;
 use std::sync::Arc;
-use std::time::Duration;
 
 /// Who did it. One per store.
 pub(crate) struct Who {
@@ -38,7 +37,7 @@ pub(crate) struct Entry {
     pub(crate) rows: u64,
     pub(crate) bytes: u64,
     pub(crate) fuel: u64,
-    pub(crate) began: Instant,
+    pub(crate) began: Ticks,
     pub(crate) nanos: u64,
 }
 
@@ -62,7 +61,7 @@ impl Entries {
             self.give();
         }
         let kind = AuditKind::Import;
-        self.done.push(Entry::new(kind, function, Object::None, Outcome::Trapped, Instant::now()));
+        self.done.push(Entry::new(kind, function, Object::None, Outcome::Trapped, Ticks::now()));
         self.is_open = true;
     }
 
@@ -106,9 +105,10 @@ impl Entries {
 
     /// The open import ends.
     pub(crate) fn end(&mut self, outcome: Outcome) {
+        let now = Ticks::now();
         if let Some(open) = self.open() {
             open.outcome = outcome;
-            open.nanos = nanos(open.began.elapsed());
+            open.nanos = now.nanos_since(open.began);
             self.is_open = false;
         }
     }
@@ -116,7 +116,9 @@ impl Entries {
     /// The guest's call ends, which may be worth an entry of its own. An import that is still open ended it,
     /// as `outcome` says.
     pub(crate) fn end_call(&mut self, outcome: Outcome, call: Option<Entry>) {
-        self.end(outcome);
+        if self.is_open {
+            self.end(outcome);
+        }
         self.done.extend(call);
         self.give();
     }
@@ -138,28 +140,21 @@ impl Entry {
         function: &'static str,
         object: Object,
         outcome: Outcome,
-        began: Instant,
+        began: Ticks,
     ) -> Entry {
         Entry { kind, function, object, outcome, rows: 0, bytes: 0, fuel: 0, began, nanos: 0 }
     }
 
-    /// A call of `function` that has ended.
+    /// A call of `function` that began at that moment and ended after so many nanoseconds.
     pub(crate) fn call(
         function: &'static str,
         object: Object,
         outcome: Outcome,
         fuel: u64,
-        took: Duration,
+        (began, nanos): (Ticks, u64),
     ) -> Entry {
-        let now = Instant::now();
-        let began = now.checked_sub(took).unwrap_or(now);
-        let nanos = nanos(took);
         Entry { fuel, nanos, ..Entry::new(AuditKind::Call, function, object, outcome, began) }
     }
-}
-
-fn nanos(took: Duration) -> u64 {
-    u64::try_from(took.as_nanos()).unwrap_or(u64::MAX)
 }
 
 /// The beginning of a name that may be too long to keep.

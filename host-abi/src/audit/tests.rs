@@ -104,7 +104,7 @@ fn a_filter_leaves_out_what_does_not_fit_it() {
     import(&mut entries, "rows.table.soch-read", Outcome::Ok);
     import(&mut entries, "rows.table.soch-write", Outcome::Denied);
     import(&mut entries, "rowsome", Outcome::Ok);
-    let call = Entry::call("flush", Object::name("orders"), Outcome::Ok, 5, Duration::ZERO);
+    let call = Entry::call("flush", Object::name("orders"), Outcome::Ok, 5, (Ticks::now(), 7));
     entries.end_call(Outcome::Ok, Some(call));
     let find = |filter: AuditFilter| {
         functions(&log.recent(&filter, 10)).into_iter().map(str::to_owned).collect::<Vec<_>>()
@@ -305,7 +305,7 @@ fn speed() {
     let count = 10_000_000;
     for name in ["without", "with a short name", "with a long one"] {
         let object = if name.contains("long") { "x".repeat(64) } else { "orders".to_owned() };
-        let began = Instant::now();
+        let began = Ticks::now();
         for _ in 0..count {
             entries.begin("rows.table.soch-read");
             if name != "without" {
@@ -314,6 +314,6 @@ fn speed() {
             entries.charged(200, 10);
             entries.end(Outcome::Ok);
         }
-        println!("{name}: {:.1} ns", began.elapsed().as_nanos() as f64 / f64::from(count));
+        println!("{name}: {:.1} ns", Ticks::now().nanos_since(began) as f64 / f64::from(count));
     }
 }

@@ -111,17 +111,11 @@ impl Drop for Memtable {
 
 /// From the first version of a range's first key to the last version of its last.
 fn versions(range: &KeyRange) -> (Bound<MemKey>, Bound<MemKey>) {
-    let start = match &range.start {
-        Bound::Included(key) => Bound::Included(MemKey::new(key, u64::MAX)),
-        Bound::Excluded(key) => Bound::Excluded(MemKey::new(key, 0)),
-        Bound::Unbounded => Bound::Unbounded,
+    let end = |bound: &Bound<Vec<u8>>, included, excluded| {
+        let at = if matches!(bound, Bound::Included(_)) { included } else { excluded };
+        bound.as_ref().map(|key| MemKey::new(key, at))
     };
-    let end = match &range.end {
-        Bound::Included(key) => Bound::Included(MemKey::new(key, 0)),
-        Bound::Excluded(key) => Bound::Excluded(MemKey::new(key, u64::MAX)),
-        Bound::Unbounded => Bound::Unbounded,
-    };
-    (start, end)
+    (end(&range.start, u64::MAX, 0), end(&range.end, 0, u64::MAX))
 }
 
 /// Walks the rows of a memtable that a snapshot sees, newest version of each key, tombstones included.
@@ -136,12 +130,7 @@ pub(crate) struct MemCursor {
 }
 
 impl MemCursor {
-    pub fn new(
-        memtable: Arc<Memtable>,
-        at: Timestamp,
-        range: &KeyRange,
-        reverse: bool,
-    ) -> MemCursor {
+    pub fn new(memtable: Arc<Memtable>, at: Timestamp, range: &KeyRange, reverse: bool) -> Self {
         let bounds = versions(range);
         let done = range.is_empty() || memtable.is_empty();
         MemCursor { memtable, at, bounds, reverse, chunk: VecDeque::new(), done }

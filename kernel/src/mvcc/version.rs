@@ -36,7 +36,8 @@ pub(crate) struct TableVersion {
     /// Already in the base, kept because a transaction older than their rows may still commit.
     pub recent: Vec<Arc<Memtable>>,
     pub base: Base,
-    /// The base holds every commit up to here.
+    /// The base holds every commit up to here, and in the middle of a checkpoint some rows of later ones, which
+    /// the frozen memtables have as well.
     pub flushed: Timestamp,
     /// Why the last flush of this table failed, if it did.
     pub stuck: Option<Arc<str>>,
@@ -65,22 +66,12 @@ impl Base {
 
     /// As the catalog keeps it.
     pub fn stored(&self, flushed: Timestamp) -> StoredBase {
-        let mut stored = StoredBase {
-            format: FORMAT,
-            flushed,
-            tree: TreeRoot::EMPTY,
-            rows: 0,
-            segments: Vec::new(),
+        let metas = |base: &SegmentBase| base.segments.iter().map(|s| s.meta.clone()).collect();
+        let (tree, rows, segments) = match self {
+            Base::Tree(root) => (*root, 0, Vec::new()),
+            Base::Segments(base) => (TreeRoot::EMPTY, base.rows, metas(base)),
         };
-        match self {
-            Base::Tree(root) => stored.tree = *root,
-            Base::Segments(base) => {
-                stored.rows = base.rows;
-                stored.segments =
-                    base.segments.iter().map(|segment| segment.meta.clone()).collect();
-            }
-        }
-        stored
+        StoredBase { format: FORMAT, flushed, tree, rows, segments }
     }
 
     /// How many segments it has.
@@ -255,11 +246,10 @@ impl TableVersion {
         })
     }
 
-    /// The frozen memtables as one run: the newest version of each key, tombstones included.
-    pub fn frozen_run(&self) -> Merged {
-        let all = KeyRange::all();
+    /// The frozen memtables' rows of `range` as one run: the newest version of each key, tombstones included.
+    pub fn frozen_run(&self, range: &KeyRange) -> Merged {
         let newest = Timestamp(u64::MAX);
-        let cursor = |m: &Arc<Memtable>| MemCursor::new(m.clone(), newest, &all, false);
+        let cursor = |m: &Arc<Memtable>| MemCursor::new(m.clone(), newest, range, false);
         Merged::new(self.frozen.iter().map(|m| Source::Memory(cursor(m))).collect(), false, false)
     }
 

@@ -14,7 +14,6 @@ use crate::kernel_api::Slice;
 use crate::limits::{PAGE_BYTES, TREE_HEIGHT_MAX};
 use crate::page::space::PageWriter;
 use crate::page::{PAGE_HEADER_BYTES, PageRef, Pager};
-use std::cmp::Ordering;
 use std::iter::Peekable;
 
 /// Bytes of a page that entries may fill.
@@ -30,7 +29,8 @@ pub(crate) type Op = (Vec<u8>, Option<Slice>);
 /// Turns a value that is too long for a leaf into a run: `(stored bytes, codec number)`.
 pub(crate) type Squeeze<'a> = &'a mut dyn FnMut(&Slice) -> (Option<Vec<u8>>, u8);
 
-/// Merges `ops`, whose keys grow, into the tree at `root`.
+/// Merges `ops`, whose keys grow, into the tree at `root`, until `writer` has written about `pages_max` pages:
+/// then the rest stays in `ops`.
 ///
 /// # Errors
 /// `Corrupt` when an old page is broken, `Unavailable` when the disk refuses, or what `ops` returns.
@@ -38,11 +38,12 @@ pub(crate) fn apply<I: Iterator<Item = KernelResult<Op>>>(
     pager: &Pager,
     writer: &mut PageWriter,
     root: TreeRoot,
-    ops: I,
+    ops: &mut Peekable<I>,
     squeeze: Squeeze<'_>,
+    pages_max: u64,
 ) -> KernelResult<TreeRoot> {
     let mut merge =
-        Merge { pager, writer, ops: ops.peekable(), squeeze, rows: root.rows, pending: None };
+        Merge { pager, writer, ops, squeeze, pages_max, rows: root.rows, pending: None };
     if merge.next_key()?.is_none() {
         return Ok(root);
     }
@@ -50,10 +51,10 @@ pub(crate) fn apply<I: Iterator<Item = KernelResult<Op>>>(
     builder.begin(&[]);
     let mut level = builder.level;
     match root.height {
-        0 => merge.pour_leaf(Vec::new(), None, &mut builder)?,
+        0 => merge.pour(Vec::new(), None, &mut builder)?,
         1 => {
             let old = merge.take_page(root.page, 0)?;
-            merge.pour_leaf(old, None, &mut builder)?;
+            merge.pour(old, None, &mut builder)?;
         }
         _ => {
             for entry in merge.rewrite(root.page, level, &[], None)? {
@@ -92,16 +93,20 @@ pub(crate) fn apply<I: Iterator<Item = KernelResult<Op>>>(
 struct Merge<'m, I: Iterator<Item = KernelResult<Op>>> {
     pager: &'m Pager,
     writer: &'m mut PageWriter,
-    ops: Peekable<I>,
+    ops: &'m mut Peekable<I>,
     squeeze: Squeeze<'m>,
+    pages_max: u64,
     rows: u64,
     /// The last key taken, to see that keys grow.
     pending: Option<Vec<u8>>,
 }
 
 impl<I: Iterator<Item = KernelResult<Op>>> Merge<'_, I> {
-    /// The run's next key.
+    /// The run's next key, if it is still to be merged.
     fn next_key(&mut self) -> KernelResult<Option<&[u8]>> {
+        if self.pages_max <= self.writer.pages_written {
+            return Ok(None);
+        }
         if self.ops.peek().is_some_and(|op| op.is_err()) {
             self.ops.next().expect("just seen")?;
         }
@@ -114,13 +119,6 @@ impl<I: Iterator<Item = KernelResult<Op>>> Merge<'_, I> {
         Ok(next.is_some_and(|key| end.is_none_or(|end| key < end)))
     }
 
-    fn take_op(&mut self) -> KernelResult<Op> {
-        let op = self.ops.next().expect("the caller looked")?;
-        assert!(self.pending.as_ref().is_none_or(|last| last < &op.0), "a run's keys must grow");
-        self.pending = Some(op.0.clone());
-        Ok(op)
-    }
-
     /// The entries of a page that the new tree will not use.
     fn take_page(&mut self, at: PageRef, level: u8) -> KernelResult<Vec<Entry>> {
         let page = self.pager.page(at, level)?;
@@ -130,7 +128,7 @@ impl<I: Iterator<Item = KernelResult<Op>>> Merge<'_, I> {
 
     /// The children of an inner page that the new tree will not use. The first child's separator
     /// becomes the page's own: a row before it would be looked for there, and now may be put there.
-    fn take_children(
+    fn children_of(
         &mut self,
         at: PageRef,
         level: u8,
@@ -151,7 +149,7 @@ impl<I: Iterator<Item = KernelResult<Op>>> Merge<'_, I> {
         separator: &[u8],
         end: Option<&[u8]>,
     ) -> KernelResult<Vec<Entry>> {
-        let children = self.take_children(at, level, separator)?;
+        let children = self.children_of(at, level, separator)?;
         let mut builder = Builder::new(level - 1);
         for (index, entry) in children.iter().enumerate() {
             let Entry::Child(separator, child) = entry else {
@@ -169,11 +167,11 @@ impl<I: Iterator<Item = KernelResult<Op>>> Merge<'_, I> {
             }
             if level == 1 {
                 let old = self.take_page(*child, 0)?;
-                self.pour_leaf(old, child_end, &mut builder)?;
+                self.pour(old, child_end, &mut builder)?;
             } else {
                 let inner = match touched {
                     true => self.rewrite(*child, level - 1, separator, child_end)?,
-                    false => self.take_children(*child, level - 1, separator)?,
+                    false => self.children_of(*child, level - 1, separator)?,
                 };
                 for entry in inner {
                     builder.push(entry, self.writer)?;
@@ -187,43 +185,32 @@ impl<I: Iterator<Item = KernelResult<Op>>> Merge<'_, I> {
     }
 
     /// Merges a leaf's old rows with the run's rows before `end` into `builder`.
-    fn pour_leaf(
-        &mut self,
-        old: Vec<Entry>,
-        end: Option<&[u8]>,
-        builder: &mut Builder,
-    ) -> KernelResult<()> {
+    fn pour(&mut self, old: Vec<Entry>, end: Option<&[u8]>, to: &mut Builder) -> KernelResult<()> {
         for entry in old {
             while self.has_before(Some(entry.key()))? {
-                let (key, value) = self.take_op()?;
-                self.insert(key, value, builder)?;
+                self.insert(to)?;
             }
-            let replaced =
-                self.next_key()?.is_some_and(|key| key.cmp(entry.key()) == Ordering::Equal);
-            if !replaced {
-                builder.push(entry, self.writer)?;
+            if self.next_key()?.is_none_or(|key| key != entry.key()) {
+                to.push(entry, self.writer)?;
                 continue;
             }
             if let Entry::Row(_, Stored::Run(run)) = entry {
                 self.writer.free(run.page, run.pages());
             }
             self.rows -= 1;
-            let (key, value) = self.take_op()?;
-            self.insert(key, value, builder)?;
+            self.insert(to)?;
         }
         while self.has_before(end)? {
-            let (key, value) = self.take_op()?;
-            self.insert(key, value, builder)?;
+            self.insert(to)?;
         }
         Ok(())
     }
 
-    fn insert(
-        &mut self,
-        key: Vec<u8>,
-        value: Option<Slice>,
-        builder: &mut Builder,
-    ) -> KernelResult<()> {
+    /// Moves the run's next row into `builder`.
+    fn insert(&mut self, builder: &mut Builder) -> KernelResult<()> {
+        let (key, value) = self.ops.next().expect("the caller looked")?;
+        assert!(self.pending.as_ref().is_none_or(|last| last < &key), "a run's keys must grow");
+        self.pending = Some(key.clone());
         let Some(value) = value else { return Ok(()) };
         self.rows += 1;
         let stored = if value.len() <= INLINE_BYTES_MAX {
@@ -379,7 +366,8 @@ mod tests {
             for run in runs {
                 let op = |(key, value): (&Vec<u8>, &Option<Vec<u8>>)| Ok((key.clone(), value.clone().map(Slice::from)));
                 let ops: Vec<_> = run.iter().map(op).collect();
-                root = apply(&pager, &mut writer, root, ops.into_iter(), &mut |_| (None, 0)).unwrap();
+                let mut ops = ops.into_iter().peekable();
+                root = apply(&pager, &mut writer, root, &mut ops, &mut |_| (None, 0), u64::MAX).unwrap();
                 writer.flush().unwrap();
                 for (key, value) in run {
                     match value {

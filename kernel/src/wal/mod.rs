@@ -7,7 +7,8 @@
 //!
 //! [`WalManager::append`] is called under the commit lock, so log order is commit order. It only copies
 //! bytes. [`WalManager::wait`] makes them durable: the first to arrive becomes the leader and works for
-//! everybody whose bytes were pending; the rest sleep until the leader wakes them.
+//! everybody whose bytes were pending. The rest sleep, each by a lock of its own, until the leader wakes
+//! them: first one who leads next, then those it has served, who go on without taking another lock.
 //!
 //! The log is cut into segment files `wal/<start LSN in hex>.wal` of a fixed size, zero-written before
 //! use, so that a sync has no metadata to write. A segment's bytes end where the next one's begin.
@@ -17,7 +18,8 @@
 //! Invariants:
 //! 1. `synced <= written <= end`, each an LSN, each only growing.
 //! 2. `pending` holds exactly the bytes from `written` to `end`, all of the newest segment.
-//! 3. After a failed write or sync nothing is ever reported durable again: the log is poisoned until
+//! 3. Whoever sleeps has a leader at work, or one that was woken and has not come yet.
+//! 4. After a failed write or sync nothing is ever reported durable again: the log is poisoned until
 //!    the database is reopened and recovery has read what is really on disk.
 
 pub mod reader;
@@ -33,8 +35,7 @@ use crate::vfs::{OpenMode, Vfs, VfsFile};
 use parking_lot::{Condvar, Mutex, MutexGuard};
 use record::{FRAME_ALIGN, SEGMENT_HEADER_BYTES};
 use std::collections::VecDeque;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 
 /// The folder of the log's files.
 pub const WAL_DIR: &str = "wal";
@@ -68,11 +69,33 @@ pub struct WalManager {
     segment_bytes: usize,
     archive: bool,
     state: Mutex<State>,
-    changed: Condvar,
-    /// Whether `failed` is set, to be asked without the lock.
-    poisoned: AtomicBool,
-    syncs: AtomicU64,
-    bytes: AtomicU64,
+    /// Why the log is poisoned.
+    failed: OnceLock<String>,
+}
+
+/// Somebody who waits for the log.
+struct Sleeper {
+    /// Up to where it must be written, or synced.
+    lsn: u64,
+    sync: bool,
+    /// Set when it is woken: whether that came true. If not, it leads.
+    served: Mutex<Option<bool>>,
+    woken: Condvar,
+}
+
+impl Sleeper {
+    fn sleep(&self) -> bool {
+        let mut served = self.served.lock();
+        while served.is_none() {
+            self.woken.wait(&mut served);
+        }
+        *served == Some(true)
+    }
+
+    fn wake(&self, served: bool) {
+        *self.served.lock() = Some(served);
+        self.woken.notify_all();
+    }
 }
 
 struct Segment {
@@ -97,7 +120,9 @@ struct State {
     synced: u64,
     /// A leader is writing or syncing.
     busy: bool,
-    failed: Option<String>,
+    sleepers: Vec<Arc<Sleeper>>,
+    syncs: u64,
+    bytes: u64,
     /// Who still reads the log, and from which LSN on.
     pins: Pins,
 }
@@ -122,10 +147,16 @@ impl State {
         self.end += record::frame_bytes(payload.len()) as u64;
     }
 
-    /// Refuses when the log is poisoned.
-    fn usable(&self) -> KernelResult<()> {
-        let Some(why) = &self.failed else { return Ok(()) };
-        Err(KernelError::Closed(format!("the log failed earlier ({why}), writes are refused")))
+    /// Whether the log is written, or synced, up to `lsn`.
+    fn reaches(&self, lsn: u64, sync: bool) -> bool {
+        lsn <= if sync { self.synced } else { self.written }
+    }
+
+    /// Somebody to sleep, while a leader is at work, until that.
+    fn sleeper(&mut self, lsn: u64, sync: bool) -> Arc<Sleeper> {
+        let (served, woken) = (Mutex::new(None), Condvar::new());
+        self.sleepers.push(Arc::new(Sleeper { lsn, sync, served, woken }));
+        self.sleepers[self.sleepers.len() - 1].clone()
     }
 }
 
@@ -134,7 +165,8 @@ pub fn segment_name(start: u64) -> String {
     format!("{WAL_DIR}/{start:016x}.wal")
 }
 
-fn remove_if_there(vfs: &dyn Vfs, name: &str) -> std::io::Result<()> {
+/// Removes a file that may be there.
+pub fn remove_if_there(vfs: &dyn Vfs, name: &str) -> std::io::Result<()> {
     match vfs.remove(name) {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error),
         _ => Ok(()),
@@ -183,10 +215,7 @@ impl WalManager {
             segment_bytes: segment_bytes.next_multiple_of(FRAME_ALIGN),
             archive,
             state: Mutex::new(state),
-            changed: Condvar::new(),
-            poisoned: AtomicBool::new(false),
-            syncs: AtomicU64::new(0),
-            bytes: AtomicU64::new(0),
+            failed: OnceLock::new(),
         })
     }
 
@@ -207,7 +236,7 @@ impl WalManager {
     /// the log goes on. `Closed` when the log is poisoned.
     pub fn append(&self, payloads: &[Vec<u8>]) -> KernelResult<u64> {
         let mut state = self.state.lock();
-        state.usable()?;
+        self.check()?;
         for (index, payload) in payloads.iter().enumerate() {
             let bytes = record::frame_bytes(payload.len());
             state = match self.make_room(state, bytes) {
@@ -231,7 +260,7 @@ impl WalManager {
         let mut abort = payload[..8].to_vec();
         WalRecord::Abort.encode(&mut abort);
         let mut state = self.state.lock();
-        if state.failed.is_none() && state.fits(record::frame_bytes(abort.len())) {
+        if self.failed.get().is_none() && state.fits(record::frame_bytes(abort.len())) {
             state.push(&abort);
         }
     }
@@ -245,11 +274,10 @@ impl WalManager {
         if state.fits(bytes) {
             return Ok(state);
         }
-        state = self.drain(state, false)?;
-        while state.busy {
-            self.changed.wait(&mut state);
-        }
-        state.usable()?;
+        drop(state);
+        self.drain(self.idle(), false)?;
+        state = self.idle();
+        self.check()?;
         let segment = self.new_segment(&mut state, bytes)?;
         // A segment that nothing was written to yet is replaced: two of one start are one file.
         if state.segments.back().is_some_and(|old| old.start == segment.start) {
@@ -312,32 +340,43 @@ impl WalManager {
     /// `Closed` when the log is or becomes poisoned: whether the bytes are on disk is unknown until
     /// the database is reopened.
     pub fn wait(&self, lsn: u64, sync: bool) -> KernelResult<()> {
-        let mut state = self.state.lock();
-        assert!(lsn <= state.end, "waiting for {lsn}, the log ends at {}", state.end);
         loop {
-            state.usable()?;
-            if lsn <= (if sync { state.synced } else { state.written }) {
+            let mut state = self.state.lock();
+            assert!(lsn <= state.end, "waiting for {lsn}, the log ends at {}", state.end);
+            self.check()?;
+            if state.reaches(lsn, sync) {
                 return Ok(());
             }
-            if state.busy {
-                self.changed.wait(&mut state);
-            } else {
-                state = self.drain(state, sync)?;
+            if !state.busy {
+                self.drain(state, sync)?;
+                continue;
+            }
+            let sleeper = state.sleeper(lsn, sync);
+            drop(state);
+            if sleeper.sleep() {
+                return self.check();
             }
         }
     }
 
-    /// Leads: writes what is pending, syncs if asked, and wakes the waiting.
-    fn drain<'a>(
-        &'a self,
-        mut state: MutexGuard<'a, State>,
-        sync: bool,
-    ) -> KernelResult<MutexGuard<'a, State>> {
-        while state.busy {
-            self.changed.wait(&mut state);
+    /// Waits until nobody leads.
+    fn idle(&self) -> MutexGuard<'_, State> {
+        loop {
+            let mut state = self.state.lock();
+            if !state.busy {
+                return state;
+            }
+            let sleeper = state.sleeper(0, false);
+            drop(state);
+            sleeper.sleep();
         }
-        state.usable()?;
-        let Some(segment) = state.segments.back() else { return Ok(state) };
+    }
+
+    /// Leads: writes what is pending, syncs if asked, and wakes the waiting.
+    fn drain(&self, mut state: MutexGuard<'_, State>, sync: bool) -> KernelResult<()> {
+        assert!(!state.busy, "two leaders of the log at once");
+        self.check()?;
+        let Some(segment) = state.segments.back() else { return Ok(()) };
         let file = segment.file.clone();
         let offset = SEGMENT_HEADER_BYTES as u64 + state.written - segment.start;
         let reserve = std::mem::take(&mut state.reserve);
@@ -354,23 +393,30 @@ impl WalManager {
             std::io::Result::Ok(())
         });
         state.busy = false;
-        self.changed.notify_all();
         if let Err(error) = result {
             tracing::error!(%error, "the log could not be written; writes are refused until reopened");
             self.fail(&mut state, &error.to_string());
-            state.usable()?;
+            return self.check();
         }
         state.written += bytes.len() as u64;
-        self.bytes.fetch_add(bytes.len() as u64, Ordering::Relaxed);
+        state.bytes += bytes.len() as u64;
         if sync {
             state.synced = state.written;
-            self.syncs.fetch_add(1, Ordering::Relaxed);
+            state.syncs += 1;
         }
         bytes.clear();
         // One huge transaction must not keep its buffer for good.
         state.reserve = if BUFFER_KEPT_BYTES_MAX < bytes.capacity() { Vec::new() } else { bytes };
         state.check();
-        Ok(state)
+        let sleepers = std::mem::take(&mut state.sleepers);
+        let is_served = |sleeper: &Arc<Sleeper>| state.reaches(sleeper.lsn, sleeper.sync);
+        let (served, later): (Vec<_>, _) = sleepers.into_iter().partition(is_served);
+        state.sleepers = later;
+        let leader = state.sleepers.pop();
+        drop(state);
+        leader.inspect(|leader| leader.wake(false));
+        served.iter().for_each(|sleeper| sleeper.wake(true));
+        Ok(())
     }
 
     /// The LSN behind the last byte, and the LSN up to which all is on disk.
@@ -385,8 +431,8 @@ impl WalManager {
     }
 
     fn fail(&self, state: &mut State, why: &str) {
-        state.failed.get_or_insert_with(|| why.to_owned());
-        self.poisoned.store(true, Ordering::Release);
+        self.failed.get_or_init(|| why.to_owned());
+        state.sleepers.drain(..).for_each(|sleeper| sleeper.wake(false));
     }
 
     /// Refuses when the log is poisoned.
@@ -394,12 +440,13 @@ impl WalManager {
     /// # Errors
     /// `Closed`.
     pub fn check(&self) -> KernelResult<()> {
-        if self.poisoned.load(Ordering::Acquire) { self.state.lock().usable() } else { Ok(()) }
+        let Some(why) = self.failed.get() else { return Ok(()) };
+        Err(KernelError::Closed(format!("the log failed earlier ({why}), writes are refused")))
     }
 
     /// Whether and why writes are refused.
     pub fn failure(&self) -> Option<String> {
-        self.state.lock().failed.clone()
+        self.failed.get().cloned()
     }
 
     /// Lets go of the segments wholly below `lsn` that nobody pins, and returns how many bytes that freed.
@@ -439,6 +486,7 @@ impl WalManager {
 
     /// Syncs done, and bytes written, since opening.
     pub fn counts(&self) -> (u64, u64) {
-        (self.syncs.load(Ordering::Relaxed), self.bytes.load(Ordering::Relaxed))
+        let state = self.state.lock();
+        (state.syncs, state.bytes)
     }
 }

@@ -58,12 +58,8 @@ pub fn read(
     let released = starts.drain(..older).collect();
     if starts.first().is_none_or(|&start| from < start) {
         let found = starts.first().map_or("no log".to_owned(), |s| format!("a log from {s} on"));
-        return Err(KernelError::corrupt(
-            WAL_DIR,
-            from,
-            format!("log bytes from {from} on"),
-            found,
-        ));
+        let expected = format!("log bytes from {from} on");
+        return Err(KernelError::corrupt(WAL_DIR, from, expected, found));
     }
     let mut tail = Tail { released, end: from, synced: from, ..Tail::default() };
     for (index, &start) in starts.iter().enumerate() {
@@ -135,12 +131,7 @@ struct LoadedSegment {
 }
 
 impl LoadedSegment {
-    fn load(
-        vfs: &dyn Vfs,
-        database: u64,
-        start: u64,
-        mode: OpenMode,
-    ) -> KernelResult<LoadedSegment> {
+    fn load(vfs: &dyn Vfs, database: u64, start: u64, mode: OpenMode) -> KernelResult<Self> {
         let name = segment_name(start);
         let io = |e| KernelError::io(format!("read {name}"), e);
         let file = vfs.open(&name, mode).map_err(io)?;

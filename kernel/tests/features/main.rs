@@ -3,6 +3,7 @@
 
 mod boot;
 mod bulk_load;
+mod pieces;
 mod retries;
 mod transactions;
 

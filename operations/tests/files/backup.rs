@@ -190,6 +190,21 @@ fn a_backup_that_is_cut_short_is_never_taken_for_a_database() {
 }
 
 #[test]
+fn who_watches_may_stop_a_backup_or_a_check_and_nothing_stays() {
+    let (_vfs, kernel, ..) = filled(7, false);
+    kernel.checkpoint().unwrap();
+    let stop = |progress: sochdb_operations::Progress<'_>| progress.stop();
+    let target = MemoryVfs::new();
+    let ended = backup(&kernel, &target, &mut { stop }).unwrap_err();
+    assert!(ended.to_string().contains("stopped"), "{ended}");
+    let read = Options { create: false, ..Options::default() };
+    assert_eq!(Kernel::open(env(&target), read).err().unwrap().kind(), ErrorKind::NotFound);
+    assert!(check_with(&kernel, CheckOptions::default(), &mut { stop }).is_err());
+    quiet(&kernel, &target).unwrap();
+    healthy(&open(&target, Options::default()).unwrap());
+}
+
+#[test]
 fn broken_bytes_are_not_backed_up() {
     let (vfs, kernel, ..) = filled(6, false);
     let pages = kernel.stats().pages_total;

@@ -1,6 +1,6 @@
 //! Reads from the segments of a table: points, ranges of rows, ranges of columns, statistics.
 
-use std::collections::BTreeMap;
+use rustc_hash::FxHashMap;
 use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -64,11 +64,14 @@ impl<S: SegmentSource> TableReader<S> {
     /// # Errors
     /// `Corrupt` or `Unavailable` when a block that must be read cannot be.
     pub fn multi_get(&self, keys: &[impl AsRef<[u8]>]) -> Result<Vec<Lookup>> {
+        let (mut scratch, mut writer) = (Vec::new(), RowWriter::default());
+        if let [key] = keys {
+            return Ok(vec![self.get(key.as_ref(), &mut scratch, &mut writer)?]);
+        }
         let mut answers = vec![Lookup::Absent; keys.len()];
         let mut open: Vec<_> =
             (0..keys.len()).map(|i| (i, bloom::hash(keys[i].as_ref()))).collect();
         open.sort_unstable_by_key(|&(i, _)| keys[i].as_ref());
-        let (mut scratch, mut writer) = (Vec::new(), RowWriter::default());
         for run in self.runs.iter().rev() {
             let mut held: Option<((usize, usize), Arc<Block>)> = None;
             let mut left = Vec::new();
@@ -84,15 +87,8 @@ impl<S: SegmentSource> TableReader<S> {
                 };
                 match block.keys().find(key).map_err(|broken| block.broken_keys(broken))? {
                     None => left.push((i, hash)),
-                    Some(row) if block.lacks_values() && !block.is_dead(row) => {
-                        let (at, ends) = block.known_value_ends()?;
-                        let value = self.segments[place.0].bytes_of(&block, at, ends.place(row))?;
-                        answers[i] = Lookup::Found(value);
-                    }
                     Some(row) => {
-                        let value = block.value(row, &mut scratch, &mut writer)?;
-                        answers[i] =
-                            value.map_or(Lookup::Deleted, |value| Lookup::Found(value.into()));
+                        answers[i] = self.value(place.0, &block, row, &mut scratch, &mut writer)?;
                     }
                 }
                 held = Some((place, block));
@@ -103,6 +99,38 @@ impl<S: SegmentSource> TableReader<S> {
             }
         }
         Ok(answers)
+    }
+
+    /// As [`multi_get`](Self::multi_get), of one key: with nothing to sort or to keep for other keys.
+    fn get(&self, key: &[u8], scratch: &mut Vec<u8>, writer: &mut RowWriter) -> Result<Lookup> {
+        let hash = bloom::hash(key);
+        for run in self.runs.iter().rev() {
+            let Some(place) = self.locate(run, key, hash)? else { continue };
+            let block = self.block(place)?;
+            let row = block.keys().find(key).map_err(|broken| block.broken_keys(broken))?;
+            if let Some(row) = row {
+                return self.value(place.0, &block, row, scratch, writer);
+            }
+        }
+        Ok(Lookup::Absent)
+    }
+
+    /// What row `row` of `block`, which is one of the segment at `segment`, says of its key.
+    fn value(
+        &self,
+        segment: usize,
+        block: &Block,
+        row: usize,
+        scratch: &mut Vec<u8>,
+        writer: &mut RowWriter,
+    ) -> Result<Lookup> {
+        if block.lacks_values() && !block.is_dead(row) {
+            let (at, ends) = block.known_value_ends()?;
+            let value = self.segments[segment].bytes_of(block, at, ends.place(row))?;
+            return Ok(Lookup::Found(value));
+        }
+        let value = block.value(row, scratch, writer)?;
+        Ok(value.map_or(Lookup::Deleted, |value| Lookup::Found(value.into())))
     }
 
     /// The segment of `run`, and its block, that may have `key`.
@@ -257,10 +285,12 @@ impl Default for Caches {
 #[derive(Debug, Default)]
 struct Cache {
     bytes_max: usize,
-    young: BTreeMap<(usize, usize), Arc<Block>>,
+    young: Places,
     young_bytes: usize,
-    old: BTreeMap<(usize, usize), Arc<Block>>,
+    old: Places,
 }
+
+type Places = FxHashMap<(usize, usize), Arc<Block>>;
 
 impl Cache {
     fn get(&mut self, place: (usize, usize)) -> Option<Arc<Block>> {

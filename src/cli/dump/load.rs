@@ -4,14 +4,16 @@
 //! 2. When the whole dump was read and nothing was wrong, one transaction drops the tables that are replaced and gives
 //!    the hidden ones their names. Until then nobody sees anything.
 //! 3. Then the indexes are built. One that cannot be is named; the tables stay.
-//! 4. What fails before drops the hidden tables; after a crash the next opening does.
+//! 4. What fails before drops the hidden tables; after a crash the next opening does. A database that was made for it
+//!    goes again.
 
 use super::text;
 use crate::cli::args::Load;
 use crate::cli::compression::{self, Compression};
 use crate::cli::failure::{Exit, Failure, Outcome};
-use crate::cli::screen::{bytes_text, micros_text, thousands};
-use crate::cli::{Access, Session, cancel, progress_bar};
+use crate::cli::made::Made;
+use crate::cli::screen::{bytes_text, counted, micros_text, thousands};
+use crate::cli::{Session, cancel, progress_bar};
 use indicatif::ProgressBar;
 use serde_json::json;
 use sochdb::host::policy::HOST_TABLES;
@@ -104,7 +106,7 @@ pub fn load(session: &mut Session, args: &Load) -> Outcome {
     let (mut source, bytes) = Source::open(&args.file)?;
     // Before there is a database, where there is none.
     let first = source.next()?;
-    let db = session.open(Access::Create)?;
+    let (db, made) = Made::open(session)?;
     let bar = progress_bar(
         bytes,
         match bytes {
@@ -118,6 +120,10 @@ pub fn load(session: &mut Session, args: &Load) -> Outcome {
     if let Err(failure) = done {
         // Where even this fails, the next opening does it.
         let _ = job.drop_hidden();
+        drop(job);
+        if let Some(made) = made {
+            made.undo(db);
+        }
         return Err(failure);
     }
     let indexes = job.build_indexes()?;
@@ -134,10 +140,10 @@ pub fn load(session: &mut Session, args: &Load) -> Outcome {
         );
     }
     session.screen.line(format!(
-        "{} tables with {} rows and {} indexes in {}",
-        thousands(tables as u64),
-        thousands(rows),
-        thousands(indexes),
+        "{} with {} and {} in {}",
+        counted(tables as u64, "table"),
+        counted(rows, "row"),
+        counted(indexes, "index"),
         micros_text(micros),
     ))
 }
@@ -300,9 +306,8 @@ impl<'a> RowsOf<'a> {
                 let seconds = self.bar.elapsed().as_secs_f64().max(0.001);
                 let rows = self.rows_before + self.rows;
                 let rate = thousands((rows as f64 / seconds) as u64);
-                let (rows, bytes) = (thousands(rows), bytes_text(bytes));
-                self.bar
-                    .set_message(format!("{}: {rows} rows, {bytes}, {rate} rows/s", self.table));
+                let (rows, bytes) = (counted(rows, "row"), bytes_text(bytes));
+                self.bar.set_message(format!("{}: {rows}, {bytes}, {rate} rows/s", self.table));
             }
             _ => self.ended = true,
         }

@@ -14,7 +14,7 @@ mod text;
 use super::args::Dump;
 use super::export::write_file;
 use super::failure::{Failure, Outcome};
-use super::screen::{bytes_text, thousands};
+use super::screen::{bytes_text, counted, thousands};
 use super::{Access, Session, cancel, progress_bar};
 use indicatif::ProgressBar;
 pub use load::load;
@@ -66,9 +66,9 @@ pub fn dump(session: &mut Session, args: &Dump) -> Outcome {
         }));
     }
     session.screen.line(format!(
-        "{} tables with {} rows into {}, {}",
-        thousands(counts.tables),
-        thousands(counts.rows),
+        "{} with {} into {}, {}",
+        counted(counts.tables, "table"),
+        counted(counts.rows, "row"),
         path.display(),
         bytes_text(bytes),
     ))
@@ -159,5 +159,5 @@ fn show(bar: &ProgressBar, rows: u64, table: &str) {
     let rate = thousands((rows as f64 / seconds) as u64);
     bar.set_length(bar.length().unwrap_or(0).max(rows));
     bar.set_position(rows);
-    bar.set_message(format!("{table}: {} rows in all, {rate} rows/s", thousands(rows)));
+    bar.set_message(format!("{table}: {} in all, {rate} rows/s", counted(rows, "row")));
 }

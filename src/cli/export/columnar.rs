@@ -14,7 +14,7 @@ use parquet::arrow::ArrowWriter;
 use parquet::basic::Compression;
 use parquet::errors::ParquetError;
 use parquet::file::properties::WriterProperties;
-use sochdb::{KernelResult, Transaction};
+use sochdb::{Condition, KernelResult, Transaction};
 use std::error::Error;
 use std::io::{self, Write};
 use std::sync::Arc;
@@ -26,11 +26,13 @@ const BATCH_BYTES: usize = 8 << 20;
 const GROUP_ROWS: usize = 1 << 20;
 const GROUP_BYTES: usize = 64 << 20;
 
-/// Writes the rows of `table`, and returns how many there were. `columns` names those of a typed table.
+/// Writes the rows of `table`, and returns how many there were. `columns` names those of a typed table, whose rows
+/// fulfil `conditions`.
 pub fn write(
     tx: &Transaction,
     table: &str,
     columns: Option<&[&str]>,
+    conditions: Vec<Condition>,
     format: Format,
     out: &mut (dyn Write + Send),
     each: &mut dyn FnMut(u64),
@@ -47,15 +49,8 @@ pub fn write(
         }
         return writer.finish();
     };
-    let scan = tx.scan_columns(table, .., columns, Vec::new())?;
-    let mut columns = scan.columns().to_vec();
-    // A scan's columns may all be null, the table's may not.
-    if let Some(schema) = tx.table(table)?.options.schema {
-        for column in &mut columns {
-            let known = schema.columns.iter().find(|known| known.name == column.name);
-            column.nullable = known.is_none_or(|known| known.nullable);
-        }
-    }
+    let scan = tx.scan_columns(table, .., columns, conditions)?;
+    let columns = scan.columns().to_vec();
     let schema = Arc::new(sochdb::arrow::schema(&columns));
     let mut writer = Writer::new(format, out, schema)?;
     for batch in scan {

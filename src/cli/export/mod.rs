@@ -10,13 +10,14 @@ mod npy;
 use super::args::{Export, Format};
 use super::compression::Compression;
 use super::failure::{Failure, Outcome};
+use super::filter;
 use super::import::format_of;
 use super::rows::named_columns;
-use super::screen::thousands;
+use super::screen::{counted, thousands};
 use super::text::{JsonPair, JsonRow, field_text, hex};
 use super::{Access, Session, cancel, progress_bar};
 use indicatif::ProgressBar;
-use sochdb::{Schema, Transaction};
+use sochdb::{Condition, Schema, Slice, Transaction};
 use std::io::{self, BufWriter, Write};
 use std::path::Path;
 
@@ -33,6 +34,8 @@ struct Job<'a> {
     format: Format,
     /// The columns that were named.
     named: &'a [String],
+    /// What rows have to fulfil.
+    conditions: Vec<Condition>,
     bar: ProgressBar,
 }
 
@@ -49,10 +52,11 @@ pub fn export(session: &mut Session, args: &Export) -> Outcome {
     let info = tx.table(&args.table)?;
     let schema = info.options.schema;
     let columns = named_columns(schema.as_ref(), &args.columns, &args.table)?;
+    let conditions = filter::conditions(&args.filters, schema.as_ref(), &args.table)?;
     let rows = db.table_stats(&args.table)?.size.rows;
     let bar = progress_bar(Some(rows), "{bar:32} {percent:>3}%  {msg}  {elapsed} (eta {eta})");
     let (tx, table, named, schema) = (&tx, &*args.table, &*args.columns, schema.as_ref());
-    let job = Job { tx, table, schema, columns: &columns, format, named, bar };
+    let job = Job { tx, table, schema, columns: &columns, format, named, conditions, bar };
     let Some(path) = output else {
         session.screen.flush()?;
         // The lock on standard output is this thread's own.
@@ -65,7 +69,8 @@ pub fn export(session: &mut Session, args: &Export) -> Outcome {
     match session.screen.json {
         true => session.screen.object(&serde_json::json!({ "table": args.table, "rows": rows })),
         false => session.screen.line(format!(
-            "{rows} rows of table '{}' into {}",
+            "{} of table '{}' into {}",
+            counted(rows, "row"),
             args.table,
             path.display()
         )),
@@ -137,7 +142,9 @@ impl Job<'_> {
             Format::Csv => self.csv(out),
             Format::Npy => {
                 let column = npy::column(self.schema, self.named, self.table)?;
-                npy::write(self.tx, self.table, column, out, &mut |rows| self.show(rows))
+                npy::write(self.tx, self.table, column, &self.conditions, out, &mut |rows| {
+                    self.show(rows)
+                })
             }
             #[cfg(feature = "parquet")]
             _ => {
@@ -145,7 +152,8 @@ impl Job<'_> {
                 let names: Vec<&str> = self.columns.iter().filter_map(name).collect();
                 let names = self.schema.map(|_| &*names);
                 let each = &mut |rows| self.show(rows);
-                columnar::write(self.tx, self.table, names, self.format, out, each)
+                let conditions = self.conditions.clone();
+                columnar::write(self.tx, self.table, names, conditions, self.format, out, each)
             }
             #[cfg(not(feature = "parquet"))]
             _ => check_format(self.format).map(|()| 0),
@@ -158,6 +166,17 @@ impl Job<'_> {
         self.bar.set_message(format!("{} rows", thousands(rows)));
     }
 
+    /// The rows that fulfil the conditions.
+    fn rows(&self) -> Outcome<impl Iterator<Item = Outcome<(Vec<u8>, Slice)>>> {
+        let wanted = |(key, value): (Vec<u8>, Slice)| -> Outcome<Option<(Vec<u8>, Slice)>> {
+            cancel::check()?;
+            let holds = filter::hold(&self.conditions, self.schema, &key, &value)?;
+            Ok(holds.then_some((key, value)))
+        };
+        let rows = self.tx.scan(self.table, ..)?;
+        Ok(rows.filter_map(move |row| row.map_err(Failure::from).and_then(wanted).transpose()))
+    }
+
     fn count(&self, rows: &mut u64) {
         *rows += 1;
         if rows.is_multiple_of(ROWS_A_LOOK) {
@@ -167,8 +186,7 @@ impl Job<'_> {
 
     fn jsonl(&self, out: &mut dyn Write) -> Outcome<u64> {
         let mut rows = 0;
-        for row in self.tx.scan(self.table, ..)? {
-            cancel::check()?;
+        for row in self.rows()? {
             let (key, value) = row?;
             match self.schema {
                 None => serde_json::to_writer(
@@ -201,8 +219,7 @@ impl Job<'_> {
         csv.write_record(self.columns.iter().map(|at| &schema.columns[*at].name))
             .map_err(csv_failure)?;
         let mut rows = 0;
-        for row in self.tx.scan(self.table, ..)? {
-            cancel::check()?;
+        for row in self.rows()? {
             let (key, value) = row?;
             let row = schema.decode(&key, &value)?;
             csv.write_record(self.columns.iter().map(|at| field_text(&row[*at])))
@@ -224,8 +241,7 @@ impl Job<'_> {
         let field =
             |bytes: &[u8], is_hex| if is_hex { hex(bytes).into_bytes() } else { bytes.to_vec() };
         let mut rows = 0;
-        for row in self.tx.scan(self.table, ..)? {
-            cancel::check()?;
+        for row in self.rows()? {
             let (key, value) = row?;
             csv.write_record([field(&key, hex_key), field(&value, hex_value)])
                 .map_err(csv_failure)?;
@@ -235,8 +251,7 @@ impl Job<'_> {
     }
 
     fn all_text(&self, is_text: impl Fn(&[u8], &[u8]) -> bool) -> Outcome<bool> {
-        for row in self.tx.scan(self.table, ..)? {
-            cancel::check()?;
+        for row in self.rows()? {
             let (key, value) = row?;
             if !is_text(&key, &value) {
                 return Ok(false);

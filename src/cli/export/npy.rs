@@ -12,7 +12,7 @@
 
 use crate::cli::cancel;
 use crate::cli::failure::{Failure, Outcome};
-use sochdb::{ColumnType, ColumnView, Schema, Transaction};
+use sochdb::{ColumnType, ColumnView, Condition, Schema, Transaction};
 use std::io::Write;
 
 const START: &[u8; 8] = b"\x93NUMPY\x01\x00";
@@ -41,23 +41,24 @@ pub fn column<'a>(
     }
 }
 
-/// Writes the vectors, and returns how many there were.
+/// Writes the vectors of the rows that fulfil `conditions`, and returns how many there were.
 pub fn write(
     tx: &Transaction,
     table: &str,
     (column, dim): (&str, u32),
+    conditions: &[Condition],
     out: &mut dyn Write,
     each: &mut dyn FnMut(u64),
 ) -> Outcome<u64> {
     // The header says how many there are, and the same snapshot is read again.
     let mut rows = 0;
-    for batch in tx.scan_columns(table, .., &[column], Vec::new())? {
+    for batch in tx.scan_columns(table, .., &[column], conditions.to_vec())? {
         cancel::check()?;
         rows += batch?.rows() as u64;
     }
     out.write_all(&header(rows, dim))?;
     let mut done = 0;
-    for batch in tx.scan_columns(table, .., &[column], Vec::new())? {
+    for batch in tx.scan_columns(table, .., &[column], conditions.to_vec())? {
         cancel::check()?;
         let batch = batch?;
         if let Some(row) = (0..batch.rows()).find(|row| batch.is_null(0, *row)) {

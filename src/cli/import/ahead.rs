@@ -15,7 +15,7 @@ use std::sync::mpsc::{Receiver, sync_channel};
 /// Bytes of keys and values at which a batch is full even with fewer rows than asked for.
 const BATCH_BYTES_MAX: usize = 4 << 20;
 /// Rows of a batch for each of which there may be a bad one beside.
-const BAD_ROWS_MAX: usize = 10_000;
+pub const BAD_ROWS_MAX: usize = 10_000;
 /// Batches that wait to be committed.
 const BATCHES_AHEAD: usize = 2;
 

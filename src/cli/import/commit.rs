@@ -6,7 +6,7 @@
 use super::Done;
 use super::ahead::Batch;
 use super::rejects::Rejects;
-use super::row::Bad;
+use super::row::{Bad, Position};
 use super::unfinished::{self, Identity, Record};
 use crate::cli::failure::Outcome;
 use crate::cli::text::{JsonPair, JsonRow, KeyValue};
@@ -16,18 +16,30 @@ use std::collections::HashSet;
 
 /// The table that an import goes to.
 pub struct Target<'a> {
-    db: &'a Database,
-    table: &'a str,
+    pub(super) db: &'a Database,
+    pub(super) table: &'a str,
     schema: Option<Schema>,
     /// What the table is like, as long as it is to be created.
-    create: Option<TableOptions>,
+    pub(super) create: Option<TableOptions>,
     /// Of a table that this import has created: the greatest key so far.
-    greatest: Option<Vec<u8>>,
+    pub(super) greatest: Option<Vec<u8>>,
     is_own: bool,
-    identity: Option<Identity>,
+    pub(super) identity: Option<Identity>,
     /// What is kept of the import, once it has several batches.
-    record: Option<Record>,
-    rejects: Option<Rejects>,
+    pub(super) record: Option<Record>,
+    pub(super) rejects: Option<Rejects>,
+}
+
+/// Where an import stands behind a batch.
+pub(super) struct After {
+    /// Rows that were written, from its beginning on.
+    pub rows: u64,
+    /// Rows that were rejected.
+    pub rejected: u64,
+    /// Where the source goes on.
+    pub end: Position,
+    /// Whether nothing follows.
+    pub is_last: bool,
 }
 
 /// What one transaction came to.
@@ -70,7 +82,7 @@ impl<'a> Target<'a> {
         let is_new = self.is_own && is_behind(self.greatest.as_deref(), &batch.pairs);
         let all = self.db.run(|tx| {
             let written = self.write(tx, batch, is_new)?;
-            self.note(tx, batch, done, &written).map(|()| written)
+            self.note(tx, &After::of(batch, done), written.table_id).map(|()| written)
         });
         let written = match all {
             Err(error) if self.rejects.is_some() && is_of_rows(&error) => {
@@ -88,11 +100,13 @@ impl<'a> Target<'a> {
         done.rows_replaced += written.replaced;
         done.rejected = begun + (batch.bad.len() + written.refused.len()) as u64;
         done.commits += 1;
-        self.record = self.record_at(batch, done, written.table_id);
+        let (rows, rejected) = (done.rows + done.resumed_after, done.rejected);
+        let after = After { rows, rejected, end: batch.end, is_last: batch.is_last };
+        self.record = self.record_at(&after, written.table_id);
         Ok(())
     }
 
-    fn set_aside(&mut self, bad: &[(u64, Bad)]) -> Outcome {
+    pub(super) fn set_aside(&mut self, bad: &[(u64, Bad)]) -> Outcome {
         self.rejects.as_mut().map_or(Ok(()), |rejects| rejects.write(bad))
     }
 
@@ -133,7 +147,7 @@ impl<'a> Target<'a> {
         counted.rejected += (batch.bad.len() + refused.len()) as u64;
         let written = self.db.run(|tx| {
             let written = self.write(tx, &good, false)?;
-            self.note(tx, &good, &counted, &written).map(|()| written)
+            self.note(tx, &After::of(&good, &counted), written.table_id).map(|()| written)
         })?;
         Ok(Written { refused, ..written })
     }
@@ -169,30 +183,26 @@ impl<'a> Target<'a> {
     }
 
     /// Keeps how far the import is, or forgets it at the end.
-    fn note(
+    pub(super) fn note(
         &self,
         tx: &mut Transaction,
-        batch: &Batch,
-        done: &Done,
-        written: &Written,
+        after: &After,
+        table_id: u64,
     ) -> KernelResult<()> {
-        let mut after = *done;
-        after.rows += batch.pairs.len() as u64;
-        after.rejected += batch.bad.len() as u64;
-        match (self.record_at(batch, &after, written.table_id), &self.record) {
-            (Some(record), _) if !batch.is_last => record.keep(tx, self.table),
-            (_, Some(kept)) if batch.is_last => kept.forget(tx, self.table),
+        match (self.record_at(after, table_id), &self.record) {
+            (Some(record), _) if !after.is_last => record.keep(tx, self.table),
+            (_, Some(kept)) if after.is_last => kept.forget(tx, self.table),
             _ => Ok(()),
         }
     }
 
-    fn record_at(&self, batch: &Batch, done: &Done, table_id: u64) -> Option<Record> {
-        let size = self.rejects.as_ref().map_or((0, done.rejected), Rejects::size);
+    pub(super) fn record_at(&self, after: &After, table_id: u64) -> Option<Record> {
+        let size = self.rejects.as_ref().map_or((0, after.rejected), Rejects::size);
         Some(Record {
             source: self.identity.clone()?,
             table_id,
-            position: batch.end,
-            rows: done.rows + done.resumed_after,
+            position: after.end,
+            rows: after.rows,
             rejects: self.rejects.as_ref().map(|rejects| rejects.path().to_owned()),
             rejects_bytes: size.0,
             rejected: size.1,
@@ -200,8 +210,20 @@ impl<'a> Target<'a> {
     }
 }
 
+impl After {
+    /// Behind `batch`, when `done` was done before it.
+    fn of(batch: &Batch, done: &Done) -> After {
+        After {
+            rows: done.rows + done.resumed_after + batch.pairs.len() as u64,
+            rejected: done.rejected + batch.bad.len() as u64,
+            end: batch.end,
+            is_last: batch.is_last,
+        }
+    }
+}
+
 /// Whether the keys grow and all come after `greatest`: then no row replaces another.
-fn is_behind(greatest: Option<&[u8]>, pairs: &[KeyValue]) -> bool {
+pub(super) fn is_behind(greatest: Option<&[u8]>, pairs: &[KeyValue]) -> bool {
     let follows =
         pairs.first().is_none_or(|(first, _)| greatest.is_none_or(|last| last < &first[..]));
     follows && pairs.is_sorted_by(|(a, _), (b, _)| a < b)

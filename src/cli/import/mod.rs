@@ -1,16 +1,20 @@
 //! `import`: a file of rows, or of vectors, into a table, a batch a transaction.
 //!
 //! ```text
-//!   reader    text: JSONL, CSV   ┐                      ┌─ rejects     bad rows, set aside
+//!   reader    text: JSONL, CSV   ┐               ┌─▶ bulk ─┐   ┌─ rejects     bad rows, set aside
 //!   vectors   npy, fvecs, f32bin ├─▶ rows ─▶ ahead ─▶ commit ─▶ table
-//!   columnar  Parquet, Arrow     ┘   (another thread)   └─ unfinished  how far it is, in the same transaction
+//!   columnar  Parquet, Arrow     ┘   (another thread)          └─ unfinished  how far it is, in the same transaction
 //! ```
+//!
+//! Of a file that goes into a table without rows the beginning is loaded in bulk, one transaction for all of it, unless
+//! batches of a size are asked for. What comes through a pipe may come slowly and without end, and goes by batches.
 //!
 //! A batch is converted whole before its transaction begins, so a bad row leaves nothing of its batch,
 //! and a bad row in the first batch leaves neither a table nor, where there was none, a database. With a file for
 //! rejected rows, the bad ones go there and the others are written.
 
 mod ahead;
+mod bulk;
 #[cfg(feature = "parquet")]
 mod columnar;
 mod commit;
@@ -26,11 +30,12 @@ mod vectors;
 use super::args::{Import, Shape};
 use super::failure::{Exit, Failure, Outcome};
 use super::names::{CODECS, Names, STORAGES};
-use super::screen::{bytes_text, micros_text, thousands};
+use super::screen::{bytes_text, counted, micros_text, thousands};
 use super::tables::key_names;
 use super::text::parse_column;
 use super::{Access, Session, cancel, progress_bar};
-use ahead::Ahead;
+use ahead::{Ahead, Batch};
+use bulk::Part;
 use commit::Target;
 pub use formats::format_of;
 #[cfg(not(feature = "parquet"))]
@@ -48,10 +53,15 @@ use std::time::Instant;
 use unfinished::{Identity, Record};
 pub use vectors::read_vectors;
 
+/// Rows of a batch where nothing is said.
+const BATCH_ROWS: u32 = 1000;
+
 /// What an import did.
 #[derive(Debug, Default, Clone, Copy)]
 struct Done {
     rows: u64,
+    /// Those of them that were loaded in bulk.
+    rows_loaded: u64,
     rows_replaced: u64,
     rejected: u64,
     commits: u64,
@@ -100,7 +110,8 @@ pub fn import(session: &mut Session, args: &Import) -> Outcome {
     }
     let rejects = rejects(args, rows.as_ref(), before.begun())?;
     let bar = Bar::new(rows.as_ref());
-    let mut batches = Ahead::new(rows, args.batch_rows, rejects.is_some());
+    let batch_rows = args.batch_rows.unwrap_or(BATCH_ROWS);
+    let mut batches = Ahead::new(rows, batch_rows, rejects.is_some());
     let first = batches.next().map_err(|failure| with_progress(failure, &done))?;
     let db = match db {
         Some(db) => db,
@@ -108,21 +119,42 @@ pub fn import(session: &mut Session, args: &Import) -> Outcome {
     };
     let create = existing.is_none().then_some(options);
     let created = create.is_some();
+    let in_bulk = args.batch_rows.is_none()
+        && identity.is_some()
+        && !first.is_last
+        && before.begun().is_none()
+        && bulk::serves(&db, &table, create.as_ref())?;
     let mut target = Target::new(&db, &table, create, identity, rejects, before.record)?;
-    let mut batch = first;
-    loop {
+    let mut next = Some(Ok(first));
+    if in_bulk {
+        let first = next.take().expect("read above")?;
+        next = load(&mut target, first, &mut batches, &bar, &mut done)
+            .map_err(|failure| with_progress(failure, &done))?;
+    }
+    while let Some(batch) = next {
+        let batch = batch.map_err(|failure| with_progress(failure, &done))?;
         target.commit(&batch, &mut done).map_err(|failure| with_progress(failure, &done))?;
-        bar.show(batch.end, &done);
-        if batch.is_last {
-            break;
-        }
-        let next = cancel::check().and_then(|()| batches.next());
-        batch = next.map_err(|failure| with_progress(failure, &done))?;
+        bar.show(batch.end, done.rows);
+        next = (!batch.is_last).then(|| cancel::check().and_then(|()| batches.next()));
     }
     bar.0.finish_and_clear();
     let rejects = target.into_rejects();
     db.close()?;
     report(session, &table, &done, created, rejects.as_ref(), started)
+}
+
+/// Loads the beginning in bulk, and returns the batch behind it.
+fn load(
+    target: &mut Target<'_>,
+    first: Batch,
+    batches: &mut Ahead,
+    bar: &Bar,
+    done: &mut Done,
+) -> Outcome<Option<Outcome<Batch>>> {
+    let bad_max = target.rejects.as_ref().map_or(0, Rejects::room);
+    let bytes_max = target.db.options().memtable_bytes_max;
+    let part = Part::new(first, batches, bar, bad_max, bytes_max);
+    target.load(part, done)
 }
 
 fn table_info(db: &Database, table: &str) -> Outcome<Option<TableInfo>> {
@@ -190,6 +222,7 @@ fn report(
             "table": table,
             "created": created,
             "rows": done.rows,
+            "rows_in_bulk": done.rows_loaded,
             "rows_replaced": done.rows_replaced,
             "rows_rejected": done.rejected,
             "resumed_after": done.resumed_after,
@@ -198,14 +231,20 @@ fn report(
         }));
     }
     let verb = if created { "created" } else { "table" };
-    let mut line = format!(
-        "{} rows into {verb} '{table}' in {}, {} commits",
-        thousands(done.rows),
-        micros_text(micros),
-        thousands(done.commits)
-    );
+    let how = match done.rows_loaded {
+        0 => counted(done.commits, "commit"),
+        loaded if loaded == done.rows => "in bulk".to_owned(),
+        loaded => {
+            let first = counted(loaded, "row");
+            format!("{}, the first of {first} in bulk", counted(done.commits, "commit"))
+        }
+    };
+    let (rows, time) = (counted(done.rows, "row"), micros_text(micros));
+    let mut line = format!("{rows} into {verb} '{table}' in {time}, {how}");
     if 0 < done.resumed_after {
-        line += &format!("; {} were there from before", thousands(done.resumed_after));
+        let rows = done.resumed_after;
+        let were = if rows == 1 { "was" } else { "were" };
+        line += &format!("; {} {were} there from before", thousands(rows));
     }
     if done.rows_replaced > 0 {
         line += &format!(
@@ -214,8 +253,8 @@ fn report(
         );
     }
     if let Some(rejects) = rejects.filter(|_| 0 < done.rejected) {
-        let (rows, path) = (thousands(done.rejected), rejects.path().display());
-        line += &format!("; {rows} rows rejected, {path} has them with their reasons");
+        let (rows, path) = (counted(done.rejected, "row"), rejects.path().display());
+        line += &format!("; {rows} rejected, {path} has them with their reasons");
     }
     session.screen.line(line)
 }
@@ -226,7 +265,8 @@ fn with_progress(failure: Failure, done: &Done) -> Failure {
     match done.rows + done.resumed_after {
         0 => help.push("nothing was imported".to_owned()),
         rows => {
-            help.push(format!("{rows} rows were committed before this batch and nothing of it"))
+            let (rows, were) = (counted(rows, "row"), if rows == 1 { "was" } else { "were" });
+            help.push(format!("{rows} {were} committed before this batch and nothing of it"))
         }
     }
     if 0 < done.rows + done.resumed_after && done.is_file {
@@ -336,16 +376,16 @@ impl Bar {
         Bar(progress_bar(total, template), measure, Instant::now())
     }
 
-    fn show(&self, at: Position, done: &Done) {
+    fn show(&self, at: Position, rows: u64) {
         let Bar(bar, measure, started) = self;
         bar.set_position(match measure {
             Measure::Bytes => at.bytes,
             Measure::Rows => at.rows,
         });
         let seconds = started.elapsed().as_secs_f64().max(0.001);
-        let rate = thousands((done.rows as f64 / seconds) as u64);
+        let rate = thousands((rows as f64 / seconds) as u64);
         let bytes =
             if 0 < at.bytes { format!(", {}", bytes_text(at.bytes)) } else { String::new() };
-        bar.set_message(format!("{} rows{bytes}, {rate} rows/s", thousands(done.rows)));
+        bar.set_message(format!("{}{bytes}, {rate} rows/s", counted(rows, "row")));
     }
 }

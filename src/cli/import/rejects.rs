@@ -11,6 +11,7 @@
 
 use super::row::Bad;
 use crate::cli::failure::{Failure, Outcome};
+use crate::cli::screen::counted;
 use serde_json::{Value as Json, json};
 use std::fs::{File, OpenOptions};
 use std::io::{Seek, SeekFrom, Write};
@@ -75,8 +76,9 @@ impl Rejects {
         if self.rows <= self.rows_max {
             return Ok(());
         }
-        let (rows, path) = (self.rows, self.path.display());
-        let text = format!("{rows} rows were rejected, and --max-rejects is {}", self.rows_max);
+        let (path, were) = (self.path.display(), if self.rows == 1 { "was" } else { "were" });
+        let rows = counted(self.rows, "row");
+        let text = format!("{rows} {were} rejected, and --max-rejects is {}", self.rows_max);
         Err(Failure::invalid(text).help(format!("{path} has them with their reasons")))
     }
 
@@ -90,6 +92,11 @@ impl Rejects {
         fields.insert("reason".to_owned(), what.clone().into());
         fields.insert("row".to_owned(), row.clone());
         format!("{object}\n")
+    }
+
+    /// How many more rows may go there.
+    pub fn room(&self) -> u64 {
+        self.rows_max.saturating_sub(self.rows)
     }
 
     /// How long the file is, and how many rows are in it.

@@ -19,6 +19,7 @@
 
 use super::row::Position;
 use crate::cli::failure::{Exit, Failure, Outcome};
+use crate::cli::screen::counted;
 use serde::{Deserialize, Serialize};
 use sochdb::{Database, Kernel, KernelError, KernelResult, TableOptions, Transaction};
 use std::fs::File;
@@ -151,9 +152,9 @@ impl Record {
 
     /// What to say when the same file is to be imported from its beginning.
     pub fn in_the_way(&self, table: &str) -> Failure {
-        let (path, rows) = (self.source.path.display(), self.rows);
+        let (path, rows) = (self.source.path.display(), counted(self.rows, "row"));
         let text =
-            format!("an import of {path} into table '{table}' ended after {rows} rows, unfinished");
+            format!("an import of {path} into table '{table}' ended after {rows}, unfinished");
         Failure::new(Exit::Invalid, text).help(
             "--resume goes on with it, --restart begins anew: rows that are there are replaced",
         )

@@ -21,6 +21,7 @@ mod tables;
 use super::args::Stats;
 use super::export::new_file_in;
 use super::failure::{Failure, Outcome};
+use super::screen::counted;
 use super::top::sample::{Reading, Sample, sample};
 use super::top::source::{Remote, Source};
 use super::{Access, Session, progress_bar};
@@ -62,7 +63,8 @@ pub fn write(session: &mut Session, args: &Stats, file: &Path) -> Outcome {
     if session.screen.json {
         return session.screen.object(&json!({ "file": file, "tables": tables, "bytes": bytes }));
     }
-    session.screen.line(format!("{} is a page of {tables} tables", file.display()))
+    let tables = counted(tables as u64, "table");
+    session.screen.line(format!("{} is a page of {tables}", file.display()))
 }
 
 /// All of it or nothing: an older page stays until the new one is whole.

@@ -57,7 +57,7 @@ impl Drop for Screen {
 /// Shows `source` until a key ends it.
 pub fn watch(mut source: impl Source, interval_s: f64, theme: Theme) -> Outcome {
     let mut live = Live {
-        state: State::new(source.name(), interval_s),
+        state: State::of(&source, interval_s),
         history: History::default(),
         earlier: None,
         theme,

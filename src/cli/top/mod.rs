@@ -109,7 +109,7 @@ fn once(session: &mut Session, mut source: impl Source, interval_s: f64) -> Outc
     let earlier = reading(&mut source, &clock)?;
     thread::sleep(Duration::from_secs_f64(interval_s));
     let now = reading(&mut source, &clock)?;
-    let (state, mut history) = (State::new(source.name(), interval_s), History::default());
+    let (state, mut history) = (State::of(&source, interval_s), History::default());
     history.push(sample(Some(&earlier), &now));
     let view =
         View { state: &state, history: &history, theme: Theme { colours: false }, is_still: true };

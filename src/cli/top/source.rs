@@ -27,6 +27,11 @@ pub trait Source: Send {
 
     /// What is watched, for the head of the screen.
     fn name(&self) -> String;
+
+    /// How it is watched, in a word, where that explains what is seen.
+    fn note(&self) -> Option<&'static str> {
+        None
+    }
 }
 
 /// A database that is open in this process.
@@ -49,6 +54,11 @@ impl<F: FnMut() -> Vec<Metric> + Send> Source for Local<F> {
 
     fn name(&self) -> String {
         self.name.clone()
+    }
+
+    /// `top` opens it to be read, when no program has it open.
+    fn note(&self) -> Option<&'static str> {
+        Some("read-only")
     }
 }
 

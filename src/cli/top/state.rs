@@ -2,6 +2,7 @@
 
 use super::layout::Panel;
 use super::sample::{Plugin, quantile};
+use super::source::Source;
 use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
 
 /// The least seconds between two readings.
@@ -16,6 +17,8 @@ const INTERVALS_S: [f64; 9] = [INTERVAL_MIN_S, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30
 pub struct State {
     /// What is watched.
     pub name: String,
+    /// How it is watched, where that matters.
+    pub note: Option<&'static str>,
     pub interval_s: f64,
     pub is_paused: bool,
     pub shows_help: bool,
@@ -91,6 +94,7 @@ impl State {
     pub fn new(name: String, interval_s: f64) -> State {
         State {
             name,
+            note: None,
             interval_s,
             is_paused: false,
             shows_help: false,
@@ -99,6 +103,11 @@ impl State {
             is_alone: false,
             scrolled: [0; Panel::ALL.len()],
         }
+    }
+
+    /// The state in which `source` begins to be watched.
+    pub fn of(source: &impl Source, interval_s: f64) -> State {
+        State { note: source.note(), ..State::new(source.name(), interval_s) }
     }
 
     /// What `key` asks for now.

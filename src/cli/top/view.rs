@@ -153,6 +153,7 @@ impl View<'_> {
         let mut pieces = vec![("sochdb top".to_owned(), theme.strong()), (name, Style::new())];
         if let Some(sample) = &self.history.latest {
             pieces.extend(health(sample, theme));
+            pieces.extend(state.note.map(|note| (note.to_owned(), theme.quiet())));
             pieces.push((format!("up {}", age(sample.uptime_s)), Style::new()));
             let version =
                 sample.version.as_ref().map(|version| format!("v{}", fitting(version, 20)));

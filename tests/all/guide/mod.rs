@@ -1,14 +1,17 @@
 //! The guide, `docs/guide`: its commands do what it shows, its tables are those of the sources, and the tests it
-//! names are there. That it builds, and that its links lead somewhere, the crate `sochdb-book` tests.
+//! names are there. That it builds, and that its links lead somewhere, the crate `sochdb-book` tests. [`readme`] holds the
+//! README to the same.
 //!
 //! | what the guide shows       | where it comes from                        | what holds it                    |
 //! |----------------------------|--------------------------------------------|----------------------------------|
 //! | sessions at a terminal     | typed, in `console` blocks                 | [`session`] runs each chapter's  |
-//! | Rust                       | `{{#include}}` of [`snippets`]             | those are tests                  |
+//! | Rust                       | `{{#include}}` of [`snippets`] and [`data`], of `tests/asynchronous.rs`, and of what `plugin new` writes | those are tests |
 //! | tables of bytes and bounds | between marks, copied from the sources     | [`copies`]; `UPDATE_EXPECT=1` copies |
 //! | `file.rs::name_of_a_test`  | typed                                      | a test below looks for it        |
 
 mod copies;
+mod data;
+mod readme;
 mod session;
 mod snippets;
 
@@ -17,14 +20,19 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Chapters with sessions, each run by a test of its own.
-const RUN: [&str; 7] = [
+const RUN: [&str; 12] = [
+    "columns.md",
+    "command-line.md",
     "concepts.md",
     "faq.md",
     "limits.md",
     "migrate-rocksdb.md",
     "migrate-sqlite.md",
     "operations.md",
+    "plugins.md",
     "tour.md",
+    "vectors.md",
+    "watching.md",
 ];
 
 fn root() -> &'static Path {
@@ -49,10 +57,16 @@ fn run(chapter: &str) {
     let folder = tempfile::tempdir().expect("a temporary directory");
     let page = book().join("src").join(chapter);
     let program = Path::new(env!("CARGO_BIN_EXE_sochdb"));
+    link("tests", folder.path());
     let (wrong, count) = session::check(&page, &book().join("data"), folder.path(), program);
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
     println!("{chapter}: {count} commands do what it shows");
     assert!(0 < count, "{chapter} shows no command");
+}
+
+/// A folder of the repository, in a folder in which a page's commands run.
+fn link(name: &str, folder: &Path) {
+    std::os::unix::fs::symlink(root().join(name), folder.join(name)).expect("a link");
 }
 
 /// Whether this machine has the command `name`; says so loudly when it has not.
@@ -77,6 +91,31 @@ fn the_concepts_are_what_the_chapter_shows() {
 #[test]
 fn operations_do_what_the_chapter_shows() {
     run("operations.md");
+}
+
+#[test]
+fn columns_are_as_the_chapter_shows() {
+    run("columns.md");
+}
+
+#[test]
+fn the_command_line_does_what_the_chapter_shows() {
+    run("command-line.md");
+}
+
+#[test]
+fn plugins_do_what_the_chapter_shows() {
+    run("plugins.md");
+}
+
+#[test]
+fn vectors_are_found_as_the_chapter_shows() {
+    run("vectors.md");
+}
+
+#[test]
+fn a_database_is_watched_as_the_chapter_shows() {
+    run("watching.md");
 }
 
 #[test]

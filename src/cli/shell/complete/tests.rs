@@ -46,6 +46,8 @@ fn names_and_keys_come_from_the_database() {
     assert_eq!(of("scan words --columns t"), ["text", "tag"]);
     assert_eq!(of("scan words --columns text,ta"), ["text,tag"]);
     assert_eq!(of("put words te"), ["text="]);
+    assert_eq!(of("scan words --filter te"), ["text="]);
+    assert_eq!(of("export words --filter te"), ["text="]);
     assert_eq!(of("index drop words b"), ["by-tag"]);
     assert_eq!(of("get 'my settings' c"), ["colour"]);
     assert_eq!(of("scan 'my settings' --prefix c"), ["colour"]);

@@ -1,0 +1,236 @@
+//! What the database weighs: the command with all bundled plugins on disk, a warm database opened with all of them, and the
+//! memory of a process that has opened one and is idle.
+//!
+//! ```text
+//!   a database with a table in the tree and one in `lscs`, closed well ─▶ rounds: a new process opens it, reads a row of
+//!   each, waits, and says what it took ─▶ medians
+//! ```
+//!
+//! Code of the plugins comes from the user's cache, which the first start fills; that one does not count.
+
+use crate::Result;
+use crate::meter::{Meter, memory_mb, some_median};
+use crate::outcome::{Outcome, Sheet, words};
+use crate::report::show;
+use serde::{Deserialize, Serialize};
+use sochdb::{Database, TableOptions};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+/// How much of everything.
+#[derive(Debug, Clone, clap::Args)]
+pub struct Settings {
+    /// The release build of `sochdb` to weigh; the one beside this program unless told otherwise, built if need be
+    #[arg(long, value_name = "PATH")]
+    pub binary: Option<PathBuf>,
+    /// Rows of each of the two tables
+    #[arg(long, default_value_t = 20_000)]
+    pub rows: u32,
+    /// Starts that count
+    #[arg(long, default_value_t = 9)]
+    pub rounds: usize,
+    /// Seconds that a process is idle before its memory is looked at
+    #[arg(long, default_value_t = 2.0)]
+    pub idle: f64,
+    /// Whether it works: one start, and a binary only where there is one
+    #[arg(long)]
+    pub quick: bool,
+    /// JSON instead of the table
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// One start of a process.
+#[derive(Debug, Serialize, Deserialize)]
+struct Start {
+    /// Until the database was open; plugins are loaded when somebody needs them.
+    open_ms: f64,
+    /// Until a row of each table was read, too.
+    first_rows_ms: f64,
+    /// Until all plugins were loaded, which is what counts.
+    all_ms: f64,
+    all_cpu_ms: f64,
+    /// How many these are.
+    plugins: usize,
+    /// When it was idle; `None` where the operating system does not tell.
+    resident_mb: Option<f64>,
+    /// Of that what no file stands behind.
+    anonymous_mb: Option<f64>,
+}
+
+/// What such a process is asked to do.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Job {
+    path: PathBuf,
+    idle: f64,
+}
+
+/// Megabytes of the command.
+#[derive(Debug, Serialize)]
+struct Binary {
+    mb: f64,
+    stripped_mb: f64,
+}
+
+#[derive(Debug, Serialize)]
+struct Measured {
+    binary: Option<Binary>,
+    starts: Vec<Start>,
+}
+
+const TABLES: [(&str, Option<&str>); 2] = [("tree", None), ("columns", Some("lscs"))];
+
+/// Measures.
+///
+/// # Errors
+/// When the command cannot be built or stripped, and what the database says.
+pub fn run(settings: &Settings) -> Result<Outcome> {
+    let (rounds, idle) = match settings.quick {
+        true => (1, 0.0),
+        false => (settings.rounds.max(1), settings.idle),
+    };
+    let folder = tempfile::tempdir()?;
+    let path = folder.path().join("db");
+    fill(&path, settings.rows)?;
+    let job = serde_json::to_string(&Job { path, idle })?;
+    start(&job)?;
+    let starts = (0..rounds).map(|_| start(&job)).collect::<Result<Vec<_>>>()?;
+    let binary = binary(settings)?.map(|path| weigh(&path, folder.path())).transpose()?;
+    outcome(&Measured { binary, starts })
+}
+
+/// Makes the database.
+fn fill(path: &Path, rows: u32) -> Result<()> {
+    let db = Database::open(path)?;
+    for (table, storage) in TABLES {
+        let storage = storage.map(str::to_owned);
+        let codec = storage.is_some().then(|| "lz4".to_owned());
+        db.create_table(table, TableOptions { storage, codec, ..TableOptions::default() })?;
+        for batch in (0..rows).collect::<Vec<_>>().chunks(1_000) {
+            db.run(|tx| {
+                batch.iter().try_for_each(|row| tx.put(table, &row.to_be_bytes(), &[7; 100]))
+            })?;
+        }
+    }
+    Ok(db.close()?)
+}
+
+fn start(job: &str) -> Result<Start> {
+    let mut command = Command::new(std::env::current_exe()?);
+    let output = command.args(["footprint-child", job]).stderr(Stdio::inherit()).output()?;
+    match output.status.success() {
+        true => Ok(serde_json::from_slice(&output.stdout)?),
+        false => {
+            Err(format!("the process that opens the database ended with {}", output.status).into())
+        }
+    }
+}
+
+/// Opens the database, loads all plugins, and is idle.
+///
+/// # Errors
+/// What the database says.
+pub fn child(job: &Job) -> Result<()> {
+    let meter = Meter::start();
+    let db = Database::open(&job.path)?;
+    let open_ms = meter.seconds() * 1e3;
+    let read = db.begin_read()?;
+    for (table, _) in TABLES {
+        read.get(table, &0_u32.to_be_bytes())?.ok_or("a row is missing")?;
+    }
+    drop(read);
+    let first_rows_ms = meter.seconds() * 1e3;
+    let plugins = db.plugin_host()?.list().len();
+    let (all_ms, all_cpu_ms) = (meter.seconds() * 1e3, meter.cpu_us() / 1e3);
+    std::thread::sleep(Duration::from_secs_f64(job.idle));
+    let (resident_mb, anonymous_mb) = (memory_mb("VmRSS"), memory_mb("RssAnon"));
+    let start =
+        Start { open_ms, first_rows_ms, all_ms, all_cpu_ms, plugins, resident_mb, anonymous_mb };
+    println!("{}", serde_json::to_string(&start)?);
+    Ok(db.close()?)
+}
+
+/// The command's release build; `None` in a build for tests, where nobody has made one.
+fn binary(settings: &Settings) -> Result<Option<PathBuf>> {
+    if let Some(path) = &settings.binary {
+        return Ok(Some(path.clone()));
+    }
+    let beside =
+        std::env::current_exe()?.with_file_name(format!("sochdb{}", std::env::consts::EXE_SUFFIX));
+    if cfg!(debug_assertions) {
+        return Ok(None);
+    }
+    if beside.is_file() {
+        return Ok(Some(beside));
+    }
+    eprintln!("building the command, to weigh it");
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let built = Command::new(cargo).args(["build", "--release", "--bin", "sochdb"]).status()?;
+    match built.success() && beside.is_file() {
+        true => Ok(Some(beside)),
+        false => {
+            Err("the command could not be built\nhelp: build it, and name it with --binary".into())
+        }
+    }
+}
+
+/// How large `path` is, and how large without symbols.
+fn weigh(path: &Path, folder: &Path) -> Result<Binary> {
+    let megabytes =
+        |path: &Path| -> Result<f64> { Ok(std::fs::metadata(path)?.len() as f64 / 1e6) };
+    let copy = folder.join("stripped");
+    std::fs::copy(path, &copy)?;
+    let stripped = Command::new("strip").arg(&copy).status();
+    if !stripped.is_ok_and(|status| status.success()) {
+        return Err("`strip` failed\nhelp: it is part of binutils".into());
+    }
+    Ok(Binary { mb: megabytes(path)?, stripped_mb: megabytes(&copy)? })
+}
+
+fn outcome(measured: &Measured) -> Result<Outcome> {
+    let middle = |figure: fn(&Start) -> Option<f64>| {
+        some_median(measured.starts.iter().filter_map(figure).collect())
+    };
+    let binary = measured.binary.as_ref();
+    let lines = [
+        ("binary_mb", "the command with all bundled plugins, MB", binary.map(|binary| binary.mb)),
+        ("stripped_mb", "  stripped, MB", binary.map(|binary| binary.stripped_mb)),
+        ("open_ms", "open a warm database, ms", middle(|start| Some(start.open_ms))),
+        (
+            "first_rows_ms",
+            "  and read a row of each table, ms",
+            middle(|start| Some(start.first_rows_ms)),
+        ),
+        ("all_ms", "  and load all plugins, ms", middle(|start| Some(start.all_ms))),
+        ("all_cpu_ms", "  processor time of all that, ms", middle(|start| Some(start.all_cpu_ms))),
+        (
+            "idle_mb",
+            "memory of an idle process with all that, MB",
+            middle(|start| start.resident_mb),
+        ),
+        ("idle_anonymous_mb", "  of that no file's, MB", middle(|start| start.anonymous_mb)),
+    ];
+    let mut outcome = Outcome::of(measured)?;
+    let figures = lines.iter().filter_map(|(id, _, figure)| Some(((*id).to_owned(), (*figure)?)));
+    outcome.summary = figures.collect();
+    let row = |(_, label, figure): &(&str, &str, Option<f64>)| {
+        vec![(*label).to_owned(), figure.map_or_else(String::new, show)]
+    };
+    let note = format!(
+        "{} plugins; medians of {} starts, each a new process. A megabyte is 10^6 bytes.",
+        measured.starts.first().map_or(0, |start| start.plugins),
+        measured.starts.len()
+    );
+    let (name, title) = ("footprint".to_owned(), String::new());
+    let rows = lines.iter().map(row).collect();
+    outcome.sheets.push(Sheet {
+        name,
+        title,
+        head: words(["what", "figure"]),
+        words: 1,
+        rows,
+        note,
+    });
+    Ok(outcome)
+}
