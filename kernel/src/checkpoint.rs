@@ -18,8 +18,9 @@
 //!
 //! Commits go on all the while; they wait only for the freeze and the install, a few microseconds each.
 //!
-//! Whatever fails before the flip leaves the old world: pages were written to free space only, and the
-//! frozen memtables are still there for the next attempt. A plugin's failure holds back its own table:
+//! Whatever fails before the flip leaves the old world, or what the pieces before it made of it: pages were
+//! written to free space only, and the frozen memtables are still there for the next attempt, which folds
+//! their rows once more. A plugin's failure holds back its own table:
 //! the others flip, and the log is kept from that table's oldest unfolded row on. A failed sync, or a
 //! failed write of the meta page, poisons the database: nobody knows which world is on disk.
 
@@ -84,6 +85,8 @@ struct Folded {
     base: Base,
     /// Those that it makes superfluous: none before the table is done.
     memtables: Vec<Arc<Memtable>>,
+    /// It holds every commit up to here. Until the table is done that is what the base before it held, so a
+    /// restart replays the rows that a later piece would have folded.
     flushed: Timestamp,
 }
 

@@ -430,6 +430,7 @@ impl WalManager {
         self.fail(&mut self.state.lock(), why);
     }
 
+    /// Wakes everybody, because nobody leads any more.
     fn fail(&self, state: &mut State, why: &str) {
         self.failed.get_or_init(|| why.to_owned());
         state.sleepers.drain(..).for_each(|sleeper| sleeper.wake(false));
