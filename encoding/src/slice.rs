@@ -17,6 +17,7 @@ impl Slice {
     ///
     /// # Panics
     /// When `owner` is shorter than that.
+    #[inline]
     pub fn part(owner: Arc<[u8]>, start: usize, len: usize) -> Slice {
         assert!(start + len <= owner.len(), "a slice of {start}+{len} in {} bytes", owner.len());
         let start = u32::try_from(start).expect("values are bounded far below 4 GiB");
@@ -28,6 +29,7 @@ impl Slice {
 impl Deref for Slice {
     type Target = [u8];
 
+    #[inline]
     fn deref(&self) -> &[u8] {
         &self.owner[self.start as usize..][..self.len as usize]
     }

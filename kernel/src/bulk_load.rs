@@ -12,7 +12,7 @@
 use crate::catalog::{TableInfo, TableOptions};
 use crate::checkpoint::Load;
 use crate::engine::Kernel;
-use crate::error::{KernelError, KernelResult, bound};
+use crate::error::{KernelResult, bound};
 use crate::limits::{KEY_BYTES_MAX, RUN_ATTEMPTS_MAX, VALUE_BYTES_MAX};
 use crate::mvcc::version::Base;
 
@@ -38,16 +38,11 @@ impl Kernel {
         trial.create_table(name, options)?;
         let mut info = trial.table(name)?;
         trial.rollback();
-        let (mut count, mut last) = (0, None);
+        let mut count = 0;
         let mut rows = rows.into_iter().map(|row| {
             let (key, value) = row?;
             bound("bytes of a key", key.len(), KEY_BYTES_MAX)?;
             bound("bytes of a value", value.len(), VALUE_BYTES_MAX)?;
-            if last.as_ref().is_some_and(|last| key <= *last) {
-                let text = format!("the key {} does not follow the one before", key.escape_ascii());
-                return Err(KernelError::Invalid(text));
-            }
-            last = Some(key.clone());
             count += 1;
             Ok((key, Some(value.into())))
         });

@@ -133,12 +133,11 @@ pub fn base_key(id: TableId) -> Vec<u8> {
 /// # Errors
 /// `Invalid` that says what is wrong.
 pub fn check_name(name: &str) -> KernelResult<()> {
+    let long = format!("is longer than {TABLE_NAME_BYTES_MAX} bytes");
     let wrong = match name {
-        "" => "is empty".to_owned(),
-        _ if TABLE_NAME_BYTES_MAX < name.len() => {
-            format!("is longer than {TABLE_NAME_BYTES_MAX} bytes")
-        }
-        _ if name.chars().any(char::is_control) => "has a control character".to_owned(),
+        "" => "is empty",
+        _ if TABLE_NAME_BYTES_MAX < name.len() => &long,
+        _ if name.chars().any(char::is_control) => "has a control character",
         _ => return Ok(()),
     };
     Err(KernelError::Invalid(format!("the table name {name:?} {wrong}")))
@@ -274,8 +273,8 @@ impl Codecs {
     pub fn codec(&self, number: u8) -> KernelResult<Arc<dyn CompressionExtension>> {
         let names = self.names.read();
         let name = usize::from(number).checked_sub(1).and_then(|index| names.get(index));
-        let unknown =
-            || KernelError::corrupt(DATA_FILE, 0, "a codec's number", format!("{number}"));
+        let found = || format!("{number}");
+        let unknown = || KernelError::corrupt(DATA_FILE, 0, "a codec's number", found());
         self.plugins.compression(name.ok_or_else(unknown)?)
     }
 }

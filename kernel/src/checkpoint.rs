@@ -38,8 +38,7 @@ use crate::page::{DATA_FILE, PageRef, Pager};
 use crate::pins::Pin;
 use crate::plugin::{Compaction, RunCursor, RunRow, SegmentRead, SegmentSink, StorageExtension};
 use crate::segment::{NumberedCodec, Sealed, Segment, Sink, squeeze};
-use crate::tree::node::{self, Stored};
-use crate::tree::{TreeRoot, write};
+use crate::tree::{TreeRoot, node, node::Stored, read::Tree, write};
 use crate::wal::WalRecord;
 use parking_lot::Mutex;
 use sochdb_encoding::codec::Wire;
@@ -217,15 +216,13 @@ impl Inner {
         let (mut window, window_max) = (0, CONFLICT_WINDOW_BYTES_MAX.min(2 * memtable_bytes_max));
         for (id, table) in &mut next.tables {
             let mut new = (**table).clone();
-            new.recent.retain(|memtable| oldest_writer.is_some_and(|at| at < memtable.newest()));
             if let Some(Folded { base, memtables, flushed }) = folded.remove(id) {
                 new.frozen
                     .retain(|memtable| !memtables.iter().any(|old| Arc::ptr_eq(old, memtable)));
-                let needed = |m: &Arc<Memtable>| oldest_writer.is_some_and(|at| at < m.newest());
-                let mut recent: Vec<_> = memtables.into_iter().filter(needed).collect();
-                recent.append(&mut new.recent);
-                (new.base, new.recent, new.flushed, new.stuck) = (base, recent, flushed, None);
+                new.recent.splice(0..0, memtables);
+                (new.base, new.flushed, new.stuck) = (base, flushed, None);
             }
+            new.recent.retain(|memtable| oldest_writer.is_some_and(|at| at < memtable.newest()));
             new.stuck = failed.get(id).cloned().or(new.stuck);
             // Past its bound the window shrinks: transactions older than what is dropped will conflict.
             new.recent.retain(|memtable| {
@@ -281,15 +278,15 @@ impl Work<'_> {
                 continue;
             }
             let result = match &table.base {
-                Base::Tree(root) => {
+                Base::Tree(tree) => {
                     let from = from.take_if(|(id, _)| *id == info.id);
                     let range = from.map_or(KeyRange::all(), |(_, key)| (key..).into());
                     let mut run = table.frozen_run(&range);
                     let mut rows = std::iter::from_fn(|| run.next().transpose());
                     let pages_max = piece_pages(self.inner.options.memtable_bytes_max);
-                    let (root, key) = self.fold_tree(info, *root, &mut rows, pages_max)?;
+                    let (root, key) = self.fold_tree(info, tree.root, &mut rows, pages_max)?;
                     rest = key.map(|key| (info.id, key));
-                    Base::Tree(root)
+                    Base::Tree(Tree::new(root))
                 }
                 Base::Segments(base) => match self.fold_segments(info, table, base) {
                     Ok(base) => Base::Segments(Arc::new(base)),
@@ -353,10 +350,10 @@ impl Work<'_> {
         rows: &mut dyn Iterator<Item = KernelResult<Row>>,
     ) -> KernelResult<Base> {
         let (root, _) = self.fold_tree(info, TreeRoot::EMPTY, rows, u64::MAX)?;
-        let Some(name) = &info.options.storage else { return Ok(Base::Tree(root)) };
+        let Some(name) = &info.options.storage else { return Ok(Base::Tree(Tree::new(root))) };
         let access = &self.inner.access;
         self.writer.lock().flush()?;
-        let tree = TableVersion::new(Base::Tree(root), Timestamp(0), Default::default());
+        let tree = TableVersion::new(Base::Tree(Tree::new(root)), Timestamp(0), Default::default());
         let run = || {
             let source = tree.base_source(access, info, &KeyRange::all(), false, None)?;
             Ok(Merged::new(vec![source], false, false))
@@ -379,9 +376,8 @@ impl Work<'_> {
         let storage = plugins.storage(info.options.storage.as_deref().unwrap_or_default())?;
         let mut base = SegmentBase::new(base.segments.clone(), base.rows);
         if !table.frozen.is_empty() {
-            let (present, run) = (base.handles(), || Ok(table.frozen_run(&KeyRange::all())));
-            let flush =
-                |sink| storage.flush(&info.context(), &present, Box::new(Run(run()?)), sink);
+            let (old, run) = (base.handles(), || Ok(table.frozen_run(&KeyRange::all())));
+            let flush = |sink| storage.flush(&info.context(), &old, Box::new(Run(run()?)), sink);
             let (new, rows, puts) = self.write_segments(&*storage, info, &flush, &run)?;
             self.report.rows += rows;
             base.segments.extend(new);
@@ -536,7 +532,7 @@ impl Work<'_> {
         let mut ops = ops.into_iter().map(Ok).peekable();
         let (pager, root) = (&inner.access.pager, state.meta.catalog);
         let root = write::apply(pager, &mut writer, root, &mut ops, plain, u64::MAX)?;
-        let (base, memtables) = (Base::Tree(root), catalog.frozen.clone());
+        let (base, memtables) = (Base::Tree(Tree::new(root)), catalog.frozen.clone());
         let folded = Folded { base, memtables, flushed: freeze };
         self.folded.insert(CATALOG, folded);
         if state.meta.free_list != NO_FREE_LIST {

@@ -46,7 +46,6 @@ pub const RUN_ATTEMPTS_MAX: usize = 1000;
 /// `memtable_bytes_max`; past it they conflict.
 pub const CONFLICT_WINDOW_BYTES_MAX: usize = 256 << 20;
 
-const _: () =
-    assert!(KEY_BYTES_MAX * 3 + 128 < PAGE_BYTES, "three keys and an inner page's header");
+const _: () = assert!(KEY_BYTES_MAX * 3 + 128 < PAGE_BYTES, "three keys and an inner header");
 const _: () = assert!(FRAME_PAYLOAD_BYTES_MAX < u32::MAX as usize, "a frame's length is a u32");
 const _: () = assert!(SEGMENT_BLOCK_BYTES < u32::MAX as usize, "a block's length is a u32");

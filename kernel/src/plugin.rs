@@ -248,7 +248,7 @@ pub trait StorageReader: Any + Send + Sync {
 /// flight end on the one they began with.
 #[derive(Default)]
 pub struct PluginManager {
-    registered: RwLock<BTreeMap<String, Registered>>,
+    registered: RwLock<BTreeMap<String, (Arc<dyn Extension>, Registered)>>,
 }
 
 #[derive(Clone, strum::EnumTryAs)]
@@ -258,35 +258,25 @@ enum Registered {
     Storage(Arc<dyn StorageExtension>),
 }
 
-impl Registered {
-    fn extension(&self) -> &dyn Extension {
-        match self {
-            Registered::Compression(codec) => &**codec,
-            Registered::Observability(observer) => &**observer,
-            Registered::Storage(storage) => &**storage,
-        }
-    }
-}
-
 impl PluginManager {
     /// Adds or replaces a codec.
     pub fn register_compression(&self, codec: Arc<dyn CompressionExtension>) {
-        self.register(Registered::Compression(codec));
+        self.register(codec.clone(), Registered::Compression(codec));
     }
 
     /// Adds or replaces an observer.
     pub fn register_observability(&self, observer: Arc<dyn ObservabilityExtension>) {
-        self.register(Registered::Observability(observer));
+        self.register(observer.clone(), Registered::Observability(observer));
     }
 
     /// Adds or replaces a storage engine.
     pub fn register_storage(&self, storage: Arc<dyn StorageExtension>) {
-        self.register(Registered::Storage(storage));
+        self.register(storage.clone(), Registered::Storage(storage));
     }
 
-    fn register(&self, extension: Registered) {
-        let name = extension.extension().info().name;
-        self.registered.write().insert(name, extension);
+    fn register(&self, extension: Arc<dyn Extension>, registered: Registered) {
+        let name = extension.info().name;
+        self.registered.write().insert(name, (extension, registered));
     }
 
     /// Takes the extension called `name` away from later calls; those in flight end on it. It is not shut down.
@@ -300,7 +290,7 @@ impl PluginManager {
         kind: &str,
         as_kind: fn(Registered) -> Option<T>,
     ) -> KernelResult<T> {
-        let found = self.registered.read().get(name).cloned().and_then(as_kind);
+        let found = self.registered.read().get(name).cloned().and_then(|(_, kind)| as_kind(kind));
         let missing = || format!("no {kind} of this name is loaded");
         found.ok_or_else(|| KernelError::plugin(name, PluginFault::Missing, missing()))
     }
@@ -324,18 +314,18 @@ impl PluginManager {
     /// Every observer.
     pub fn observers(&self) -> Vec<Arc<dyn ObservabilityExtension>> {
         let all = self.registered.read().values().cloned().collect::<Vec<_>>();
-        all.into_iter().filter_map(Registered::try_as_observability).collect()
+        all.into_iter().filter_map(|(_, kind)| kind.try_as_observability()).collect()
     }
 
     /// Who is registered, sorted by name.
     pub fn list(&self) -> Vec<ExtensionInfo> {
-        self.registered.read().values().map(|extension| extension.extension().info()).collect()
+        self.registered.read().values().map(|(extension, _)| extension.info()).collect()
     }
 
     /// Shuts every extension down; failures are logged.
     pub(crate) fn shutdown(&self) {
-        for (name, extension) in std::mem::take(&mut *self.registered.write()) {
-            if let Err(error) = extension.extension().shutdown() {
+        for (name, (extension, _)) in std::mem::take(&mut *self.registered.write()) {
+            if let Err(error) = extension.shutdown() {
                 tracing::warn!(plugin = name, %error, "extension did not shut down well");
             }
         }

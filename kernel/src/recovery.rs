@@ -24,7 +24,7 @@ use crate::page::space::Space;
 use crate::page::{self, BlockCache, DATA_FILE, Pager};
 use crate::pins::Pins;
 use crate::plugin::PluginManager;
-use crate::tree::TreeRoot;
+use crate::tree::{TreeRoot, read::Tree};
 use crate::vfs::{OpenMode, Vfs, VfsFile, VfsLock};
 use crate::wal::reader::{self, Tail};
 use crate::wal::record::SEGMENT_HEADER_BYTES;
@@ -308,7 +308,8 @@ struct Replay {
 impl Replay {
     fn new(meta: &Meta, loaded: Loaded, access: &Access, memory: Arc<AtomicUsize>) -> Replay {
         let folded = Timestamp(meta.timestamp);
-        let catalog = TableVersion::new(Base::Tree(meta.catalog), folded, memory.clone());
+        let base = Base::Tree(Tree::new(meta.catalog));
+        let catalog = TableVersion::new(base, folded, memory.clone());
         let mut replay = Replay {
             tables: BTreeMap::from([(CATALOG, catalog)]),
             names: BTreeMap::new(),

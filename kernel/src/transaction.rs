@@ -42,6 +42,7 @@ use crate::pins::Pin;
 use crate::plugin::{Selection, StorageReader};
 use crate::wal::{Durability, WalRecord};
 use parking_lot::Mutex;
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -67,12 +68,11 @@ pub struct Savepoint {
 
 type Writes = BTreeMap<TableId, BTreeMap<Vec<u8>, Option<Slice>>>;
 
+/// A table found by its name: one of the version, or one that the transaction itself made.
+type Resolved<'v> = Cow<'v, Arc<TableInfo>>;
+
 /// One write, as it was before: what rolling back to a savepoint puts back.
-struct Undo {
-    table: TableId,
-    key: Vec<u8>,
-    before: Option<Option<Slice>>,
-}
+type Undo = (TableId, Vec<u8>, Option<Option<Slice>>);
 
 /// What a serializable transaction has read.
 #[derive(Default)]
@@ -90,7 +90,9 @@ pub struct Transaction {
     snapshot: Timestamp,
     writes: Writes,
     write_bytes: usize,
+    /// What a savepoint would put back: nothing before there is one.
     undo: Vec<Undo>,
+    undoes: bool,
     /// Tables it made, with the rows that were loaded into them; they are in no version yet.
     created: BTreeMap<TableId, Option<Base>>,
     reads: Mutex<Reads>,
@@ -149,6 +151,7 @@ impl Transaction {
             writes: Writes::new(),
             write_bytes: 0,
             undo: Vec::new(),
+            undoes: false,
             created: BTreeMap::new(),
             reads: Mutex::default(),
             registered,
@@ -172,13 +175,16 @@ impl Transaction {
         self.snapshot
     }
 
-    /// What a read made now sees.
-    fn view(&self) -> KernelResult<(Arc<Version>, Timestamp)> {
+    /// What a read made now sees. Borrowed, not counted: threads would fetch the counter from each other.
+    fn view(&self) -> KernelResult<(Cow<'_, Arc<Version>>, Timestamp)> {
         self.inner.check_open()?;
         self.check_time()?;
         match self.options.isolation {
-            IsolationLevel::ReadCommitted => Ok(self.inner.pin(false, false)),
-            _ => Ok((self.version.clone(), self.snapshot)),
+            IsolationLevel::ReadCommitted => {
+                let (version, at) = self.inner.pin(false, false);
+                Ok((Cow::Owned(version), at))
+            }
+            _ => Ok((Cow::Borrowed(&self.version), self.snapshot)),
         }
     }
 
@@ -198,7 +204,7 @@ impl Transaction {
     /// # Errors
     /// `NotFound`.
     pub fn table(&self, name: &str) -> KernelResult<TableInfo> {
-        Ok((*self.resolve(&self.view()?.0, name)?).clone())
+        Ok((**self.resolve(&self.view()?.0, name)?).clone())
     }
 
     /// Every table, sorted by name.
@@ -219,17 +225,17 @@ impl Transaction {
         Ok(tables.into_values().collect())
     }
 
-    fn resolve(&self, version: &Version, name: &str) -> KernelResult<Arc<TableInfo>> {
+    fn resolve<'v>(&self, version: &'v Version, name: &str) -> KernelResult<Resolved<'v>> {
         if self.is_serializable() {
             self.reads.lock().keys.insert((CATALOG, catalog::table_key(name)));
         }
         let missing = || KernelError::NotFound { kind: "table", name: name.to_owned() };
-        if let Some(own) = self.writes.get(&CATALOG)
-            && let Some(row) = own.get(&catalog::table_key(name))
-        {
-            return Ok(Arc::new(TableInfo::decode(name, row.as_ref().ok_or_else(missing)?)?));
-        }
-        version.names.get(name).cloned().ok_or_else(missing)
+        let own = self.writes.get(&CATALOG).and_then(|own| own.get(&catalog::table_key(name)));
+        let Some(row) = own else {
+            return version.names.get(name).map(Cow::Borrowed).ok_or_else(missing);
+        };
+        let info = TableInfo::decode(name, row.as_ref().ok_or_else(missing)?)?;
+        Ok(Cow::Owned(Arc::new(info)))
     }
 
     /// The value of `key` in `table`, or `None`.
@@ -321,7 +327,7 @@ impl Transaction {
         reverse: bool,
     ) -> KernelResult<(Vec<Source>, Arc<TableInfo>, Option<Arc<TableVersion>>, Arc<Pin>)> {
         let (version, at) = self.view()?;
-        let info = self.resolve(&version, table)?;
+        let info = self.resolve(&version, table)?.into_owned();
         if self.is_serializable() {
             self.reads.lock().ranges.push((info.id, range.clone()));
         }
@@ -349,8 +355,8 @@ impl Transaction {
     /// read-only transaction.
     pub fn put(&mut self, table: &str, key: &[u8], value: &[u8]) -> KernelResult<()> {
         bound("bytes of a value", value.len(), VALUE_BYTES_MAX)?;
-        let info = self.writable(table, key)?;
-        self.write(info.id, key.to_vec(), Some(value.into()))
+        let id = self.writable(table, key)?;
+        self.write(id, key.to_vec(), Some(value.into()))
     }
 
     /// Removes `key` from `table`; nothing happens if it is not there.
@@ -358,37 +364,35 @@ impl Transaction {
     /// # Errors
     /// As [`put`](Self::put).
     pub fn delete(&mut self, table: &str, key: &[u8]) -> KernelResult<()> {
-        let info = self.writable(table, key)?;
-        self.write(info.id, key.to_vec(), None)
+        let id = self.writable(table, key)?;
+        self.write(id, key.to_vec(), None)
     }
 
-    fn writable(&self, table: &str, key: &[u8]) -> KernelResult<Arc<TableInfo>> {
+    fn writable(&self, table: &str, key: &[u8]) -> KernelResult<TableId> {
         bound("bytes of a key", key.len(), KEY_BYTES_MAX)?;
         self.check_writable()?;
-        self.resolve(&self.view()?.0, table)
+        Ok(self.resolve(&self.view()?.0, table)?.id)
     }
 
     fn check_writable(&self) -> KernelResult<()> {
         self.inner.check_writable()?;
         if self.options.read_only {
-            return Err(KernelError::invalid(
-                "this transaction is read-only; begin one that writes",
-            ));
+            let text = "this transaction is read-only; begin one that writes";
+            return Err(KernelError::invalid(text));
         }
         Ok(())
     }
 
     fn write(&mut self, table: TableId, key: Vec<u8>, value: Option<Slice>) -> KernelResult<()> {
-        // The key is kept twice, here and for savepoints; the rest is what maps and vectors cost, measured.
-        let bytes = 2 * key.len() + value.as_ref().map_or(0, |value| value.len()) + 192;
-        bound(
-            "bytes of a transaction",
-            self.write_bytes + bytes,
-            self.inner.options.write_set_bytes_max,
-        )?;
-        self.write_bytes += bytes;
-        let before = self.writes.entry(table).or_default().insert(key.clone(), value);
-        self.undo.push(Undo { table, key, before });
+        // What maps and vectors cost, measured; for savepoints the key is kept twice.
+        let len = if self.undoes { 2 * key.len() + 192 } else { key.len() + 128 };
+        let cost = |value: &Option<Slice>| len + value.as_ref().map_or(0, |value| value.len());
+        let total = self.write_bytes + cost(&value);
+        bound("bytes of a transaction", total, self.inner.options.write_set_bytes_max)?;
+        let copy = self.undoes.then(|| key.clone());
+        let before = self.writes.entry(table).or_default().insert(key, value);
+        self.write_bytes = total - before.as_ref().filter(|_| !self.undoes).map_or(0, cost);
+        self.undo.extend(copy.map(|key| (table, key, before)));
         Ok(())
     }
 
@@ -445,7 +449,7 @@ impl Transaction {
         self.check_writable()?;
         let info = self.table(name)?;
         for (key, value) in self.writes.remove(&info.id).into_iter().flatten() {
-            self.undo.push(Undo { table: info.id, key, before: Some(value) });
+            self.undo.push((info.id, key, Some(value)));
         }
         self.write(CATALOG, catalog::table_key(name), None)
     }
@@ -466,6 +470,7 @@ impl Transaction {
 
     /// Remembers this moment.
     pub fn savepoint(&mut self) -> Savepoint {
+        self.undoes = true;
         Savepoint { transaction: self.id, undo: self.undo.len() }
     }
 
@@ -478,7 +483,7 @@ impl Transaction {
             return Err(KernelError::invalid("this savepoint is not this transaction's any more"));
         }
         while savepoint.undo < self.undo.len() {
-            let Undo { table, key, before } = self.undo.pop().expect("counted");
+            let (table, key, before) = self.undo.pop().expect("counted");
             let rows = self.writes.entry(table).or_default();
             match before {
                 Some(value) => rows.insert(key, value),

@@ -11,7 +11,7 @@ use crate::plugin::{PluginManager, SegmentRead, Selection, StorageReader};
 use crate::segment::{Segment, SegmentMeta};
 use crate::tree::TreeRoot;
 use crate::tree::node::Stored;
-use crate::tree::read::{TreeCursor, get};
+use crate::tree::read::{Tree, TreeCursor};
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::atomic::AtomicUsize;
@@ -47,7 +47,7 @@ pub(crate) struct TableVersion {
 #[derive(Clone)]
 pub(crate) enum Base {
     /// In the kernel's own tree.
-    Tree(TreeRoot),
+    Tree(Arc<Tree>),
     /// In segments of a storage plugin, oldest first.
     Segments(Arc<SegmentBase>),
 }
@@ -56,7 +56,7 @@ impl Base {
     /// The base that the catalog has for `info`, or one without rows.
     pub fn new(info: &TableInfo, stored: Option<&StoredBase>, access: &Access) -> Base {
         if info.options.storage.is_none() {
-            return Base::Tree(stored.map_or(TreeRoot::EMPTY, |stored| stored.tree));
+            return Base::Tree(Tree::new(stored.map_or(TreeRoot::EMPTY, |stored| stored.tree)));
         }
         let open = |meta: &SegmentMeta| Arc::new(Segment::new(meta.clone(), access.clone()));
         let segments = stored.map(|stored| stored.segments.iter().map(open).collect());
@@ -68,7 +68,7 @@ impl Base {
     pub fn stored(&self, flushed: Timestamp) -> StoredBase {
         let metas = |base: &SegmentBase| base.segments.iter().map(|s| s.meta.clone()).collect();
         let (tree, rows, segments) = match self {
-            Base::Tree(root) => (*root, 0, Vec::new()),
+            Base::Tree(tree) => (tree.root, 0, Vec::new()),
             Base::Segments(base) => (TreeRoot::EMPTY, base.rows, metas(base)),
         };
         StoredBase { format: FORMAT, flushed, tree, rows, segments }
@@ -178,14 +178,15 @@ impl TableVersion {
         key: &[u8],
         at: Timestamp,
     ) -> KernelResult<Option<Slice>> {
-        for memtable in [&self.active].into_iter().chain(&self.frozen) {
+        let memtables = [&self.active].into_iter().chain(&self.frozen);
+        for memtable in memtables.filter(|memtable| !memtable.is_empty()) {
             if let Some(found) = memtable.get(key, at) {
                 return Ok(found);
             }
         }
         match &self.base {
-            Base::Tree(root) => {
-                get(&access.pager, root, key)?.map(|stored| access.value(stored)).transpose()
+            Base::Tree(tree) => {
+                tree.get(&access.pager, key)?.map(|stored| access.value(stored)).transpose()
             }
             Base::Segments(_) => {
                 let Some(reader) = self.reader(access, table)? else { return Ok(None) };
@@ -232,8 +233,9 @@ impl TableVersion {
         selection: Option<Arc<Selection>>,
     ) -> KernelResult<Source> {
         Ok(match &self.base {
-            Base::Tree(root) => {
-                let cursor = TreeCursor::new(access.pager.clone(), *root, range.clone(), reverse);
+            Base::Tree(tree) => {
+                let (pager, range) = (access.pager.clone(), range.clone());
+                let cursor = TreeCursor::new(pager, tree.root, range, reverse);
                 Source::Tree(Box::new((cursor, access.clone())))
             }
             Base::Segments(_) => match self.reader(access, table)? {

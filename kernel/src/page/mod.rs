@@ -48,7 +48,7 @@ const _: () = assert!(CODECS_MAX <= u8::MAX as usize, "a run stores its codec in
 
 wire_structs! {
     /// Points to a tree page and says what is in it.
-    #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+    #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
     pub struct PageRef {
         /// The page's number.
         pub page: u64,
@@ -214,9 +214,8 @@ impl Pager {
     /// # Errors
     /// `Corrupt` when they are not what was written there.
     pub fn bytes(&self, at: u64, len: u32, crc: u32) -> KernelResult<Arc<[u8]>> {
-        let file_bytes =
-            self.file.len().map_err(|e| KernelError::io("measure the data file", e))?;
-        if file_bytes < at.saturating_add(len.into()) {
+        let end = self.file.len().map_err(|e| KernelError::io("measure the data file", e))?;
+        if end < at.saturating_add(len.into()) {
             let (expected, found) = (format!("{len} bytes"), "the end of the file");
             return Err(KernelError::corrupt(DATA_FILE, at, expected, found));
         }

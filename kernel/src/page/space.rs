@@ -53,9 +53,8 @@ impl Space {
             let start = page.saturating_add(gap);
             page = start.saturating_add(len);
             if len == 0 || start < META_PAGES || pages < page {
-                return Err(reader
-                    .corrupt("free pages inside the file", format!("{start}+{len}"))
-                    .into());
+                let found = format!("{start}+{len}");
+                return Err(reader.corrupt("free pages inside the file", found).into());
             }
             space.release(start, len);
         }
@@ -240,9 +239,8 @@ impl PageWriter {
             result.map_err(|e| KernelError::io(format!("write pages of {DATA_FILE}"), e))?;
         }
         if self.failed {
-            return Err(KernelError::unavailable(
-                "finish a checkpoint whose pages were not written",
-            ));
+            let what = "finish a checkpoint whose pages were not written";
+            return Err(KernelError::unavailable(what));
         }
         Ok(())
     }

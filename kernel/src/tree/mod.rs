@@ -17,7 +17,7 @@ use sochdb_encoding::wire_structs;
 
 wire_structs! {
     /// One state of a tree.
-    #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+    #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
     pub struct TreeRoot {
         /// The root page; without meaning while `height` is 0.
         pub page: PageRef,

@@ -15,8 +15,10 @@ use crate::error::KernelResult;
 use crate::kernel_api::Slice;
 use crate::limits::{KEY_BYTES_MAX, PAGE_BYTES};
 use crate::page::{DATA_FILE, PAGE_HEADER_BYTES, PageRef, RUN_REF_BYTES, RunRef};
+use smallvec::SmallVec;
 use sochdb_encoding::codec::{Reader, Wire};
 use std::cmp::Ordering;
+use std::io::Write;
 use std::sync::Arc;
 
 /// Values longer than this get a run of their own; two rows of this size fit a page.
@@ -79,11 +81,7 @@ fn suffix(page: &[u8], index: usize) -> &[u8] {
 /// The key of entry `index`.
 #[inline]
 pub fn key(page: &[u8], index: usize) -> Vec<u8> {
-    let (prefix, suffix) = (prefix(page), suffix(page, index));
-    let mut key = Vec::with_capacity(prefix.len() + suffix.len());
-    key.extend_from_slice(prefix);
-    key.extend_from_slice(suffix);
-    key
+    [prefix(page), suffix(page, index)].concat()
 }
 
 /// Where `key` is: `Ok` its index.
@@ -101,10 +99,15 @@ pub fn find(page: &[u8], key: &[u8]) -> Result<usize, usize> {
     };
     let (slots, head) = (PAGE_HEADER_BYTES + prefix.len(), cell_bytes(page));
     let (mut low, mut high) = (0, count(page));
+    // Eight bytes at once tell most keys apart.
+    let word = |bytes: &[u8]| bytes.first_chunk().map(|bytes| u64::from_be_bytes(*bytes));
+    let rest_word = word(rest);
     while low < high {
         let middle = (low + high) / 2;
         let at = u16_at(page, slots + 2 * middle);
-        match page[at + head..][..u16_at(page, at)].cmp(rest) {
+        let suffix = &page[at + head..][..u16_at(page, at)];
+        let words = word(suffix).zip(rest_word).map_or(Ordering::Equal, |(a, b)| a.cmp(&b));
+        match words.then_with(|| suffix.cmp(rest)) {
             Ordering::Less => low = middle + 1,
             Ordering::Greater => high = middle,
             Ordering::Equal => return Ok(middle),
@@ -171,13 +174,16 @@ pub fn check(page: &[u8]) -> Result<(), &'static str> {
     Ok(())
 }
 
+/// A key of an entry. Short ones need no allocation of their own.
+pub type Key = SmallVec<[u8; 32]>;
+
 /// One entry of a page being built.
 #[derive(Debug, Clone)]
 pub enum Entry {
     /// Of a leaf: a row.
-    Row(Vec<u8>, Stored),
+    Row(Key, Stored),
     /// Of an inner page: a separator, and the child behind it.
-    Child(Vec<u8>, PageRef),
+    Child(Key, PageRef),
 }
 
 impl Entry {
@@ -201,7 +207,9 @@ impl Entry {
 
 /// How many bytes `a` and `b` share at their beginning.
 pub fn shared(a: &[u8], b: &[u8]) -> usize {
-    a.iter().zip(b).take_while(|(a, b)| a == b).count()
+    let words = a.as_chunks::<8>().0.iter().zip(b.as_chunks::<8>().0);
+    let same = 8 * words.take_while(|(a, b)| a == b).count();
+    same + a[same..].iter().zip(&b[same..]).take_while(|(a, b)| a == b).count()
 }
 
 /// Every entry of a page.
@@ -209,10 +217,14 @@ pub fn shared(a: &[u8], b: &[u8]) -> usize {
 /// # Errors
 /// `Corrupt` when a run's reference makes no sense.
 pub fn entries(page: &Arc<[u8]>) -> KernelResult<Vec<Entry>> {
-    let level = page[5];
-    let entry = |index| match level {
-        0 => Ok(Entry::Row(key(page, index), stored(page, index)?)),
-        _ => Ok(Entry::Child(key(page, index), child(page, index))),
+    let (level, prefix) = (page[5], Key::from_slice(prefix(page)));
+    let entry = |index| {
+        let mut key = prefix.clone();
+        key.extend_from_slice(suffix(page, index));
+        Ok(match level {
+            0 => Entry::Row(key, stored(page, index)?),
+            _ => Entry::Child(key, child(page, index)),
+        })
     };
     (0..count(page)).map(entry).collect()
 }
@@ -231,33 +243,25 @@ pub fn build(level: u8, entries: &[Entry]) -> Vec<u8> {
     page[PAGE_HEADER_BYTES..][..prefix].copy_from_slice(&first[..prefix]);
     let slots = PAGE_HEADER_BYTES + prefix;
     let mut cells = PAGE_BYTES;
-    let mut cell = Vec::new();
     for (index, entry) in entries.iter().enumerate() {
         let suffix = &entry.key()[prefix..];
-        cell.clear();
-        cell.extend_from_slice(&small(suffix.len()).to_le_bytes());
+        cells -= entry.bytes() - 2 - prefix;
+        assert!(slots + 2 * entries.len() <= cells, "{} entries overflow a page", entries.len());
+        page[slots + 2 * index..][..2].copy_from_slice(&small(cells).to_le_bytes());
+        let mut cell = &mut page[cells..];
+        let mut put = |parts: [&[u8]; 4]| {
+            parts.iter().for_each(|part| cell.write_all(part).expect("bytes were counted"));
+        };
+        let len = small(suffix.len()).to_le_bytes();
         match entry {
             Entry::Row(_, Stored::Inline(value)) => {
-                let len = u32::try_from(value.len()).expect("inline values are small");
-                cell.extend_from_slice(&len.to_le_bytes());
-                cell.extend_from_slice(suffix);
-                cell.extend_from_slice(value);
+                put([&len, &u32::from(small(value.len())).to_le_bytes(), suffix, value]);
             }
             Entry::Row(_, Stored::Run(run)) => {
-                cell.extend_from_slice(&RUN_FLAG.to_le_bytes());
-                cell.extend_from_slice(suffix);
-                run.put(&mut cell);
+                put([&len, &RUN_FLAG.to_le_bytes(), suffix, &run.to_wire()]);
             }
-            Entry::Child(_, child) => {
-                cell.extend_from_slice(&child.page.to_le_bytes());
-                cell.extend_from_slice(&child.crc.to_le_bytes());
-                cell.extend_from_slice(suffix);
-            }
+            Entry::Child(_, child) => put([&len, &child.to_wire(), suffix, &[]]),
         }
-        cells -= cell.len();
-        assert!(slots + 2 * entries.len() <= cells, "{} entries overflow a page", entries.len());
-        page[cells..cells + cell.len()].copy_from_slice(&cell);
-        page[slots + 2 * index..][..2].copy_from_slice(&small(cells).to_le_bytes());
     }
     page[18..20].copy_from_slice(&small(cells).to_le_bytes());
     page

@@ -4,25 +4,55 @@ use super::TreeRoot;
 use super::node::{self, Stored};
 use crate::error::KernelResult;
 use crate::kernel_api::KeyRange;
-use crate::page::{PageRef, Pager};
+use crate::page::Pager;
 use std::ops::Bound;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
-/// What the tree holds for `key`.
-///
-/// # Errors
-/// `Corrupt` when a page on the way is broken.
-pub fn get(pager: &Pager, root: &TreeRoot, key: &[u8]) -> KernelResult<Option<Stored>> {
-    if root.height == 0 {
-        return Ok(None);
+type Slot = OnceLock<Arc<[u8]>>;
+
+/// A tree as its readers share it. The page at the root and the inner pages right below it, a few hundred at
+/// most, stay here once they were read: threads that came through the cache would fetch the counters of these
+/// pages from each other at every read.
+#[derive(Default)]
+pub struct Tree {
+    /// What is read.
+    pub root: TreeRoot,
+    top: Slot,
+    below: OnceLock<Box<[Slot]>>,
+}
+
+impl Tree {
+    /// The tree at `root`, nothing of it read yet.
+    pub fn new(root: TreeRoot) -> Arc<Tree> {
+        Arc::new(Tree { root, ..Tree::default() })
     }
-    let mut at = root.page;
-    for level in (1..root.height).rev() {
-        let page = pager.page(at, level)?;
-        at = node::child(&page, node::child_for(&page, key));
+
+    /// What the tree holds for `key`.
+    ///
+    /// # Errors
+    /// `Corrupt` when a page on the way is broken.
+    pub fn get(&self, pager: &Pager, key: &[u8]) -> KernelResult<Option<Stored>> {
+        let (mut at, mut slot, mut held) = (self.root.page, Some(&self.top), None);
+        for level in (0..self.root.height).rev() {
+            let page = match slot {
+                None => held.insert(pager.page(at, level)?),
+                Some(slot) if slot.get().is_some() => slot.get().expect("just seen"),
+                Some(slot) => {
+                    let page = pager.page(at, level)?;
+                    slot.get_or_init(|| page)
+                }
+            };
+            if level == 0 {
+                return node::find(page, key).ok().map(|i| node::stored(page, i)).transpose();
+            }
+            let index = node::child_for(page, key);
+            at = node::child(page, index);
+            let keeps = 1 < level && level + 1 == self.root.height;
+            let empty = || vec![Slot::new(); node::count(page)].into();
+            slot = keeps.then(|| &self.below.get_or_init(empty)[index]);
+        }
+        Ok(None)
     }
-    let leaf = pager.page(at, 0)?;
-    node::find(&leaf, key).ok().map(|index| node::stored(&leaf, index)).transpose()
 }
 
 /// Walks the rows of a range, forwards or backwards. Holds the pages on its path, nothing else.
@@ -58,7 +88,7 @@ impl TreeCursor {
             }
             if page[5] != 0 {
                 let (child, level) = (node::child(page, *index), page[5] - 1);
-                let child = self.load(child, level)?;
+                let child = self.pager.page(child, level)?;
                 let first = if self.reverse { node::count(&child) - 1 } else { 0 };
                 self.path.push((child, first));
                 continue;
@@ -77,10 +107,6 @@ impl TreeCursor {
         Ok(None)
     }
 
-    fn load(&self, at: PageRef, level: u8) -> KernelResult<Arc<[u8]>> {
-        self.pager.page(at, level)
-    }
-
     /// Moves the innermost position on; below the first entry it becomes `usize::MAX`, which is none.
     fn step(&mut self) {
         if let Some((_, index)) = self.path.last_mut() {
@@ -96,7 +122,7 @@ impl TreeCursor {
         let bound = if self.reverse { self.range.end.clone() } else { self.range.start.clone() };
         let mut at = self.root.page;
         for level in (0..self.root.height).rev() {
-            let page = self.load(at, level)?;
+            let page = self.pager.page(at, level)?;
             let last = node::count(&page) - 1;
             let index = match &bound {
                 Bound::Unbounded if self.reverse => last,
@@ -105,13 +131,11 @@ impl TreeCursor {
                     node::child_for(&page, key)
                 }
                 Bound::Included(key) | Bound::Excluded(key) => {
-                    let excluded = matches!(bound, Bound::Excluded(_));
-                    match (node::find(&page, key), self.reverse) {
-                        (Ok(index), false) => index + usize::from(excluded),
-                        (Ok(index), true) => index.wrapping_sub(usize::from(excluded)),
-                        (Err(behind), false) => behind,
-                        (Err(behind), true) => behind.wrapping_sub(1),
-                    }
+                    // The range begins, or backwards ends, before the key or behind it.
+                    let behind = self.reverse != matches!(bound, Bound::Excluded(_));
+                    let found = node::find(&page, key);
+                    let cut = found.map_or_else(|at| at, |at| at + usize::from(behind));
+                    if self.reverse { cut.wrapping_sub(1) } else { cut }
                 }
             };
             if 0 < level {

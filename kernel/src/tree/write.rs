@@ -8,7 +8,7 @@
 //! Old pages go to the writer's `freed` list; new ones are on their way to disk when this returns.
 
 use super::TreeRoot;
-use super::node::{self, Entry, INLINE_BYTES_MAX, Stored};
+use super::node::{self, Entry, INLINE_BYTES_MAX, Key, Stored};
 use crate::error::{KernelError, KernelResult};
 use crate::kernel_api::Slice;
 use crate::limits::{PAGE_BYTES, TREE_HEIGHT_MAX};
@@ -42,8 +42,7 @@ pub(crate) fn apply<I: Iterator<Item = KernelResult<Op>>>(
     squeeze: Squeeze<'_>,
     pages_max: u64,
 ) -> KernelResult<TreeRoot> {
-    let mut merge =
-        Merge { pager, writer, ops, squeeze, pages_max, rows: root.rows, pending: None };
+    let mut merge = Merge { pager, writer, ops, squeeze, pages_max, rows: root.rows, last: None };
     if merge.next_key()?.is_none() {
         return Ok(root);
     }
@@ -98,7 +97,7 @@ struct Merge<'m, I: Iterator<Item = KernelResult<Op>>> {
     pages_max: u64,
     rows: u64,
     /// The last key taken, to see that keys grow.
-    pending: Option<Vec<u8>>,
+    last: Option<Vec<u8>>,
 }
 
 impl<I: Iterator<Item = KernelResult<Op>>> Merge<'_, I> {
@@ -136,7 +135,7 @@ impl<I: Iterator<Item = KernelResult<Op>>> Merge<'_, I> {
     ) -> KernelResult<Vec<Entry>> {
         let mut children = self.take_page(at, level)?;
         if let Some(Entry::Child(first, _)) = children.first_mut() {
-            *first = separator.to_vec();
+            *first = separator.into();
         }
         Ok(children)
     }
@@ -209,8 +208,11 @@ impl<I: Iterator<Item = KernelResult<Op>>> Merge<'_, I> {
     /// Moves the run's next row into `builder`.
     fn insert(&mut self, builder: &mut Builder) -> KernelResult<()> {
         let (key, value) = self.ops.next().expect("the caller looked")?;
-        assert!(self.pending.as_ref().is_none_or(|last| last < &key), "a run's keys must grow");
-        self.pending = Some(key.clone());
+        if self.last.as_ref().is_some_and(|last| key <= *last) {
+            let text = format!("the key {} does not follow the one before", key.escape_ascii());
+            return Err(KernelError::Invalid(text));
+        }
+        self.last.get_or_insert_default().clone_from(&key);
         let Some(value) = value else { return Ok(()) };
         self.rows += 1;
         let stored = if value.len() <= INLINE_BYTES_MAX {
@@ -220,7 +222,7 @@ impl<I: Iterator<Item = KernelResult<Op>>> Merge<'_, I> {
             let bytes = squeezed.as_deref().unwrap_or(&value);
             Stored::Run(self.writer.write_run(bytes, value.len(), codec)?)
         };
-        builder.push(Entry::Row(key, stored), self.writer)
+        builder.push(Entry::Row(key.into(), stored), self.writer)
     }
 }
 
@@ -232,20 +234,20 @@ struct Builder {
     /// Sum of the entries' bytes, nothing shared.
     bytes: usize,
     /// The separator that the next page gets.
-    lower: Vec<u8>,
+    lower: Key,
     /// Pages written, as entries of the level above.
     done: Vec<Entry>,
 }
 
 impl Builder {
     fn new(level: u8) -> Builder {
-        Builder { level, entries: Vec::new(), bytes: 0, lower: Vec::new(), done: Vec::new() }
+        Builder { level, entries: Vec::new(), bytes: 0, lower: Key::new(), done: Vec::new() }
     }
 
     /// What is pushed next lies at or behind `separator`, and everything before it is in pages.
     fn begin(&mut self, separator: &[u8]) {
         assert!(self.entries.is_empty(), "entries of an earlier page are still pending");
-        self.lower = separator.to_vec();
+        self.lower = separator.into();
     }
 
     /// Whether pending entries would make a page that is too small to stand alone.
@@ -285,7 +287,7 @@ impl Builder {
             // The shortest key behind the page's last and not behind the next page's first. An inner
             // page's separator must stay as it is: its first child's keys may begin right there.
             let len = if self.level == 0 { shared + 1 } else { next.key().len() };
-            next.key()[..len].to_vec()
+            Key::from_slice(&next.key()[..len])
         });
         let lower = std::mem::replace(&mut self.lower, next.unwrap_or_default());
         self.done.push(Entry::Child(lower, page));
@@ -313,7 +315,7 @@ impl Builder {
 
 #[cfg(test)]
 mod tests {
-    use super::super::read::{TreeCursor, get};
+    use super::super::read::{Tree, TreeCursor};
     use super::*;
     use crate::kernel_api::KeyRange;
     use crate::page::BlockCache;
@@ -381,8 +383,9 @@ mod tests {
                 let mut backwards = rows(&pager, root, true);
                 backwards.reverse();
                 prop_assert_eq!(backwards, expected);
+                let tree = Tree::new(root);
                 for (key, expected) in &model {
-                    let found = get(&pager, &root, key).unwrap().map(|stored| value(&pager, stored));
+                    let found = tree.get(&pager, key).unwrap().map(|stored| value(&pager, stored));
                     prop_assert_eq!(found.as_ref(), Some(expected));
                 }
             }

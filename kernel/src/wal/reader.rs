@@ -7,7 +7,7 @@
 //! A flip inside the very last sync group cannot be told from a torn tail by this rule, because nothing
 //! behind it bears witness. A clean close leaves no such group: it checkpoints.
 
-use super::record::{self, SEGMENT_HEADER_BYTES};
+use super::record::{self, FRAME_HEADER_BYTES, SEGMENT_HEADER_BYTES};
 use super::{WAL_DIR, WalRecord, segment_name};
 use crate::error::{KernelError, KernelResult};
 use crate::kernel_api::TransactionId;
@@ -176,8 +176,7 @@ impl LoadedSegment {
                 Ok(frame) => frame,
                 Err(why) => return Ok(Err((lsn, why))),
             };
-            let offset =
-                lsn - self.start + (SEGMENT_HEADER_BYTES + record::FRAME_HEADER_BYTES) as u64;
+            let offset = lsn - self.start + (SEGMENT_HEADER_BYTES + FRAME_HEADER_BYTES) as u64;
             let mut reader = Reader::new(&name, offset + 8, frame.records);
             while !reader.rest().is_empty() {
                 visit(lsn, frame.txn, WalRecord::decode(&mut reader)?)?;
@@ -198,6 +197,6 @@ impl LoadedSegment {
     fn torn_bytes(&self, lsn: u64) -> u64 {
         let is_header = |&at: &u64| self.at(at).get(8..16) == Some(&at.to_le_bytes()[..]);
         let headers = (lsn..self.zeroes).step_by(record::FRAME_ALIGN).filter(is_header);
-        headers.last().map_or(0, |at| at - lsn + record::FRAME_HEADER_BYTES as u64)
+        headers.last().map_or(0, |at| at - lsn + FRAME_HEADER_BYTES as u64)
     }
 }

@@ -64,8 +64,7 @@ const MAGIC: &[u8; 8] = b"SOCHWAL\0";
 const VERSION: u32 = 1;
 const PAYLOAD_BYTES_MIN: usize = 8 + 1;
 const _: () = assert!(FRAME_HEADER_BYTES == 24, "the table above says 24");
-const _: () =
-    assert!(SEGMENT_HEADER_BYTES.is_multiple_of(FRAME_ALIGN), "frames stay aligned in the file");
+const _: () = assert!(SEGMENT_HEADER_BYTES.is_multiple_of(FRAME_ALIGN), "frames stay aligned");
 
 /// One record of the log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -123,9 +122,7 @@ impl<'a> WalRecord<'a> {
             0x06 => {
                 WalRecord::Checkpoint { lsn: reader.u64()?, timestamp: Timestamp(reader.u64()?) }
             }
-            _ => {
-                return Err(reader.corrupt("a record's tag, 1 to 6", format!("{tag:#04x}")).into());
-            }
+            _ => Err(reader.corrupt("a record's tag, 1 to 6", format!("{tag:#04x}")))?,
         })
     }
 }
@@ -217,8 +214,8 @@ wire_structs! {
 /// The header of a segment that begins at `start`.
 pub fn encode_segment_header(database: u64, start: u64, synced: u64) -> Vec<u8> {
     let (magic, version, zero, padding) = (*MAGIC, VERSION, 0, [0; 20]);
-    let mut out =
-        SegmentHeader { magic, version, zero, database, start, synced, padding }.to_wire();
+    let header = SegmentHeader { magic, version, zero, database, start, synced, padding };
+    let mut out = header.to_wire();
     codec::crc(&out).put(&mut out);
     assert_eq!(out.len(), SEGMENT_HEADER_BYTES, "the table above adds up");
     out
