@@ -520,6 +520,9 @@ impl Kernel {
         inner.closed.store(true, Ordering::Release);
         // A commit that slipped in behind the checkpoint is in the log, which a failed one refuses.
         let synced = inner.wal.wait(inner.wal.ends().0, true);
+        if let Some(Err(error)) = writes.then(|| inner.wal.remove_spares()) {
+            tracing::warn!(%error, "spare log segments stay until the next close");
+        }
         drop(commit);
         inner.plugins.shutdown();
         *inner.lock.lock() = None;

@@ -13,7 +13,7 @@
 //! The log is cut into segment files `wal/<start LSN in hex>.wal` of a fixed size, zero-written before
 //! use, so that a sync has no metadata to write. A segment's bytes end where the next one's begin.
 //! Segments below a checkpoint become spares (`.spare`) and serve again under a new name, or move to the
-//! folder `archive` when the database keeps one.
+//! folder `archive` when the database keeps one. Closing removes the spares.
 //!
 //! Invariants:
 //! 1. `synced <= written <= end`, each an LSN, each only growing.
@@ -239,15 +239,11 @@ impl WalManager {
         self.check()?;
         for (index, payload) in payloads.iter().enumerate() {
             let bytes = record::frame_bytes(payload.len());
-            state = match self.make_room(state, bytes) {
-                Ok(state) => state,
-                Err(error) => {
-                    if 0 < index {
-                        self.abort(payload);
-                    }
-                    return Err(error);
+            state = self.make_room(state, bytes).inspect_err(|_| {
+                if 0 < index {
+                    self.abort(payload);
                 }
-            };
+            })?;
             state.push(payload);
         }
         state.check();
@@ -322,12 +318,11 @@ impl WalManager {
             self.vfs.sync_dir(WAL_DIR)?;
             Ok(Segment { start, bytes: at, file })
         };
-        let made = make();
-        if made.is_err() && named {
-            // Should the name be on disk, the log must not go on in the old segment past it.
-            self.fail(state, "a new log segment may or may not be there");
-        }
-        made.map_err(|e| {
+        make().map_err(|e| {
+            if named {
+                // Should the name be on disk, the log must not go on in the old segment past it.
+                self.fail(state, "a new log segment may or may not be there");
+            }
             // A full disk gets its bytes back; should even that fail, the next attempt removes it.
             let _ = remove_if_there(&*self.vfs, NEW_SEGMENT);
             KernelError::io(format!("make log segment {name}"), e)
@@ -461,9 +456,8 @@ impl WalManager {
         while state.segments.len() > 1 && state.segments[1].start <= lsn {
             let Segment { start, bytes, .. } = state.segments[0];
             let name = segment_name(start);
-            let reuse = !self.archive
-                && bytes == self.segment_bytes as u64
-                && state.spares.len() < WAL_SPARE_SEGMENTS_MAX;
+            let room = state.spares.len() < WAL_SPARE_SEGMENTS_MAX;
+            let reuse = room && !self.archive && bytes == self.segment_bytes as u64;
             let spare = name.replace(".wal", ".spare");
             let done = match reuse {
                 _ if self.archive => archive(&*self.vfs, start),
@@ -471,13 +465,20 @@ impl WalManager {
                 false => self.vfs.remove(&name),
             };
             done.map_err(|e| KernelError::io(format!("release log segment {name}"), e))?;
-            if reuse {
-                state.spares.push(spare);
-            }
+            state.spares.extend(reuse.then_some(spare));
             state.segments.pop_front();
             freed += bytes;
         }
         Ok(freed)
+    }
+
+    /// Removes the spares: nothing comes any more.
+    ///
+    /// # Errors
+    /// Those of the disk.
+    pub fn remove_spares(&self) -> std::io::Result<()> {
+        let spares = std::mem::take(&mut self.state.lock().spares);
+        spares.iter().try_for_each(|spare| remove_if_there(&*self.vfs, spare))
     }
 
     /// Keeps the log from `lsn` on, until the pin is dropped.

@@ -102,6 +102,29 @@ fn a_database_with_a_broken_log_opens_only_by_force_and_read_only() {
 }
 
 #[test]
+fn a_closed_log_has_no_spares_and_goes_on() {
+    let (vfs, mut expected) = killed(200);
+    for round in 0..3u8 {
+        let kernel = open(&vfs);
+        kernel.checkpoint().unwrap();
+        let files = vfs.list("wal").unwrap();
+        assert!(files.iter().any(|name| name.ends_with(".spare")), "{round}: {files:?}");
+        kernel.close().unwrap();
+        assert_eq!(vfs.list("wal").unwrap().len(), 1, "{round}");
+        // Goes on, and is killed.
+        let kernel = open(&vfs);
+        for n in 0..20u8 {
+            let (key, value) = (vec![200 + round, n], vec![n; 5000]);
+            kernel.run(|tx| tx.put("t", &key, &value)).unwrap();
+            expected.insert(key, value);
+        }
+        assert_eq!(all(&kernel, "t"), expected);
+    }
+    let kernel = open(&vfs);
+    assert_eq!((kernel.recovery().cut_bytes, all(&kernel, "t")), (0, expected));
+}
+
+#[test]
 fn an_archive_keeps_every_released_segment() {
     let vfs = MemoryVfs::new();
     let options = || Options { wal_archive: true, ..small() };
