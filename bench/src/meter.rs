@@ -28,7 +28,7 @@ impl Meter {
         cpu_us() - self.cpu_us
     }
 
-    /// Bytes written to disk since then; `None` where the operating system does not tell.
+    /// Bytes given to write calls since then; `None` where the operating system does not tell.
     pub fn written(&self) -> Option<f64> {
         Some((written()? - self.written?) as f64)
     }
@@ -39,15 +39,12 @@ fn cpu_us() -> f64 {
     time.tv_sec as f64 * 1e6 + time.tv_nsec as f64 / 1e3
 }
 
-/// Bytes that this process caused to be written to disk, less those it took back by truncating a file
-/// before they were.
+/// Bytes that this process gave to write calls. `write_bytes` beside it is no measure of an engine: it counts a
+/// whole folio of the page cache when one page of it becomes dirty, and takes back what a file held that is removed
+/// before the operating system came to write it, such as a log.
 fn written() -> Option<i64> {
     let io = std::fs::read_to_string("/proc/self/io").ok()?;
-    let field = |name: &str| {
-        let line = io.lines().find_map(|line| line.strip_prefix(name));
-        line.and_then(|rest| rest.trim().parse::<i64>().ok())
-    };
-    Some(field("write_bytes:")? - field("cancelled_write_bytes:")?)
+    io.lines().find_map(|line| line.strip_prefix("wchar:"))?.trim().parse().ok()
 }
 
 /// What `/proc/self/status` says of this process's memory under `name`, in megabytes of 10^6 bytes: `VmRSS` is what it
