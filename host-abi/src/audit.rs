@@ -1,7 +1,7 @@
 //! What guests did: every import they called, every call they got, and what came of it.
 //!
 //! ```text
-//!   import ─▶ Entries, in the store ─▶ at the call's end, one lock ─▶ newest records: a ring
+//!   import ─▶ Entries, in the store ─▶ at the call's end, one lock ─▶ newest records: a ring, and whose they are
 //!                                                                 ├─▶ denials: a ring of their own
 //!                                                                 └─▶ a file, if one was named
 //! ```
@@ -38,6 +38,7 @@ use serde::Serialize;
 use sochdb_kernel::{KernelError, KernelResult};
 use sochdb_telemetry::{Family, Metric};
 use std::collections::VecDeque;
+use std::iter::repeat_n;
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -53,10 +54,19 @@ pub struct AuditLog {
 }
 
 struct Rings {
-    newest: VecDeque<Kept>,
+    newest: VecDeque<Entry>,
+    /// Whose the newest records are, as many as there are.
+    runs: VecDeque<Run>,
     denials: VecDeque<Kept>,
     stats: AuditStats,
     anchor: Anchor,
+}
+
+/// Records that follow each other and are of the same store and second: what they need not each have for themselves.
+struct Run {
+    who: Arc<Who>,
+    anchor: Anchor,
+    records: usize,
 }
 
 /// How much was recorded, and what became of it.
@@ -88,15 +98,16 @@ sochdb_telemetry::stats! {
     }
 }
 
-/// A record in memory.
+/// A record by itself.
 #[derive(Clone)]
 struct Kept {
     who: Arc<Who>,
-    unix_us: u64,
+    anchor: Anchor,
     entry: Entry,
 }
 
 /// Two clocks at the same moment: the one that records are timed by, and the calendar.
+#[derive(Clone, Copy, PartialEq, Eq)]
 struct Anchor {
     at: Ticks,
     unix_us: u64,
@@ -131,8 +142,8 @@ impl Default for AuditLog {
 impl AuditLog {
     /// A trail that keeps the newest `records_max` records in memory.
     pub fn new(records_max: usize) -> AuditLog {
-        let (newest, denials) = (VecDeque::new(), VecDeque::new());
-        let rings = Rings { newest, denials, stats: AuditStats::default(), anchor: Anchor::now() };
+        let (newest, runs, denials, stats) = Default::default();
+        let rings = Rings { newest, runs, denials, stats, anchor: Anchor::now() };
         AuditLog {
             rings: Mutex::new(rings),
             records_max: records_max.max(1),
@@ -158,7 +169,7 @@ impl AuditLog {
     /// The newest `limit` records that fit `filter`, oldest first.
     pub fn recent(&self, filter: &AuditFilter, limit: usize) -> Vec<AuditRecord> {
         let rings = self.rings.lock();
-        let records = rings.newest.iter().rev().map(Kept::record);
+        let records = rings.newest_first();
         let mut records: Vec<_> =
             records.filter(|record| filter.fits(record)).take(limit).collect();
         records.reverse();
@@ -206,29 +217,22 @@ impl AuditLog {
     /// Takes what `who` did.
     fn take(&self, who: &Arc<Who>, entries: &mut Vec<Entry>) {
         let sink = self.sink.get();
-        let mut for_file = Vec::with_capacity(if sink.is_some() { entries.len() } else { 0 });
+        let mut for_file = Vec::new();
         {
             let mut rings = self.rings.lock();
-            let rings = &mut *rings;
             if let Some(newest) = entries.last()
                 && ANCHOR_MAX < newest.began.since(rings.anchor.at)
             {
                 rings.anchor = Anchor::now();
             }
-            rings.stats.recorded += entries.len() as u64;
-            for entry in entries.drain(..) {
-                let unix_us = rings.anchor.unix_us(entry.began);
-                let kept = Kept { who: who.clone(), unix_us, entry };
-                if kept.entry.outcome.is_denial() {
-                    rings.stats.denied += 1;
-                    rings.stats.denials_forgotten +=
-                        push(&mut rings.denials, DENIALS_MAX, kept.clone());
-                }
-                if sink.is_some() {
-                    for_file.push(kept.clone());
-                }
-                rings.stats.forgotten += push(&mut rings.newest, self.records_max, kept);
+            let anchor = rings.anchor;
+            let kept = |entry: &Entry| Kept { who: who.clone(), anchor, entry: entry.clone() };
+            let denials = entries.iter().filter(|entry| entry.outcome.is_denial());
+            denials.for_each(|entry| rings.keep_denial(kept(entry)));
+            if sink.is_some() {
+                for_file = entries.iter().map(kept).collect();
             }
+            rings.keep(who, entries, self.records_max);
         }
         if let Some(sink) = sink {
             sink.send(for_file);
@@ -236,31 +240,74 @@ impl AuditLog {
     }
 }
 
-/// How many records that pushed out.
-fn push(ring: &mut VecDeque<Kept>, max: usize, kept: Kept) -> u64 {
-    let is_full = ring.len() == max;
-    if is_full {
-        ring.pop_front();
+impl Rings {
+    /// Keeps what `who` did, and forgets what is too old then.
+    fn keep(&mut self, who: &Arc<Who>, entries: &mut Vec<Entry>, records_max: usize) {
+        self.stats.recorded += entries.len() as u64;
+        let over = (self.newest.len() + entries.len()).saturating_sub(records_max);
+        let old = over.min(self.newest.len());
+        self.forget(old);
+        entries.drain(..over - old);
+        self.stats.forgotten += over as u64;
+        let (anchor, records) = (self.anchor, entries.len());
+        match self.runs.back_mut() {
+            Some(run) if Arc::ptr_eq(&run.who, who) && run.anchor == anchor => {
+                run.records += records;
+            }
+            _ => self.runs.push_back(Run { who: who.clone(), anchor, records }),
+        }
+        self.newest.extend(entries.drain(..));
     }
-    ring.push_back(kept);
-    is_full.into()
+
+    /// Forgets the oldest records, so many of them.
+    fn forget(&mut self, mut records: usize) {
+        self.newest.drain(..records);
+        while let Some(run) = self.runs.front_mut().filter(|_| 0 < records) {
+            let gone = records.min(run.records);
+            run.records -= gone;
+            records -= gone;
+            if run.records == 0 {
+                self.runs.pop_front();
+            }
+        }
+    }
+
+    fn keep_denial(&mut self, denial: Kept) {
+        self.stats.denied += 1;
+        if self.denials.len() == DENIALS_MAX {
+            self.denials.pop_front();
+            self.stats.denials_forgotten += 1;
+        }
+        self.denials.push_back(denial);
+    }
+
+    fn newest_first(&self) -> impl Iterator<Item = AuditRecord> {
+        let runs = self.runs.iter().rev().flat_map(|run| repeat_n(run, run.records));
+        let both = self.newest.iter().rev().zip(runs);
+        both.map(|(entry, run)| entry.record(&run.who, run.anchor))
+    }
 }
 
 impl Kept {
     fn record(&self) -> AuditRecord {
-        let entry = &self.entry;
+        self.entry.record(&self.who, self.anchor)
+    }
+}
+
+impl Entry {
+    fn record(&self, who: &Who, anchor: Anchor) -> AuditRecord {
         AuditRecord {
-            unix_us: self.unix_us,
-            kind: entry.kind,
-            plugin: self.who.plugin.clone(),
-            tenant: self.who.tenant.clone(),
-            function: entry.function.to_owned(),
-            object: entry.object.shown(),
-            outcome: entry.outcome,
-            rows: entry.rows,
-            bytes: entry.bytes,
-            fuel: entry.fuel,
-            nanos: entry.nanos,
+            unix_us: anchor.unix_us(self.began),
+            kind: self.kind,
+            plugin: who.plugin.clone(),
+            tenant: who.tenant.clone(),
+            function: self.function.to_owned(),
+            object: self.object.shown(),
+            outcome: self.outcome,
+            rows: self.rows,
+            bytes: self.bytes,
+            fuel: self.fuel,
+            nanos: self.ended.nanos_since(self.began),
         }
     }
 }

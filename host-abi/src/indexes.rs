@@ -14,7 +14,8 @@
 //!    gate, the indexes that it marked with those there are by then, unless the epoch is still its own.
 
 use crate::policy::HOST_TABLES;
-use parking_lot::{RwLock, RwLockReadGuard, RwLockWriteGuard};
+use crate::spread::Spread;
+use parking_lot::{RwLockReadGuard, RwLockWriteGuard};
 use sochdb_index::definition::parse_index_table_name;
 use sochdb_index::{IndexDefinition, IndexEngine, IndexState, TableIndexes, indexes_of};
 use sochdb_kernel::{
@@ -31,10 +32,10 @@ pub(crate) type Definitions = Arc<Vec<(IndexDefinition, IndexState)>>;
 pub(crate) struct Indexes {
     pub(crate) engine: Arc<IndexEngine>,
     /// Commits pass it together; whoever must be alone for a moment takes it alone.
-    pub(crate) gate: RwLock<()>,
+    pub(crate) gate: Spread<()>,
     epoch: AtomicU64,
     /// What there is in an epoch.
-    known: RwLock<Option<(u64, Arc<Known>)>>,
+    known: Spread<Option<(u64, Arc<Known>)>>,
 }
 
 /// The tables that have indexes, by full name. One whose indexes cannot be read is asked again each time.
@@ -51,7 +52,7 @@ pub(crate) enum Passage<'a> {
     /// With others.
     Together { _gate: RwLockReadGuard<'a, ()> },
     /// Alone, to change what indexes there are: the epoch is over before the next may pass.
-    Alone { _change: Change<'a>, _gate: RwLockWriteGuard<'a, ()> },
+    Alone { _change: Change<'a>, _gate: Vec<RwLockWriteGuard<'a, ()>> },
 }
 
 /// While this lives, the epoch is odd.
@@ -65,7 +66,7 @@ impl Drop for Change<'_> {
 
 impl Default for Indexes {
     fn default() -> Indexes {
-        let (gate, known) = (RwLock::default(), RwLock::default());
+        let (gate, known) = (Spread::default(), Spread::default());
         Indexes { engine: IndexEngine::new(), gate, epoch: AtomicU64::new(0), known }
     }
 }
@@ -87,22 +88,29 @@ impl Indexes {
         Passage::Alone { _change: Change(&self.epoch), _gate: gate }
     }
 
-    /// What there is in `epoch`; `None` when that is over.
-    fn known(&self, epoch: u64, kernel: &Kernel) -> KernelResult<Option<Arc<Known>>> {
+    /// What `look` finds in what there is in `epoch`, in which `tx` began; `None` when that is over.
+    fn known<R>(
+        &self,
+        epoch: u64,
+        tx: &Transaction,
+        look: impl Fn(&Known) -> R,
+    ) -> KernelResult<Option<R>> {
         if let Some((of, known)) = &*self.known.read()
             && *of == epoch
         {
-            return Ok(Some(known.clone()));
+            return Ok(Some(look(known)));
         }
-        let all = kernel.begin_read()?.tables()?;
+        let all = tx.tables()?;
         if self.epoch() != epoch {
             return Ok(None);
         }
         let tables = all.iter().filter_map(|info| indexed_table(&info.name));
         let known = tables.map(|table| (table.to_owned(), OfTable::read(table, &all).ok()));
         let known = Arc::new(known.collect::<Known>());
-        *self.known.write() = Some((epoch, known.clone()));
-        Ok(Some(known))
+        for mut copy in self.known.write() {
+            *copy = Some((epoch, known.clone()));
+        }
+        Ok(Some(look(&known)))
     }
 
     /// The indexes of `table`, for a transaction that began in `epoch` and has not changed the catalog; `None`
@@ -111,16 +119,13 @@ impl Indexes {
         &self,
         table: &str,
         epoch: Option<u64>,
-        kernel: &Kernel,
         tx: &Transaction,
     ) -> KernelResult<Option<OfTable>> {
-        if let Some(epoch) = epoch
-            && let Some(known) = self.known(epoch, kernel)?
-        {
-            match known.get(table) {
-                None => return Ok(None),
-                Some(Some(found)) => return Ok(Some(found.clone())),
-                Some(None) => {}
+        if let Some(epoch) = epoch {
+            match self.known(epoch, tx, |known| known.get(table).cloned())? {
+                Some(None) => return Ok(None),
+                Some(Some(Some(found))) => return Ok(Some(found)),
+                Some(Some(None)) | None => {}
             }
         }
         let found = OfTable::read(table, &tx.tables()?)?;
@@ -166,8 +171,8 @@ pub(crate) struct Marks {
     own_catalog: bool,
     /// Whether it has changed what indexes there are.
     pub(crate) changes: bool,
-    /// The tables it has written to, by their full names now, and the indexes that it marked.
-    tables: BTreeMap<String, Option<Arc<TableIndexes>>>,
+    /// The tables it has written to, by their full names now, sorted, and the indexes that it marked. Most are one.
+    tables: Vec<(Box<str>, Option<Arc<TableIndexes>>)>,
     /// The same of tables whose names may have changed since.
     settled: Vec<(TableId, Option<Arc<TableIndexes>>)>,
 }
@@ -188,19 +193,19 @@ impl Marks {
         &mut self,
         indexes: &Indexes,
         table: &str,
-        kernel: &Kernel,
         tx: &Transaction,
     ) -> KernelResult<Option<Arc<TableIndexes>>> {
-        if let Some(known) = self.tables.get(table) {
-            return Ok(known.clone());
-        }
+        let at = match self.tables.binary_search_by(|(name, _)| (**name).cmp(table)) {
+            Ok(at) => return Ok(self.tables[at].1.clone()),
+            Err(at) => at,
+        };
         if is_index_table(table) {
             return Err(KernelError::Invalid(format!(
                 "'{table}' keeps an index, and is written with the table that it is of"
             )));
         }
-        let found = indexes.of_table(table, self.trusted(), kernel, tx)?.map(|found| found.marks);
-        self.tables.insert(table.to_owned(), found.clone());
+        let found = indexes.of_table(table, self.trusted(), tx)?.map(|found| found.marks);
+        self.tables.insert(at, (table.into(), found.clone()));
         Ok(found)
     }
 
@@ -209,10 +214,9 @@ impl Marks {
         &self,
         indexes: &Indexes,
         table: &str,
-        kernel: &Kernel,
         tx: &Transaction,
     ) -> KernelResult<Definitions> {
-        let found = indexes.of_table(table, self.trusted(), kernel, tx)?;
+        let found = indexes.of_table(table, self.trusted(), tx)?;
         Ok(found.map(|found| found.definitions).unwrap_or_default())
     }
 

@@ -32,6 +32,7 @@
 //! | `transaction`      | a transaction, seen through hooks, procedures and tenants              |
 //! | `programs`         | the hooks and procedures there are                                     |
 //! | `indexes`          | the indexes of tables, as transactions mark rows in them               |
+//! | `spread`           | what all threads look at, without sharing a cache line                 |
 //! | `search`           | what is looked for in an index, put together                           |
 //! | `versions`         | the versions of a plugin behind what the kernel was given                |
 //! | `chain`            | calls of guests that lead to calls of guests                           |
@@ -94,6 +95,7 @@ mod pools;
 mod programs;
 mod quarantine;
 mod search;
+mod spread;
 mod strict_toml;
 mod tenant;
 mod timings;

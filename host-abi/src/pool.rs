@@ -162,6 +162,14 @@ struct Allowed<'a> {
     _running: Running<'a>,
 }
 
+/// What a call has used.
+#[derive(Clone, Copy)]
+struct Used {
+    fuel: u64,
+    ended: Ticks,
+    nanos: u64,
+}
+
 impl<E: Exports> Pool<E> {
     /// A pool without instances.
     pub(crate) fn new(
@@ -436,7 +444,8 @@ impl<E: Exports> Pool<E> {
         object: Object,
         error: KernelError,
     ) -> KernelError {
-        let entry = Entry::call(function, object, Outcome::of_error(&error), 0, (Ticks::now(), 0));
+        let now = Ticks::now();
+        let entry = Entry::call(function, object, Outcome::of_error(&error), 0, (now, now));
         self.plugin.audit.take_one(&self.who, entry);
         error
     }
@@ -472,7 +481,7 @@ impl<E: Exports> Pool<E> {
     ) -> Result<R, End> {
         let used = self.account(allowed, store);
         let was_refused = !matches!(answer, Ok(Ok(_)));
-        let took = Duration::from_nanos(used.1);
+        let took = Duration::from_nanos(used.nanos);
         self.plugin.meter.note(allowed.function, took, was_refused);
         let (outcome, answer) = match answer {
             Ok(answer) => {
@@ -517,12 +526,12 @@ impl<E: Exports> Pool<E> {
         &self,
         allowed: &mut Allowed<'_>,
         outcome: Outcome,
-        (fuel, nanos): (u64, u64),
+        Used { fuel, ended, nanos }: Used,
         store: &mut Store<GuestState>,
     ) {
         let is_new = !allowed.is_nested || outcome != Outcome::Ok;
         let object = || allowed.object.clone();
-        let time = (allowed.began, nanos);
+        let time = (allowed.began, ended);
         let call = is_new.then(|| Entry::call(allowed.function, object(), outcome, fuel, time));
         store.data_mut().audit.end_call(outcome, call);
         if let Some(mut span) = allowed.span.take() {
@@ -640,13 +649,14 @@ impl<E: Exports> Pool<E> {
         Ok(())
     }
 
-    /// Counts what a call has used: fuel, and nanoseconds.
-    fn account(&self, allowed: &mut Allowed<'_>, store: &Store<GuestState>) -> (u64, u64) {
+    /// Counts what a call has used.
+    fn account(&self, allowed: &mut Allowed<'_>, store: &Store<GuestState>) -> Used {
         let entered = allowed.entered.take().expect("a call ends once");
         let fuel_max = allowed.budget.fuel_max;
         let fuel = fuel_max - store.get_fuel().unwrap_or(0).min(fuel_max);
         let own_fuel = entered.end(fuel.saturating_add(store.data().file_fuel()));
-        let nanos = Ticks::now().nanos_since(allowed.began);
+        let ended = Ticks::now();
+        let nanos = ended.nanos_since(allowed.began);
         let usage = &self.plugin.usage;
         add(&usage.calls, 1);
         add(&usage.fuel, own_fuel);
@@ -655,7 +665,7 @@ impl<E: Exports> Pool<E> {
         if let Some(tenant) = &self.tenant {
             tenant.pay(allowed.work, own_fuel);
         }
-        (own_fuel, nanos)
+        Used { fuel: own_fuel, ended, nanos }
     }
 
     /// Says whose fault a failed call was. The store is not used again.

@@ -2,9 +2,11 @@
 //!
 //! A set never changes; whoever adds or replaces a plugin installs a new set. A transaction keeps the set
 //! it began with, so it works with one version of each plugin from its first write to its last. While a version has
-//! a share of the calls on trial, it is transactions that are shared out, each with a set of its own.
+//! a share of the calls on trial, it is transactions that are shared out, each with a set of its own; else each thread
+//! has one for its transactions ([`Spread`]).
 
 use crate::indexes::Indexes;
+use crate::spread::Spread;
 use crate::tenant::Tenant;
 use crate::timings::Timings;
 use crate::wasm_host_abi::{ProcedureInfo, WasmCodec, WasmHooks, WasmProcedures};
@@ -19,52 +21,64 @@ use std::time::Duration;
 
 /// Hooks, procedures and codecs that plugins may be called by, and the indexes of tables. Shared by a database
 /// and its host.
-#[derive(Default)]
 pub struct Programs {
     now: RwLock<Now>,
+    /// The set of it that the next transaction gets; `None` while each gets one of its own.
+    sets: Spread<Option<Arc<ProgramSet>>>,
     codecs: RwLock<BTreeMap<String, Weak<WasmCodec>>>,
     indexes: Arc<Indexes>,
 }
 
 /// While this lives, transactions of this database wait with their commits.
-pub struct Alone<'a>(#[expect(dead_code, reason = "held, not looked at")] RwLockWriteGuard<'a, ()>);
+pub struct Alone<'a>(
+    #[expect(dead_code, reason = "held, not looked at")] Vec<RwLockWriteGuard<'a, ()>>,
+);
 
-/// What there is, and the set of it that the next transaction gets.
+/// What there is.
 #[derive(Default)]
 struct Now {
     hooks: BTreeMap<String, Arc<Switch<WasmHooks>>>,
     procedures: BTreeMap<String, Arc<Switch<WasmProcedures>>>,
     timings: Arc<Timings>,
-    set: Arc<ProgramSet>,
-    /// Whether something is on trial, so that each transaction gets a set of its own.
-    is_on_trial: bool,
 }
 
 impl Now {
     /// The set of whom a transaction that begins now is served by.
-    fn draw(&self) -> ProgramSet {
+    fn draw(&self, indexes: &Arc<Indexes>) -> ProgramSet {
         let mut hooks: Vec<_> = self.hooks.values().map(|line| line.pick().version).collect();
         hooks.sort_by(|a, b| (a.order(), a.name()).cmp(&(b.order(), b.name())));
         let procedures = self.procedures.iter();
         let procedures = procedures.map(|(name, line)| (name.clone(), line.pick().version));
-        ProgramSet { hooks, procedures: procedures.collect(), timings: self.timings.clone() }
+        let (procedures, timings) = (procedures.collect(), self.timings.clone());
+        ProgramSet { hooks, procedures, timings, indexes: indexes.clone() }
     }
 
-    fn refresh(&mut self) {
+    /// Whether something is on trial, so that each transaction gets a set of its own.
+    fn is_on_trial(&self) -> bool {
         let hooks = self.hooks.values().any(|line| line.trial().is_some());
-        self.is_on_trial = hooks || self.procedures.values().any(|line| line.trial().is_some());
-        self.set = Arc::new(self.draw());
+        hooks || self.procedures.values().any(|line| line.trial().is_some())
     }
 }
 
-/// The hooks and procedures at one moment.
-#[derive(Default, Clone)]
+/// The hooks and procedures at one moment, and what else transactions work with. Each thread's is counted in a cache line
+/// of its own.
+#[derive(Clone)]
+#[repr(align(128))]
 pub(crate) struct ProgramSet {
     /// In the order in which they are asked.
     pub(crate) hooks: Vec<Arc<WasmHooks>>,
     procedures: BTreeMap<String, Arc<WasmProcedures>>,
     /// How long commits and searches take.
     pub(crate) timings: Arc<Timings>,
+    pub(crate) indexes: Arc<Indexes>,
+}
+
+impl Default for Programs {
+    fn default() -> Programs {
+        let (now, indexes) = (Now::default(), Arc::default());
+        let sets = Spread::new(|| Some(Arc::new(now.draw(&indexes))));
+        Programs { now: RwLock::new(now), sets, codecs: RwLock::default(), indexes }
+    }
 }
 
 impl Programs {
@@ -110,13 +124,21 @@ impl Programs {
         change()
     }
 
-    pub(crate) fn index_catalog(&self) -> &Arc<Indexes> {
+    pub(crate) fn index_catalog(&self) -> &Indexes {
         &self.indexes
     }
 
+    /// The set of whom a transaction that begins now is served by.
     pub(crate) fn now(&self) -> Arc<ProgramSet> {
-        let now = self.now.read();
-        if now.is_on_trial { Arc::new(now.draw()) } else { now.set.clone() }
+        if let Some(set) = &*self.sets.read() {
+            return set.clone();
+        }
+        Arc::new(self.now.read().draw(&self.indexes))
+    }
+
+    /// The set of a transaction that nobody serves.
+    pub(crate) fn none(&self) -> Arc<ProgramSet> {
+        Arc::new(Now::default().draw(&self.indexes))
     }
 
     /// Turns the switch of hooks or procedures, while no transaction begins: those that begin later see it turned.
@@ -153,8 +175,12 @@ impl Programs {
 
     fn change(&self, f: impl FnOnce(&mut Now)) {
         let mut now = self.now.write();
+        let sets = self.sets.write();
         f(&mut now);
-        now.refresh();
+        let set = (!now.is_on_trial()).then(|| now.draw(&self.indexes));
+        for mut copy in sets {
+            *copy = set.clone().map(Arc::new);
+        }
     }
 }
 

@@ -32,7 +32,8 @@ pub(crate) struct Timings {
 impl Timings {
     pub(crate) fn new(telemetry: &Telemetry) -> Arc<Timings> {
         let tracer = Some(telemetry.tracer().clone());
-        let timings = Arc::new(Timings { tracer, ..Timings::default() });
+        let committed = Durations::by_thread();
+        let timings = Arc::new(Timings { tracer, committed, ..Timings::default() });
         telemetry.registry().add(&timings);
         timings
     }
@@ -41,6 +42,16 @@ impl Timings {
     pub(crate) fn begin(&self) -> Option<Committing<'_>> {
         let span = self.tracer.as_ref()?.begin("commit");
         Some(Committing { timings: self, span })
+    }
+
+    /// Times a commit.
+    pub(crate) fn commit<T>(&self, commit: impl FnOnce() -> KernelResult<T>) -> KernelResult<T> {
+        let timed = self.begin();
+        let ended = commit();
+        if let Some(timed) = timed {
+            timed.end(&ended);
+        }
+        ended
     }
 }
 
@@ -95,12 +106,12 @@ impl Committing<'_> {
     }
 
     fn finish(mut self, durations: &Durations, outcome: &str) {
+        let took = self.span.stop();
         if self.span.is_kept() {
             self.span.about("db.operation.name", "commit");
             self.span.about("sochdb.outcome", outcome);
         }
-        let context = self.span.context();
-        durations.observe_in(self.span.end(), context);
+        durations.observe_in(took, self.span.context());
     }
 }
 

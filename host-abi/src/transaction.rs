@@ -21,7 +21,7 @@
 use crate::chain;
 use crate::column_scan::{ColumnScan, SelectedScan, selection};
 use crate::indexes::{
-    Definitions, Indexes, Marks, Passage, if_gone, indexed_table, is_index_table, mark, refuse_own,
+    Definitions, Marks, Passage, if_gone, indexed_table, is_index_table, mark, refuse_own,
 };
 use crate::programs::{ProgramSet, Programs};
 use crate::search::{Search, Source};
@@ -41,6 +41,7 @@ use sochdb_kernel::{
     TableOptions, Timestamp, TransactionId, TransactionOptions,
 };
 use sochdb_operations::{KernelCatalog, KernelStorage, KernelTransaction, Namespaced, Ttl};
+use std::cell::OnceCell;
 use std::collections::BTreeMap;
 use std::ops::Bound;
 use std::sync::Arc;
@@ -60,24 +61,24 @@ type Rows = Namespaced<sochdb_kernel::Transaction>;
 /// A running transaction. Dropped without [`commit`](Self::commit), it never happened.
 pub struct Transaction {
     /// Absent while it is lent to a guest, and after its end.
-    live: Option<Box<Live>>,
+    live: Option<Live>,
 }
 
 struct Live {
     rows: Rows,
-    kernel: Kernel,
+    /// What it is committed to; absent where it only reads, and where [`Transaction::run`] commits it.
+    kernel: Option<Kernel>,
     programs: Arc<ProgramSet>,
-    indexes: Arc<Indexes>,
     /// The indexes that rows were marked in.
     marks: Marks,
     tenant: Option<Arc<Tenant>>,
-    options: TransactionOptions,
     /// What after-hooks will be told, by table, in the order it was done.
     changes: Vec<(Arc<str>, Change)>,
     /// By how many bytes a tenant's rows grew.
     grown_bytes: i64,
-    /// Bytes that `changes` holds.
+    /// Bytes that `changes` holds, and may hold.
     changes_bytes: usize,
+    changes_bytes_max: usize,
     /// Rows and bytes of keys that were written so far: what a scan copies of them.
     written: Written,
     /// What the above were at each savepoint that somebody asked for.
@@ -149,10 +150,7 @@ impl Transaction {
         tenant: Option<&Arc<Tenant>>,
         options: TransactionOptions,
     ) -> KernelResult<Transaction> {
-        let (indexes, before) = (programs.index_catalog(), programs.index_catalog().epoch());
-        let rows = kernel.begin_with(options)?;
-        let marks = Marks::new(indexes, Some(before));
-        Ok(Transaction::new(rows, kernel, programs.now(), indexes, marks, tenant.cloned()))
+        Transaction::begin_of(kernel, programs, tenant, options, Programs::now)
     }
 
     /// Begins one in which no hook is called and no procedure is found: to see what a plugin would do.
@@ -164,10 +162,22 @@ impl Transaction {
         programs: &Programs,
         tenant: Option<&Arc<Tenant>>,
     ) -> KernelResult<Transaction> {
+        let options = TransactionOptions::default();
+        Transaction::begin_of(kernel, programs, tenant, options, Programs::none)
+    }
+
+    fn begin_of(
+        kernel: &Kernel,
+        programs: &Programs,
+        tenant: Option<&Arc<Tenant>>,
+        options: TransactionOptions,
+        set: fn(&Programs) -> Arc<ProgramSet>,
+    ) -> KernelResult<Transaction> {
         let (indexes, before) = (programs.index_catalog(), programs.index_catalog().epoch());
-        let rows = kernel.begin_with(TransactionOptions::default())?;
+        let rows = kernel.begin_with(options)?;
         let marks = Marks::new(indexes, Some(before));
-        Ok(Transaction::new(rows, kernel, Arc::default(), indexes, marks, tenant.cloned()))
+        let own = (!options.read_only).then(|| kernel.clone());
+        Ok(Transaction::new(rows, kernel, own, set(programs), marks, tenant.cloned()))
     }
 
     /// Runs `f` in a transaction and commits it; after a conflict, both again.
@@ -185,7 +195,8 @@ impl Transaction {
         let indexes = programs.index_catalog();
         // What the epoch was before the next attempt begins.
         let mut before = indexes.epoch();
-        let timings = programs.now().timings.clone();
+        // Of the first attempt: commits are timed by it.
+        let first = OnceCell::<Arc<ProgramSet>>::new();
         let mut timed = None::<Committing<'_>>;
         let result = kernel.run_owned(options, |rows| {
             if let Some(timed) = timed.take() {
@@ -194,8 +205,9 @@ impl Transaction {
             // What the attempt before has taken, it has not used.
             drop((rest.take(), passage.take()));
             let marks = Marks::new(indexes, Some(before));
-            let (programs, tenant) = (programs.now(), tenant.cloned());
-            let mut tx = Transaction::new(rows, kernel, programs, indexes, marks, tenant);
+            let (set, tenant) = (programs.now(), tenant.cloned());
+            let timings = &first.get_or_init(|| set.clone()).timings;
+            let mut tx = Transaction::new(rows, kernel, None, set, marks, tenant);
             let result = f(&mut tx);
             let live = tx.live.take().expect("a lent transaction comes back, however a guest ends");
             let (rows, mut marks, mut committed) = live.split();
@@ -215,47 +227,45 @@ impl Transaction {
         }
         let result = result?;
         drop(passage);
-        rest.into_iter().for_each(Committed::finish);
+        rest.into_iter().for_each(|rest| rest.finish(kernel));
         Ok(result)
     }
 
     fn new(
         rows: sochdb_kernel::Transaction,
         kernel: &Kernel,
+        own: Option<Kernel>,
         programs: Arc<ProgramSet>,
-        indexes: &Arc<Indexes>,
         marks: Marks,
         tenant: Option<Arc<Tenant>>,
     ) -> Transaction {
-        let options = rows.options();
         let rows = match &tenant {
             Some(tenant) => Namespaced::new(rows, tenant.name()).expect("checked when it was made"),
             None => Namespaced::whole(rows),
         };
         let live = Live {
             rows,
-            kernel: kernel.clone(),
+            kernel: own,
             programs,
-            indexes: indexes.clone(),
             marks,
             tenant,
-            options,
             changes: Vec::new(),
             grown_bytes: 0,
             changes_bytes: 0,
+            changes_bytes_max: kernel.options().write_set_bytes_max,
             written: Written::default(),
             savepoints: Vec::new(),
             watched: BTreeMap::new(),
         };
-        Transaction { live: Some(Box::new(live)) }
+        Transaction { live: Some(live) }
     }
 
     fn live(&self) -> KernelResult<&Live> {
-        self.live.as_deref().ok_or_else(ended)
+        self.live.as_ref().ok_or_else(ended)
     }
 
     fn live_mut(&mut self) -> KernelResult<&mut Live> {
-        self.live.as_deref_mut().ok_or_else(ended)
+        self.live.as_mut().ok_or_else(ended)
     }
 
     /// The transaction's number.
@@ -271,7 +281,7 @@ impl Transaction {
     /// # Errors
     /// `Closed`.
     pub fn options(&self) -> KernelResult<TransactionOptions> {
-        Ok(self.live()?.options)
+        Ok(self.live()?.options())
     }
 
     /// The commit up to which it sees the database.
@@ -428,7 +438,7 @@ impl Transaction {
     ) -> KernelResult<Vec<Hit>> {
         let live = self.live()?;
         let index = live.vector_index(table, index)?;
-        let (engine, rows) = (&live.indexes.engine, live.rows.inner());
+        let (engine, rows) = (&live.programs.indexes.engine, live.rows.inner());
         sochdb_index::search(engine, rows, &index, search).map_err(|error| if_gone(table, error))
     }
 
@@ -441,7 +451,7 @@ impl Transaction {
     pub fn lookup(&self, table: &str, index: &str, lookup: &Lookup) -> KernelResult<Vec<Vec<u8>>> {
         let live = self.live()?;
         let index = live.index(table, index)?;
-        let (engine, rows) = (&live.indexes.engine, live.rows.inner());
+        let (engine, rows) = (&live.programs.indexes.engine, live.rows.inner());
         sochdb_index::lookup(engine, rows, &index, lookup).map_err(|error| if_gone(table, error))
     }
 
@@ -452,7 +462,7 @@ impl Transaction {
     pub fn index_stats(&self, table: &str, index: &str) -> KernelResult<IndexStats> {
         let live = self.live()?;
         let index = live.index(table, index)?;
-        sochdb_index::stats(&live.indexes.engine, live.rows.inner(), &index)
+        sochdb_index::stats(&live.programs.indexes.engine, live.rows.inner(), &index)
     }
 
     /// Compares the index `index` of `table` with the rows.
@@ -640,7 +650,7 @@ impl Transaction {
             live.write(&watched.name, (&change.key, change.new.as_deref()), indexes)?;
             if tells(&change) {
                 live.changes_bytes += change_bytes(&change);
-                let (got, most) = (live.changes_bytes, live.kernel.options().write_set_bytes_max);
+                let (got, most) = (live.changes_bytes, live.changes_bytes_max);
                 if most < got {
                     return Err(KernelError::Limit {
                         what: "the bytes of changes that after-hooks are told of (write_set_bytes_max)",
@@ -720,7 +730,7 @@ impl Transaction {
         let program = live.programs.procedures(live.tenant.as_deref(), plugin)?;
         let tenant = live.tenant.clone();
         let info = program.find(procedure)?;
-        let writes = may_write && !info.read_only && !live.options.read_only;
+        let writes = may_write && !info.read_only && !live.options().read_only;
         let mark = live.mark();
         let answer = self.lend(|lent| program.call(tenant, lent, writes, procedure, args));
         if answer.is_err() {
@@ -876,23 +886,23 @@ impl Transaction {
     /// As [`sochdb_kernel::Transaction::commit`], and `Limit` when a tenant's rows would grow beyond its
     /// quota. What an after-hook answers is logged: the commit stays.
     pub fn commit(mut self) -> KernelResult<Timestamp> {
-        let live = self.live.take().ok_or_else(ended)?;
-        let (indexes, reads_only) = (live.indexes.clone(), live.options.read_only);
+        let mut live = self.live.take().ok_or_else(ended)?;
+        let kernel = match live.kernel.take() {
+            Some(kernel) => kernel,
+            None if live.options().read_only => return live.rows.commit(),
+            None => {
+                let text = "whoever runs a transaction commits it, and only that one";
+                return Err(KernelError::invalid(text));
+            }
+        };
         let (rows, mut marks, mut committed) = live.split();
         committed.take_storage()?;
-        let passage = (!reads_only).then(|| indexes.pass(marks.changes));
-        if !reads_only {
-            marks.check(&indexes, &committed.kernel, &rows)?;
-        }
-        let timings = committed.programs.timings.clone();
-        let timed = if reads_only { None } else { timings.begin() };
-        let ended = rows.commit();
-        if let Some(timed) = timed {
-            timed.end(&ended);
-        }
-        let timestamp = ended?;
+        let ProgramSet { indexes, timings, .. } = &*committed.programs;
+        let passage = indexes.pass(marks.changes);
+        marks.check(indexes, &kernel, &rows)?;
+        let timestamp = timings.commit(|| rows.commit())?;
         drop(passage);
-        committed.finish();
+        committed.finish(&kernel);
         Ok(timestamp)
     }
 }
@@ -920,6 +930,10 @@ impl KernelStorage for Transaction {
 }
 
 impl Live {
+    fn options(&self) -> TransactionOptions {
+        self.rows.inner().options()
+    }
+
     fn counts_storage(&self) -> bool {
         self.tenant.as_ref().is_some_and(|tenant| tenant.counts_storage())
     }
@@ -951,14 +965,14 @@ impl Live {
 
     /// The indexes that writes to `table` are marked in, if it has any.
     fn indexes_of(&mut self, table: &str) -> KernelResult<Option<Arc<TableIndexes>>> {
-        let Live { rows, marks, indexes, kernel, .. } = self;
-        marks.of_table(indexes, &rows.full(table)?, kernel, rows.inner())
+        let Live { rows, marks, programs, .. } = self;
+        marks.of_table(&programs.indexes, &rows.full(table)?, rows.inner())
     }
 
     /// The indexes of `table`, as they are defined, under its full name.
     fn definitions(&self, table: &str) -> KernelResult<Definitions> {
-        let Live { rows, marks, indexes, kernel, .. } = self;
-        marks.definitions(indexes, &rows.full(table)?, kernel, rows.inner())
+        let Live { rows, marks, programs, .. } = self;
+        marks.definitions(&programs.indexes, &rows.full(table)?, rows.inner())
     }
 
     /// The index `name` of `table`.
@@ -1022,21 +1036,16 @@ impl Live {
     }
 
     /// The kernel's transaction, what it has marked, and what is left to do once it is committed.
-    fn split(self: Box<Live>) -> (sochdb_kernel::Transaction, Marks, Committed) {
-        let Live { rows, kernel, programs, indexes, marks, tenant, changes, grown_bytes, .. } =
-            *self;
-        let taken = false;
-        let committed =
-            Committed { kernel, programs, indexes, tenant, changes, grown_bytes, taken };
+    fn split(self) -> (sochdb_kernel::Transaction, Marks, Committed) {
+        let Live { rows, programs, marks, tenant, changes, grown_bytes, .. } = self;
+        let committed = Committed { programs, tenant, changes, grown_bytes, taken: false };
         (rows.into_inner(), marks, committed)
     }
 }
 
 /// What a commit leaves to do once it is durable.
 struct Committed {
-    kernel: Kernel,
     programs: Arc<ProgramSet>,
-    indexes: Arc<Indexes>,
     tenant: Option<Arc<Tenant>>,
     changes: Vec<(Arc<str>, Change)>,
     grown_bytes: i64,
@@ -1065,23 +1074,23 @@ impl Committed {
     }
 
     /// The commit is durable.
-    fn finish(mut self) {
+    fn finish(mut self, kernel: &Kernel) {
         self.taken = false;
         if !self.changes.is_empty()
-            && let Err(error) = self.tell()
+            && let Err(error) = self.tell(kernel)
         {
             tracing::warn!(target: "sochdb::plugin", %error, "an after-hook did not take a commit");
         }
     }
 
     /// Tells every after-hook, table by table; the first error is returned when all have been told.
-    fn tell(&self) -> KernelResult<()> {
+    fn tell(&self, kernel: &Kernel) -> KernelResult<()> {
         let mut result = Ok(());
         let read = TransactionOptions { read_only: true, ..TransactionOptions::default() };
-        let marks = Marks::new(&self.indexes, None);
-        let rows = self.kernel.begin_with(read)?;
+        let marks = Marks::new(&self.programs.indexes, None);
+        let rows = kernel.begin_with(read)?;
         let (programs, tenant) = (self.programs.clone(), self.tenant.clone());
-        let mut tx = Transaction::new(rows, &self.kernel, programs, &self.indexes, marks, tenant);
+        let mut tx = Transaction::new(rows, kernel, None, programs, marks, tenant);
         let mut rest = self.changes.as_slice();
         while let Some((table, _)) = rest.first() {
             let (now, later) = rest.split_at(told_together(rest));

@@ -16,12 +16,12 @@
 use crate::durations::Durations;
 use crate::registry::{Registry, Source};
 use crate::spans::Tracer;
+use quanta::Instant;
 use sochdb_kernel::inspect::{ARCHIVE_DIR, DATA_FILE, NEW_DATA_FILE, WAL_DIR};
 use sochdb_kernel::vfs::{OpenMode, Vfs, VfsFile, VfsLock};
 use sochdb_telemetry::{Counter, Family, Metric, MetricKind, MetricValue};
 use std::io;
 use std::sync::Arc;
-use std::time::Instant;
 
 /// What is done to what: the two labels, in the order of their numbers.
 const FILES: [&str; 5] = ["log", "archive", "data", "directory", "other"];

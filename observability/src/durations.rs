@@ -2,13 +2,15 @@
 //!
 //! Six buckets for each power of ten, from a microsecond to ten seconds: each is at most 1.7 times as wide as the
 //! one before, so that a quantile is known to within some tens of percent, and the bounds are numbers that people
-//! read. An observation is a binary search among 43 bounds and two atomic additions.
+//! read. An observation is a binary search among 43 bounds and two atomic additions, in one cache line; of what many
+//! threads do at once ([`Durations::by_thread`]), in one that hardly another thread writes to.
 //!
 //! Whoever reads while others observe sees each observation wholly or not at all in the buckets, and no sum and no
 //! exemplar of one that the buckets do not have yet.
 //!
 //! Source: "Circllhist", Hartmann and Schlossnagle 2020, with fewer steps in each decade.
 
+use crate::threads::thread_number;
 use parking_lot::Mutex;
 use sochdb_telemetry::{Exemplar, Histogram, MetricValue, SpanContext};
 use std::array;
@@ -41,28 +43,58 @@ const fn bounds() -> [u64; BOUNDS] {
     bounds
 }
 
+/// How many threads count for themselves where each does. Of more, some count together.
+const LANES: usize = 16;
+
 /// How long something takes, as often as it is done.
 pub struct Durations {
-    counts: [AtomicU64; BOUNDS + 1],
-    sum_ns: AtomicU64,
+    /// One, or [`LANES`].
+    lanes: Box<[Lane]>,
     /// The newest one of each bucket that was part of a trace. Nobody waits for it.
     exemplars: Mutex<Vec<Option<Exemplar>>>,
 }
 
+/// What some threads observed, in cache lines of its own; in pairs, because processors fetch them so.
+#[repr(align(128))]
+struct Lane([Bucket; BOUNDS + 1]);
+
+/// What took about as long.
+#[derive(Default)]
+#[repr(align(16))]
+struct Bucket {
+    count: AtomicU64,
+    sum_ns: AtomicU64,
+}
+
 impl Default for Durations {
     fn default() -> Durations {
-        let counts = array::from_fn(|_| AtomicU64::new(0));
-        Durations { counts, sum_ns: AtomicU64::new(0), exemplars: Mutex::new(Vec::new()) }
+        Durations::of_lanes(1)
     }
 }
 
 impl Durations {
+    /// For what many threads do at once: they write to different cache lines.
+    pub fn by_thread() -> Durations {
+        Durations::of_lanes(LANES)
+    }
+
+    fn of_lanes(count: usize) -> Durations {
+        let lane = || Lane(array::from_fn(|_| Bucket::default()));
+        let lanes = (0..count).map(|_| lane()).collect();
+        Durations { lanes, exemplars: Mutex::new(Vec::new()) }
+    }
+
     /// It took so long.
     pub fn observe(&self, took: Duration) {
         let ns = nanos(took);
-        self.counts[bucket(ns)].fetch_add(1, Ordering::Relaxed);
+        let lane = match &*self.lanes {
+            [lane] => lane,
+            lanes => &lanes[thread_number() % LANES],
+        };
+        let bucket = &lane.0[bucket(ns)];
+        bucket.count.fetch_add(1, Ordering::Relaxed);
         // After the count, and read before it: no sum without its count.
-        self.sum_ns.fetch_add(ns, Ordering::Release);
+        bucket.sum_ns.fetch_add(ns, Ordering::Release);
     }
 
     /// The same, as part of `span` if that is recorded.
@@ -80,20 +112,25 @@ impl Durations {
 
     /// How often it was done.
     pub fn count(&self) -> u64 {
-        self.counts.iter().map(|count| count.load(Ordering::Relaxed)).sum()
+        self.counts().sum()
     }
 
     /// Everything so far, in seconds.
     pub fn read(&self) -> Histogram {
         let exemplars = self.exemplars.lock().iter().flatten().copied().collect();
-        let sum = seconds(self.sum_ns.load(Ordering::Acquire));
-        let each = self.counts.iter().map(|count| count.load(Ordering::Relaxed));
+        let buckets = self.lanes.iter().flat_map(|lane| &lane.0);
+        let sum = seconds(buckets.map(|bucket| bucket.sum_ns.load(Ordering::Acquire)).sum());
         let so_far = |total: &mut u64, count| {
             *total += count;
             Some(*total)
         };
         let bounds = BOUNDS_NS.iter().map(|ns| seconds(*ns)).collect();
-        Histogram { bounds, counts: each.scan(0, so_far).collect(), sum, exemplars }
+        Histogram { bounds, counts: self.counts().scan(0, so_far).collect(), sum, exemplars }
+    }
+
+    fn counts(&self) -> impl Iterator<Item = u64> {
+        let count = |bucket: &Bucket| bucket.count.load(Ordering::Relaxed);
+        (0..=BOUNDS).map(move |at| self.lanes.iter().map(|lane| count(&lane.0[at])).sum())
     }
 
     /// The same, as a metric's value.
@@ -183,6 +220,26 @@ mod tests {
     }
 
     #[test]
+    fn what_more_threads_than_lanes_observe_is_read_together() {
+        let durations = Durations::by_thread();
+        let threads = 2 * LANES as u64 + 1;
+        thread::scope(|scope| {
+            for n in 1..=threads {
+                let observe = |us| durations.observe_in(Duration::from_micros(us), Some(SPAN));
+                scope.spawn(move || (0..n).for_each(|_| observe(n)));
+            }
+        });
+        let (read, together) = (durations.read(), Durations::default());
+        for n in 1..=threads {
+            (0..n).for_each(|_| together.observe(Duration::from_micros(n)));
+        }
+        let expected = together.read();
+        assert_eq!((&read.bounds, &read.counts), (&expected.bounds, &expected.counts));
+        assert_eq!((read.sum, durations.count()), (expected.sum, together.count()));
+        assert!(!read.exemplars.is_empty());
+    }
+
+    #[test]
     fn no_bucket_is_much_wider_than_the_one_before() {
         assert!(BOUNDS_NS.windows(2).all(|pair| pair[0] < pair[1] && pair[1] * 10 <= pair[0] * 17));
         assert_eq!(BOUNDS_NS[..7], [1_000, 1_500, 2_000, 3_000, 5_000, 7_000, 10_000]);
@@ -210,7 +267,11 @@ mod tests {
 
     #[test]
     fn a_reading_among_others_who_observe_agrees_with_itself() {
-        let (durations, done) = (Durations::default(), AtomicBool::new(false));
+        [Durations::default(), Durations::by_thread()].iter().for_each(check_reading);
+    }
+
+    fn check_reading(durations: &Durations) {
+        let done = AtomicBool::new(false);
         let us = Duration::from_micros(1);
         thread::scope(|scope| {
             for _ in 0..2 {

@@ -17,6 +17,7 @@
 //! | `logs`      | [`LogQueue`]: log lines that wait for observers                    |
 //! | `layer`     | [`TelemetryLayer`]: events of `tracing` become log lines           |
 //! | `clip`      | text of bounded length                                             |
+//! | `threads`   | [`thread_number`]: which of several copies a thread uses           |
 //! | `health`    | [`HealthSource`]: how each part is                                 |
 //! | `disk`      | [`MeasuredVfs`]: what the disk is asked for, and how long it takes |
 //! | `delivery`  | [`Delivery`]: batches to observers, never in anybody's way         |
@@ -44,6 +45,7 @@ mod outbox;
 mod registry;
 mod serve;
 mod spans;
+mod threads;
 
 pub use dashboard::dashboard;
 pub use delivery::{Delivery, DeliveryOptions};
@@ -57,6 +59,7 @@ pub use registry::{Registry, Source};
 pub use serve::{Answer, MetricsServer, Pages, Request};
 pub use sochdb_telemetry::{Family, MetricKind, unit_of};
 pub use spans::{ActiveSpan, Parent, Tracer, TracerOptions};
+pub use threads::thread_number;
 
 use parking_lot::Mutex;
 use sochdb_telemetry::{ComponentHealth, Metric, MetricValue, TelemetryBatch};

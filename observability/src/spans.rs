@@ -217,9 +217,14 @@ impl ActiveSpan<'_> {
         self.took = Some(took);
     }
 
+    /// Its work ends now; answers how long it took. What it was can still be said, and reads no clock any more.
+    pub fn stop(&mut self) -> Duration {
+        *self.took.get_or_insert_with(|| self.began.elapsed())
+    }
+
     /// Ends it, and says how long it took.
     pub fn end(mut self) -> Duration {
-        *self.took.get_or_insert_with(|| self.began.elapsed())
+        self.stop()
     }
 
     /// Whether what is said of it now has a use: it is recorded, or slow already. Unless it is recorded, or it is known
@@ -384,6 +389,24 @@ mod tests {
         assert_eq!(u128::from(spans[0].took_ns), took.as_nanos());
         assert_eq!(spans[0].attributes, [("late".to_owned(), "2".to_owned())]);
         assert_eq!(spans[0].error.as_deref(), Some("the disk is full"));
+    }
+
+    #[test]
+    fn what_is_said_of_a_span_after_its_work_takes_none_of_its_time() {
+        let tracer = tracer(0, Duration::from_secs(5), 100);
+        let mut span = tracer.begin("a");
+        let took = span.stop();
+        make_slow(&mut span);
+        assert_eq!((span.is_kept(), span.stop()), (false, took));
+        drop(span);
+        let mut slow = tracer.begin("slow");
+        make_slow(&mut slow);
+        let took = slow.stop();
+        slow.about("late", 2);
+        assert_eq!(slow.end(), took);
+        let spans = tracer.drain();
+        assert_eq!((spans.len(), u128::from(spans[0].took_ns)), (1, took.as_nanos()));
+        assert_eq!(spans[0].attributes, [("late".to_owned(), "2".to_owned())]);
     }
 
     #[test]

@@ -38,7 +38,7 @@ pub(crate) struct Entry {
     pub(crate) bytes: u64,
     pub(crate) fuel: u64,
     pub(crate) began: Ticks,
-    pub(crate) nanos: u64,
+    pub(crate) ended: Ticks,
 }
 
 /// What one store's guest did and is doing.
@@ -108,7 +108,7 @@ impl Entries {
         let now = Ticks::now();
         if let Some(open) = self.open() {
             open.outcome = outcome;
-            open.nanos = now.nanos_since(open.began);
+            open.ended = now;
             self.is_open = false;
         }
     }
@@ -142,18 +142,19 @@ impl Entry {
         outcome: Outcome,
         began: Ticks,
     ) -> Entry {
-        Entry { kind, function, object, outcome, rows: 0, bytes: 0, fuel: 0, began, nanos: 0 }
+        let (rows, bytes, fuel, ended) = (0, 0, 0, began);
+        Entry { kind, function, object, outcome, rows, bytes, fuel, began, ended }
     }
 
-    /// A call of `function` that began at that moment and ended after so many nanoseconds.
+    /// A call of `function`, from one moment to another.
     pub(crate) fn call(
         function: &'static str,
         object: Object,
         outcome: Outcome,
         fuel: u64,
-        (began, nanos): (Ticks, u64),
+        (began, ended): (Ticks, Ticks),
     ) -> Entry {
-        Entry { fuel, nanos, ..Entry::new(AuditKind::Call, function, object, outcome, began) }
+        Entry { fuel, ended, ..Entry::new(AuditKind::Call, function, object, outcome, began) }
     }
 }
 

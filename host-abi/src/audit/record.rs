@@ -168,13 +168,14 @@ pub(crate) enum Object {
 impl Object {
     /// Something with this name, of which the beginning is kept.
     pub(crate) fn name(name: &str) -> Object {
-        let name = bounded(name);
-        if SHORT_BYTES_MAX < name.len() {
-            return Object::Name(name.into());
-        }
+        Object::short(name).unwrap_or_else(|| Object::Name(bounded(name).into()))
+    }
+
+    /// Something with this name, if it is short.
+    fn short(name: &str) -> Option<Object> {
         let mut bytes = [0; SHORT_BYTES_MAX];
-        bytes[..name.len()].copy_from_slice(name.as_bytes());
-        Object::Short(name.len() as u8, bytes)
+        bytes.get_mut(..name.len())?.copy_from_slice(name.as_bytes());
+        Some(Object::Short(name.len() as u8, bytes))
     }
 
     pub(super) fn shown(&self) -> Option<String> {
@@ -191,7 +192,10 @@ impl Object {
 
 impl From<&Arc<str>> for Object {
     fn from(name: &Arc<str>) -> Object {
-        Object::Name(name.clone())
+        match Object::short(name) {
+            Some(short) => short,
+            None => Object::Name(name.clone()),
+        }
     }
 }
 

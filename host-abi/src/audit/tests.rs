@@ -88,6 +88,39 @@ fn both_rings_are_bounded_and_traffic_does_not_push_denials_out() {
 }
 
 #[test]
+fn whose_a_record_is_and_how_long_it_took_stays_with_it_while_older_ones_go() {
+    let log = Arc::new(AuditLog::new(7));
+    let mut stores: Vec<_> =
+        ["a", "b", "c"].map(|name| Entries::new(log.clone(), who(Some(name)))).into();
+    let mut expected = Vec::new();
+    for (round, records) in [3, 1, 0, 5, 2, 9, 1, 1, 4].into_iter().enumerate() {
+        let (at, tenant) = (round % 3, ["a", "b", "c"][round % 3]);
+        for n in 0..records {
+            let function = ["zero", "one", "two", "three"][n % 4];
+            import(&mut stores[at], function, Outcome::Ok);
+            expected.push((tenant.to_owned(), function.to_owned()));
+        }
+        stores[at].end_call(Outcome::Ok, None);
+        let kept = log.recent(&AuditFilter::default(), usize::MAX);
+        let said: Vec<_> = kept
+            .iter()
+            .map(|record| (record.tenant.clone().unwrap(), record.function.clone()))
+            .collect();
+        assert_eq!(said, expected[expected.len().saturating_sub(7)..], "round {round}");
+        assert!(kept.is_sorted_by_key(|record| record.unix_us), "round {round}");
+    }
+    let stats = log.stats();
+    assert_eq!((stats.recorded, stats.forgotten), (26, 19));
+    let slow = Duration::from_millis(3);
+    stores[0].begin("slow");
+    std::thread::sleep(slow);
+    stores[0].end(Outcome::Ok);
+    stores[0].end_call(Outcome::Ok, None);
+    let nanos = log.recent(&AuditFilter::default(), 1)[0].nanos;
+    assert!(slow <= Duration::from_nanos(nanos + 1000), "{nanos}");
+}
+
+#[test]
 fn a_flood_of_imports_does_not_wait_for_the_end_of_its_call() {
     let log = Arc::new(AuditLog::default());
     let mut entries = entries(&log);
@@ -104,7 +137,8 @@ fn a_filter_leaves_out_what_does_not_fit_it() {
     import(&mut entries, "rows.table.soch-read", Outcome::Ok);
     import(&mut entries, "rows.table.soch-write", Outcome::Denied);
     import(&mut entries, "rowsome", Outcome::Ok);
-    let call = Entry::call("flush", Object::name("orders"), Outcome::Ok, 5, (Ticks::now(), 7));
+    let time = (Ticks::now(), Ticks::now());
+    let call = Entry::call("flush", Object::name("orders"), Outcome::Ok, 5, time);
     entries.end_call(Outcome::Ok, Some(call));
     let find = |filter: AuditFilter| {
         functions(&log.recent(&filter, 10)).into_iter().map(str::to_owned).collect::<Vec<_>>()

@@ -299,6 +299,7 @@ pub(crate) fn link(linker: &mut Linker<GuestState>) -> wasmtime::Result<()> {
     plugin::segments::add_to_linker::<_, Host>(linker, |state| state)?;
     plugin::entries::add_to_linker::<_, Host>(linker, |state| state)?;
     plugin::rows::add_to_linker::<_, Host>(linker, |state| state)?;
+    rows::link(linker)?;
     plugin::search::add_to_linker::<_, Host>(linker, |state| state)?;
     plugin::codecs::add_to_linker::<_, Host>(linker, |state| state)?;
     plugin::plugins::add_to_linker::<_, Host>(linker, |state| state)?;

@@ -28,8 +28,8 @@ use std::borrow::Cow;
 use std::ops::Bound;
 use std::sync::Arc;
 use std::time::Instant;
-use wasmtime::component::{Access, Resource};
-use wasmtime::{Result, Trap};
+use wasmtime::component::{Access, Linker, Resource};
+use wasmtime::{Result, StoreContextMut, Trap};
 
 /// 256 KiB. What a scan looks at between two looks at fuel and clock.
 const LOOK_BYTES_STEP: usize = 256 << 10;
@@ -37,6 +37,8 @@ const LOOK_BYTES_STEP: usize = 256 << 10;
 const COPIED_BYTES_PER_FUEL: usize = 16;
 /// What a row costs beside its bytes.
 const ROW_OVERHEAD_BYTES: usize = 9;
+/// 64 KiB. A larger value gets memory of its own, which is given back when the guest has its copy.
+const BUFFER_BYTES_MAX: usize = 64 << 10;
 
 /// A table that a call has opened.
 struct OpenTable {
@@ -66,6 +68,8 @@ pub(crate) struct Rows {
     indexes: Handles<Arc<OpenIndex>>,
     /// The transaction of the present call, and whether the call may write.
     lent: Option<(Lent, bool)>,
+    /// For values on their way to the guest, one at a time.
+    buffer: Arc<Vec<u8>>,
 }
 
 impl Rows {
@@ -123,9 +127,22 @@ impl Rows {
     }
 
     /// The transaction behind a handle, and whether the call may write.
-    pub(crate) fn lent_for(&mut self, tx: u32) -> Result<(Lent, bool)> {
-        self.transactions.get(tx)?;
-        Ok(self.lent.clone().expect("its handle is open during the call only"))
+    pub(crate) fn lent_for(&self, tx: u32) -> Result<(&Lent, bool)> {
+        self.transactions.look(tx)?;
+        let (lent, writes) = self.lent.as_ref().expect("its handle is open during the call only");
+        Ok((lent, *writes))
+    }
+
+    /// `value` in the buffer, if that is free.
+    fn buffered(&mut self, value: &[u8]) -> Arc<Vec<u8>> {
+        match Arc::get_mut(&mut self.buffer) {
+            Some(buffer) if value.len() <= BUFFER_BYTES_MAX => {
+                buffer.clear();
+                buffer.extend_from_slice(value);
+                self.buffer.clone()
+            }
+            _ => Arc::new(value.to_vec()),
+        }
     }
 
     /// A table and the transaction it is open in.
@@ -175,6 +192,42 @@ impl contract::HostTable for &mut GuestState {}
 impl contract::HostScan for &mut GuestState {}
 
 type Answer<T> = std::result::Result<T, GuestError>;
+
+/// Provides `soch-read` anew: the generated bindings want a list of its own for every value.
+pub(super) fn link(linker: &mut Linker<GuestState>) -> Result<()> {
+    type Arguments = (Resource<contract::Table>, Vec<u8>);
+    linker.allow_shadowing(true);
+    let read = |store: StoreContextMut<'_, GuestState>, (table, key): Arguments| {
+        let host = Access::<GuestState, Host>::new(store, |state| state);
+        Ok((soch_read(host, &table, &key)?,))
+    };
+    linker.instance("sochdb:plugin/rows@0.1.0")?.func_wrap("[method]table.soch-read", read)?;
+    linker.allow_shadowing(false);
+    Ok(())
+}
+
+/// The value of a row, for as long as it takes to give the guest a copy.
+fn soch_read<T>(
+    host: Access<'_, T, Host>,
+    table: &Resource<contract::Table>,
+    key: &[u8],
+) -> Result<Answer<Option<Arc<Vec<u8>>>>> {
+    audited(host, "rows.table.soch-read", |host| {
+        charge(host, key.len())?;
+        let state = host.get();
+        let (table, lent, _) = state.rows.open(table.rep())?;
+        state.audit.about(&table.name);
+        if let Err(error) = table.check_read() {
+            return Ok(Err(error));
+        }
+        let found = lent.with(|tx| tx.get(&table.name, key));
+        let found = state.answer(found);
+        let bytes = found.as_ref().map_or(0, |found| found.as_ref().map_or(0, |value| value.len()));
+        state.audit.carried_rows(matches!(found, Ok(Some(_))).into());
+        charge(host, bytes)?;
+        Ok(found.map(|found| found.map(|value| host.get().rows.buffered(&value))))
+    })
+}
 
 impl<T> contract::HostTransactionWithStore<T> for Host {
     fn open_table(
@@ -247,27 +300,14 @@ impl<T> contract::HostTableWithStore<T> for Host {
         })
     }
 
+    /// [`link`] puts another one in its place, which gives the same answer without memory of its own.
     fn soch_read(
         host: Access<'_, T, Self>,
         table: Resource<contract::Table>,
         key: Vec<u8>,
     ) -> Result<Answer<Option<Vec<u8>>>> {
-        audited(host, "rows.table.soch-read", |host| {
-            charge(host, key.len())?;
-            let state = host.get();
-            let (table, lent, _) = state.rows.open(table.rep())?;
-            state.audit.about(&table.name);
-            if let Err(error) = table.check_read() {
-                return Ok(Err(error));
-            }
-            let found = lent.with(|tx| tx.get(&table.name, &key));
-            let found = state.answer(found);
-            let bytes =
-                found.as_ref().map_or(0, |found| found.as_ref().map_or(0, |value| value.len()));
-            host.get().audit.carried_rows(matches!(found, Ok(Some(_))).into());
-            charge(host, bytes)?;
-            Ok(found.map(|found| found.map(|value| value.to_vec())))
-        })
+        let found = soch_read(host, &table, &key)?;
+        Ok(found.map(|found| found.map(|value| value.to_vec())))
     }
 
     fn soch_read_many(
@@ -585,5 +625,22 @@ impl From<GuestRange> for KeyRange {
             Some(bound) => Bound::Excluded(bound.key),
         };
         KeyRange { start: end(range.start), end: end(range.end) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_on_their_way_at_once_do_not_share_the_buffer() {
+        let mut rows = Rows::default();
+        let (first, second) = (rows.buffered(b"first"), rows.buffered(b"second"));
+        assert_eq!((&first[..], &second[..]), (&b"first"[..], &b"second"[..]));
+        drop((first, second));
+        assert_eq!(*rows.buffered(b"third"), b"third");
+        let large = vec![7; BUFFER_BYTES_MAX + 1];
+        assert_eq!(*rows.buffered(&large), large);
+        assert_eq!(*rows.buffer, b"third", "a large value is not kept");
     }
 }

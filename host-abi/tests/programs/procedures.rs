@@ -1,6 +1,7 @@
 //! Procedures: in the caller's transaction, with the plugin's own rights, and undone when they fail.
 
 use crate::world::{LEDGER_GRANT, World, check_fault, person};
+use sochdb_host_abi::Transaction;
 use sochdb_kernel::{ErrorKind, PluginFault};
 use std::thread;
 
@@ -41,6 +42,38 @@ fn a_failed_procedure_undoes_its_writes_and_the_transaction_goes_on() {
         .unwrap();
     assert_eq!(world.get("accounts", "mine").unwrap(), "1");
     assert_eq!(world.get("accounts", "left behind"), None);
+}
+
+#[test]
+fn a_value_is_read_whole_whatever_was_read_before_it() {
+    let world = World::new();
+    let sizes = [3, 70_000, 0, 65_536, 1, 65_537, 2_048];
+    let put = |size: &usize| (size.to_string().into_bytes(), vec![b'7'; *size]);
+    let rows: Vec<_> = sizes.iter().map(put).collect();
+    world
+        .run(|tx| {
+            rows.iter().try_for_each(|(key, value)| tx.put("accounts", key, value))?;
+            for size in sizes {
+                let args = format!(r#"{{"table": "accounts", "key": "{size}", "times": 3}}"#);
+                assert_eq!(tx.call("get", &args)?, size.to_string());
+            }
+            Ok(())
+        })
+        .unwrap();
+}
+
+#[test]
+fn a_transaction_that_is_run_is_committed_by_whoever_runs_it_only() {
+    let world = World::bare("");
+    let taken = |tx: &mut Transaction| {
+        tx.put("accounts", b"taken", b"1")?;
+        let taken = std::mem::replace(tx, world.begin());
+        assert_eq!(taken.commit().unwrap_err().kind(), ErrorKind::Invalid);
+        tx.put("accounts", b"left", b"2")
+    };
+    world.run(taken).unwrap();
+    assert_eq!(world.get("accounts", "taken"), None);
+    assert_eq!(world.get("accounts", "left").unwrap(), "2");
 }
 
 #[test]
