@@ -1,4 +1,5 @@
-//! Builds the plugins that we ship and embeds them with their manifests.
+//! Builds the plugins that we ship and embeds them with their manifests: compressed, because where their compiled code
+//! is cached nobody needs more of them than their hash.
 //!
 //! It is the build script of this crate and not of the root package, because this crate's tests run
 //! the same plugins and a crate cannot ask for what a build script above it made.
@@ -6,6 +7,7 @@
 use std::env;
 use std::error::Error;
 use std::fs;
+use std::io::Write;
 use std::path::{Path, PathBuf};
 
 fn main() {
@@ -32,12 +34,24 @@ fn build(out: &Path) -> Result<(), Box<dyn Error>> {
             let why = format!("the plugin '{name}' has no manifest: write {}", manifest.display());
             return Err(why.into());
         }
+        let bytes = fs::read(&component)?;
+        let packed = component.with_extension("packed");
+        fs::write(&packed, pack(&bytes)?)?;
+        let (len, hash) = (bytes.len(), blake3::hash(&bytes));
         list += &format!(
             "    Bundled {{ name: {name:?}, manifest: include_str!({manifest:?}), \
-             component: include_bytes!({component:?}) }},\n"
+             component: Packed {{ deflated: include_bytes!({packed:?}), len: {len}, blake3: {hash:?} }} }},\n",
+            hash = hash.as_bytes()
         );
     }
     list += "]";
     fs::write(out.join("bundled.rs"), list)?;
     Ok(())
+}
+
+/// As `bundled.rs` unpacks it.
+fn pack(component: &[u8]) -> std::io::Result<Vec<u8>> {
+    let mut packer = flate2::write::DeflateEncoder::new(Vec::new(), flate2::Compression::best());
+    packer.write_all(component)?;
+    packer.finish()
 }

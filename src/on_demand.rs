@@ -127,12 +127,14 @@ impl Bundled {
             let _ = self.host.set((Arc::new(host), PluginManager::default()));
         }
         let (host, plugins) = self.host.get().expect("set above");
+        let mut missing = Vec::new();
         for plugin in bundled::PLUGINS.iter().filter(|plugin| wanted(plugin.name)) {
             if !loaded.contains(plugin.name) && self.options.policy.wakes(&plugin.manifest()?) {
-                host.load_one_bundled(plugin.name, plugins)?;
-                loaded.insert(plugin.name);
+                missing.push(plugin);
             }
         }
+        host.load_those_bundled(&missing, plugins)?;
+        loaded.extend(missing.iter().map(|plugin| plugin.name));
         Ok(self.host.get().expect("set above"))
     }
 

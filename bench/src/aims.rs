@@ -212,7 +212,7 @@ const AIMS: &[Aim] = &[
     aim("reload", "longest wait of a call by a swap, ms", One("longest_wait_ms"), AtMost(1.0, 1.0)),
     aim(
         "footprint",
-        "the command with all bundled plugins, stripped, MB",
+        "the command with all bundled plugins, profile dist, stripped, MB",
         One("stripped_mb"),
         AtMost(25.0, 25.0),
     ),

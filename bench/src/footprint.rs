@@ -1,15 +1,16 @@
-//! What the database weighs: the command with all bundled plugins on disk, a warm database opened with all of them, and the
-//! memory of a process that has opened one and is idle.
+//! What the database weighs: the command with all bundled plugins on disk, as the profiles `release` and `dist` make it; a
+//! warm database opened with all of them; and the memory of a process that has opened one and is idle.
 //!
 //! ```text
 //!   a database with a table in the tree and one in `lscs`, closed well ─▶ rounds: a new process opens it, reads a row of
 //!   each, waits, and says what it took ─▶ medians
 //! ```
 //!
-//! Code of the plugins comes from the user's cache, which the first start fills; that one does not count.
+//! Code of the plugins comes from the user's cache, which the first start fills; that one does not count. It lies in files
+//! in memory, which are counted whole, whatever of them the process has touched.
 
 use crate::Result;
-use crate::meter::{Meter, memory_mb, some_median};
+use crate::meter::{Meter, memory_files_mb, memory_mb, some_median};
 use crate::outcome::{Outcome, Sheet, words};
 use crate::report::show;
 use serde::{Deserialize, Serialize};
@@ -21,7 +22,7 @@ use std::time::Duration;
 /// How much of everything.
 #[derive(Debug, Clone, clap::Args)]
 pub struct Settings {
-    /// The release build of `sochdb` to weigh; the one beside this program unless told otherwise, built if need be
+    /// The build of `sochdb` to weigh; those of the profiles `release` and `dist` unless told otherwise, built if need be
     #[arg(long, value_name = "PATH")]
     pub binary: Option<PathBuf>,
     /// Rows of each of the two tables
@@ -53,10 +54,12 @@ struct Start {
     all_cpu_ms: f64,
     /// How many these are.
     plugins: usize,
-    /// When it was idle; `None` where the operating system does not tell.
-    resident_mb: Option<f64>,
-    /// Of that what no file stands behind.
+    /// When it was idle, with all of its files in memory; `None` where the operating system does not tell.
+    idle_mb: Option<f64>,
+    /// Of that what no file on disk stands behind: its own memory,
     anonymous_mb: Option<f64>,
+    /// and files in memory, which have the plugins' code.
+    memory_files_mb: Option<f64>,
 }
 
 /// What such a process is asked to do.
@@ -66,19 +69,24 @@ pub struct Job {
     idle: f64,
 }
 
-/// Megabytes of the command.
+/// Megabytes of one build of the command, stripped.
 #[derive(Debug, Serialize)]
 struct Binary {
-    mb: f64,
+    /// In the summary.
+    id: &'static str,
+    /// Which profile made it, or where it lies.
+    build: String,
     stripped_mb: f64,
 }
 
 #[derive(Debug, Serialize)]
 struct Measured {
-    binary: Option<Binary>,
+    binaries: Vec<Binary>,
     starts: Vec<Start>,
 }
 
+/// What an aim asks for.
+const DIST: &str = "stripped_mb";
 const TABLES: [(&str, Option<&str>); 2] = [("tree", None), ("columns", Some("lscs"))];
 
 /// Measures.
@@ -96,8 +104,8 @@ pub fn run(settings: &Settings) -> Result<Outcome> {
     let job = serde_json::to_string(&Job { path, idle })?;
     start(&job)?;
     let starts = (0..rounds).map(|_| start(&job)).collect::<Result<Vec<_>>>()?;
-    let binary = binary(settings)?.map(|path| weigh(&path, folder.path())).transpose()?;
-    outcome(&Measured { binary, starts })
+    let binaries = binaries(settings, folder.path())?;
+    outcome(&Measured { binaries, starts })
 }
 
 /// Makes the database.
@@ -144,58 +152,83 @@ pub fn child(job: &Job) -> Result<()> {
     let plugins = db.plugin_host()?.list().len();
     let (all_ms, all_cpu_ms) = (meter.seconds() * 1e3, meter.cpu_us() / 1e3);
     std::thread::sleep(Duration::from_secs_f64(job.idle));
-    let (resident_mb, anonymous_mb) = (memory_mb("VmRSS"), memory_mb("RssAnon"));
-    let start =
-        Start { open_ms, first_rows_ms, all_ms, all_cpu_ms, plugins, resident_mb, anonymous_mb };
+    let (anonymous_mb, memory_files_mb) = (memory_mb("RssAnon"), memory_files_mb());
+    let parts = [memory_mb("RssFile"), anonymous_mb, memory_files_mb];
+    let idle_mb = parts.into_iter().sum();
+    let start = Start {
+        open_ms,
+        first_rows_ms,
+        all_ms,
+        all_cpu_ms,
+        plugins,
+        idle_mb,
+        anonymous_mb,
+        memory_files_mb,
+    };
     println!("{}", serde_json::to_string(&start)?);
     Ok(db.close()?)
 }
 
-/// The command's release build; `None` in a build for tests, where nobody has made one.
-fn binary(settings: &Settings) -> Result<Option<PathBuf>> {
+/// What the command weighs: what it weighs by `release` and by `dist`, unless a build was named.
+fn binaries(settings: &Settings, folder: &Path) -> Result<Vec<Binary>> {
+    let weighed = |id, build: &str, path: &Path| {
+        Ok(Binary { id, build: build.to_owned(), stripped_mb: stripped_mb(path, folder)? })
+    };
     if let Some(path) = &settings.binary {
-        return Ok(Some(path.clone()));
+        return Ok(vec![weighed(DIST, &path.display().to_string(), path)?]);
     }
-    let beside =
-        std::env::current_exe()?.with_file_name(format!("sochdb{}", std::env::consts::EXE_SUFFIX));
-    if cfg!(debug_assertions) {
-        return Ok(None);
+    let mut binaries = Vec::new();
+    for (id, profile) in [("release_stripped_mb", "release"), (DIST, "dist")] {
+        if let Some(path) = built(profile, settings.quick)? {
+            binaries.push(weighed(id, &format!("profile {profile}"), &path)?);
+        }
     }
-    if beside.is_file() {
-        return Ok(Some(beside));
+    Ok(binaries)
+}
+
+/// The command as `profile` makes it; `None` in a build for tests and in a hurry, if nobody has made one. Cargo knows
+/// whether there is anything to do.
+fn built(profile: &str, quick: bool) -> Result<Option<PathBuf>> {
+    let this = std::env::current_exe()?;
+    let target = this.ancestors().nth(2).ok_or("this program lies in no target folder")?;
+    let path = target.join(profile).join(format!("sochdb{}", std::env::consts::EXE_SUFFIX));
+    if quick || cfg!(debug_assertions) {
+        return Ok(path.is_file().then_some(path));
     }
-    eprintln!("building the command, to weigh it");
+    eprintln!(
+        "building the command by the profile {profile}, to weigh it; that may take half an hour"
+    );
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let built = Command::new(cargo).args(["build", "--release", "--bin", "sochdb"]).status()?;
-    match built.success() && beside.is_file() {
-        true => Ok(Some(beside)),
+    let arguments = ["build", "--profile", profile, "--bin", "sochdb"];
+    let built = Command::new(cargo).args(arguments).arg("--target-dir").arg(target).status()?;
+    match built.success() && path.is_file() {
+        true => Ok(Some(path)),
         false => {
             Err("the command could not be built\nhelp: build it, and name it with --binary".into())
         }
     }
 }
 
-/// How large `path` is, and how large without symbols.
-fn weigh(path: &Path, folder: &Path) -> Result<Binary> {
-    let megabytes =
-        |path: &Path| -> Result<f64> { Ok(std::fs::metadata(path)?.len() as f64 / 1e6) };
+/// How large `path` is without symbols.
+fn stripped_mb(path: &Path, folder: &Path) -> Result<f64> {
     let copy = folder.join("stripped");
     std::fs::copy(path, &copy)?;
     let stripped = Command::new("strip").arg(&copy).status();
     if !stripped.is_ok_and(|status| status.success()) {
         return Err("`strip` failed\nhelp: it is part of binutils".into());
     }
-    Ok(Binary { mb: megabytes(path)?, stripped_mb: megabytes(&copy)? })
+    Ok(std::fs::metadata(&copy)?.len() as f64 / 1e6)
 }
 
 fn outcome(measured: &Measured) -> Result<Outcome> {
     let middle = |figure: fn(&Start) -> Option<f64>| {
         some_median(measured.starts.iter().filter_map(figure).collect())
     };
-    let binary = measured.binary.as_ref();
-    let lines = [
-        ("binary_mb", "the command with all bundled plugins, MB", binary.map(|binary| binary.mb)),
-        ("stripped_mb", "  stripped, MB", binary.map(|binary| binary.stripped_mb)),
+    let binary = |Binary { id, build, stripped_mb }: &Binary| {
+        let label = format!("the command with all bundled plugins, {build}, stripped, MB");
+        (*id, label, Some(*stripped_mb))
+    };
+    let starts = [
         ("open_ms", "open a warm database, ms", middle(|start| Some(start.open_ms))),
         (
             "first_rows_ms",
@@ -204,18 +237,21 @@ fn outcome(measured: &Measured) -> Result<Outcome> {
         ),
         ("all_ms", "  and load all plugins, ms", middle(|start| Some(start.all_ms))),
         ("all_cpu_ms", "  processor time of all that, ms", middle(|start| Some(start.all_cpu_ms))),
-        (
-            "idle_mb",
-            "memory of an idle process with all that, MB",
-            middle(|start| start.resident_mb),
-        ),
+        ("idle_mb", "memory of an idle process with all that, MB", middle(|start| start.idle_mb)),
         ("idle_anonymous_mb", "  of that no file's, MB", middle(|start| start.anonymous_mb)),
+        (
+            "idle_memory_files_mb",
+            "  of that files in memory: code of plugins, MB",
+            middle(|start| start.memory_files_mb),
+        ),
     ];
+    let starts = starts.map(|(id, label, figure)| (id, label.to_owned(), figure));
+    let lines: Vec<_> = measured.binaries.iter().map(binary).chain(starts).collect();
     let mut outcome = Outcome::of(measured)?;
     let figures = lines.iter().filter_map(|(id, _, figure)| Some(((*id).to_owned(), (*figure)?)));
     outcome.summary = figures.collect();
-    let row = |(_, label, figure): &(&str, &str, Option<f64>)| {
-        vec![(*label).to_owned(), figure.map_or_else(String::new, show)]
+    let row = |(_, label, figure): &(&str, String, Option<f64>)| {
+        vec![label.clone(), figure.map_or_else(String::new, show)]
     };
     let note = format!(
         "{} plugins; medians of {} starts, each a new process. A megabyte is 10^6 bytes.",

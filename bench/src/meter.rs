@@ -2,6 +2,7 @@
 
 use crate::Result;
 use rustix::time::{ClockId, clock_gettime};
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Instant;
 
@@ -54,6 +55,29 @@ pub fn memory_mb(name: &str) -> Option<f64> {
     let line = status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))?;
     let kib: f64 = line.trim().trim_end_matches(" kB").parse().ok()?;
     Some(kib * 1024.0 / 1e6)
+}
+
+/// The bytes of all files in memory from which this process maps something, in megabytes of 10^6 bytes, whether it touched
+/// them or not: the system keeps them whole. `None` where the operating system does not tell.
+pub fn memory_files_mb() -> Option<f64> {
+    let maps = std::fs::read_to_string("/proc/self/maps").ok()?;
+    let mut ends = BTreeMap::new();
+    for (inode, end) in maps.lines().filter_map(memory_file) {
+        let known = ends.entry(inode).or_insert(0);
+        *known = end.max(*known);
+    }
+    Some(ends.into_values().sum::<u64>() as f64 / 1e6)
+}
+
+/// Of a line of `/proc/self/maps` the inode and where in it the mapping ends, if it is of a file in memory:
+/// `7f00-7f10 r--p 00001000 00:01 5100 /memfd:code (deleted)`.
+fn memory_file(line: &str) -> Option<(&str, u64)> {
+    let mut fields = line.split_whitespace();
+    let (start, end) = fields.next()?.split_once('-')?;
+    let (offset, inode, name) = (fields.nth(1)?, fields.nth(1)?, fields.next()?);
+    let number = |text| u64::from_str_radix(text, 16).ok();
+    let end = number(offset)? + number(end)? - number(start)?;
+    name.starts_with("/memfd:").then_some((inode, end))
 }
 
 /// Bytes of all files below `path`.
@@ -111,5 +135,16 @@ mod tests {
         assert_eq!(median(vec![4.0, 1.0, 2.0]), 2.0);
         assert_eq!(median(vec![4.0, 1.0, 2.0, 8.0]), 3.0);
         assert_eq!(median(vec![5.0]), 5.0);
+    }
+
+    #[test]
+    fn a_file_in_memory_reaches_to_where_its_mapping_ends() {
+        let line = "7f0000002000-7f0000005000 r--p 00001000 00:01 5100      /memfd:code (deleted)";
+        assert_eq!(memory_file(line), Some(("5100", 0x4000)));
+        for other in
+            ["7f00-7f10 r--p 00000000 fe:00 12 /usr/bin/bench", "7f00-7f10 rw-p 0 0:0 0", ""]
+        {
+            assert_eq!(memory_file(other), None);
+        }
     }
 }

@@ -20,10 +20,14 @@ use std::process::Command;
 
 const TARGET: &str = "wasm32-wasip2";
 
-/// What every plugin may use of the processor: SIMD with results that are the same everywhere. And far more of
-/// their calls are inlined than natively, because each call that is left saves, loads and checks the fuel
-/// (`docs/performance.md` has the figures); they grow by a quarter.
-const RUST_FLAGS: &[&str] = &["-Ctarget-feature=+simd128", "-Cllvm-args=-inline-threshold=3000"];
+/// What every plugin may use of the processor: SIMD with results that are the same everywhere.
+const RUST_FLAGS: &[&str] = &["-Ctarget-feature=+simd128"];
+/// Far more of these plugins' calls are inlined than natively, because each call that is left saves, loads and checks
+/// the fuel. They are faster for it and grow by a quarter; the others would only grow (`docs/performance.md` has the
+/// figures).
+const INLINED: &[&str] =
+    &["sochdb-plugin-hnsw", "sochdb-plugin-lscs", "sochdb-plugin-vamana", "sochdb-plugin-zstd"];
+const INLINE_MORE: &str = "-Cllvm-args=-inline-threshold=3000";
 
 /// A guest that was compiled.
 pub struct Built {
@@ -144,15 +148,33 @@ fn install_target() -> Result<(), Box<dyn Error>> {
 
 /// Compiles the packages and returns the folder where the components lie.
 fn compile(root: &Path, target_dir: &Path, packages: &[String]) -> Result<PathBuf, Box<dyn Error>> {
+    let is_inlined = |package: &&String| INLINED.contains(&package.as_str());
+    let (inlined, others): (Vec<_>, Vec<_>) = packages.iter().partition(is_inlined);
+    if !others.is_empty() {
+        let packages = others.into_iter().flat_map(|package| ["--package", package]);
+        run(root, target_dir, "build", &packages.collect::<Vec<_>>())?;
+    }
+    // Flags of one package alone are only to be had one package at a time; what it depends on goes without.
+    for package in inlined {
+        run(root, target_dir, "rustc", &["--package", package, "--lib", "--", INLINE_MORE])?;
+    }
+    Ok(target_dir.join(TARGET).join("guest"))
+}
+
+/// Runs the inner cargo: `command` with `arguments` beside those that it always gets.
+fn run(
+    root: &Path,
+    target_dir: &Path,
+    command: &str,
+    arguments: &[&str],
+) -> Result<(), Box<dyn Error>> {
     let mut cargo = Command::new(var("CARGO"));
-    cargo.current_dir(root).args(["build", "--profile", "guest", "--target", TARGET]);
+    cargo.current_dir(root).args([command, "--profile", "guest", "--target", TARGET]);
     cargo.arg("--target-dir").arg(target_dir);
     if root.join("Cargo.lock").is_file() {
         cargo.arg("--locked");
     }
-    for package in packages {
-        cargo.args(["--package", package]);
-    }
+    cargo.args(arguments);
     for (name, _) in env::vars_os() {
         if name.to_str().is_some_and(is_of_the_outer_build) {
             cargo.env_remove(name);
@@ -169,16 +191,14 @@ fn compile(root: &Path, target_dir: &Path, packages: &[String]) -> Result<PathBu
     }
     cargo.env("CARGO_ENCODED_RUSTFLAGS", flags.join("\x1f"));
     let output = cargo.output()?;
-    if !output.status.success() {
-        let by_hand = format!(
-            "cargo build --profile guest --target {TARGET} --package {}",
-            packages.join(" --package ")
-        );
-        let why = String::from_utf8_lossy(&output.stderr).into_owned();
-        let what = "the plugins did not compile; mend what this command shows";
-        return Err(format!("{what}:\n\n    {by_hand}\n\n{why}").into());
+    if output.status.success() {
+        return Ok(());
     }
-    Ok(target_dir.join(TARGET).join("guest"))
+    let by_hand =
+        format!("cargo {command} --profile guest --target {TARGET} {}", arguments.join(" "));
+    let why = String::from_utf8_lossy(&output.stderr).into_owned();
+    let what = "the plugins did not compile; mend what this command shows";
+    Err(format!("{what}:\n\n    {by_hand}\n\n{why}").into())
 }
 
 /// Whether a variable belongs to the build that runs us. Where cargo finds registries, how it reaches

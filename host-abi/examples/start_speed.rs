@@ -47,7 +47,8 @@ fn measure(rounds: usize) -> KernelResult<()> {
     println!("one component, by itself");
     for plugin in bundled::PLUGINS {
         let path = folder.path().join(plugin.name).with_extension("wasm");
-        std::fs::write(&path, plugin.component).expect("there is room for temporary files");
+        std::fs::write(&path, plugin.component.to_vec())
+            .expect("there is room for temporary files");
         let inspect =
             |cache, compiler| with(CompileOptions { cache, compiler })?.inspect(&path).map(drop);
         let name = plugin.name;

@@ -10,7 +10,6 @@
 //! |-----------|-----------------------------------------------------------------------|
 //! | `record`  | one record, as people and programs read it                            |
 //! | `entries` | the store's side: what an import costs to record                      |
-//! | `ticks`   | the clock they are timed by                                           |
 //! | `file`    | JSON lines with rotation, written by a thread of their own            |
 //!
 //! - WASI's functions are answered by a library and not recorded one by one; what they do with granted files is
@@ -23,13 +22,12 @@
 mod entries;
 mod file;
 mod record;
-mod ticks;
 
 pub(crate) use entries::{Entries, Entry, Who};
 pub use file::{AuditFile, read_file};
 pub(crate) use record::Object;
 pub use record::{AuditFilter, AuditKind, AuditRecord, Outcome};
-pub(crate) use ticks::Ticks;
+pub(crate) use sochdb_observability::Ticks;
 
 use crate::limits::audit::{DENIALS_MAX, RECORDS_MAX};
 use file::Sink;

@@ -5,6 +5,7 @@
 //! [`COMPONENT_BYTES_MAX`](crate::limits::COMPONENT_BYTES_MAX), and is read into memory once. Hash,
 //! compiler and everything after use that buffer, so nobody can change the file in between.
 
+use crate::bundled::Packed;
 use crate::capability::{self, Import};
 use crate::compiled_code::{self, Origin};
 use crate::limits::COMPONENT_BYTES_MAX;
@@ -14,6 +15,7 @@ use cap_fs_ext::{FollowSymlinks, OpenOptionsFollowExt};
 use cap_std::ambient_authority;
 use cap_std::fs::{Dir, OpenOptions};
 use sochdb_kernel::{KernelError, KernelResult};
+use std::borrow::Cow;
 use std::io::{self, Read};
 use std::path::Path;
 
@@ -31,6 +33,45 @@ pub(crate) struct Component {
     pub(crate) imports: Vec<Import>,
     /// Full names, in the component's order.
     pub(crate) exports: Vec<String>,
+}
+
+/// A component as WebAssembly, before it is compiled.
+#[derive(Clone, Copy)]
+pub(crate) enum Wasm<'a> {
+    /// Part of this program, whose build knew the hash; unpacked only to be compiled.
+    Bundled(Packed),
+    /// From a file, a database.
+    Bytes(&'a [u8], Origin),
+}
+
+impl<'a> Wasm<'a> {
+    pub(crate) fn origin(&self) -> Origin {
+        match self {
+            Wasm::Bundled(_) => Origin::Bundled,
+            Wasm::Bytes(_, origin) => *origin,
+        }
+    }
+
+    pub(crate) fn bytes(&self) -> Cow<'a, [u8]> {
+        match self {
+            Wasm::Bundled(packed) => Cow::Owned(packed.to_vec()),
+            Wasm::Bytes(bytes, _) => Cow::Borrowed(bytes),
+        }
+    }
+
+    pub(crate) fn hash(&self) -> blake3::Hash {
+        match self {
+            Wasm::Bundled(packed) => packed.blake3(),
+            Wasm::Bytes(bytes, _) => blake3::hash(bytes),
+        }
+    }
+
+    fn len(&self) -> u64 {
+        match self {
+            Wasm::Bundled(packed) => packed.bytes(),
+            Wasm::Bytes(bytes, _) => bytes.len() as u64,
+        }
+    }
 }
 
 /// Reads the file `name` in `folder`.
@@ -93,26 +134,27 @@ fn check_header(shown: &str, bytes: &[u8]) -> KernelResult<()> {
 }
 
 impl Component {
-    /// Compiles `bytes`, or finds them compiled. `shown` names them in errors.
+    /// Compiles `wasm`, or finds it compiled. `shown` names it in errors, `blake3` is its hash.
     ///
     /// # Errors
-    /// `Invalid` when they are no component, or use a proposal that plugins do not get; `Limit` when there
-    /// is too much of something in them; `Plugin` when compiling them met a limit.
+    /// `Invalid` when it is no component, or uses a proposal that plugins do not get; `Limit` when there
+    /// is too much of something in it; `Plugin` when compiling it met a limit.
     pub(crate) fn compile(
         runtime: &Runtime,
         shown: &str,
-        bytes: &[u8],
-        origin: Origin,
+        wasm: Wasm<'_>,
+        blake3: blake3::Hash,
     ) -> KernelResult<Component> {
-        check_header(shown, bytes)?;
-        let blake3 = blake3::hash(bytes);
-        let code = compiled_code::load(runtime, shown, bytes, &blake3, origin)?;
+        if let Wasm::Bytes(bytes, _) = wasm {
+            check_header(shown, bytes)?;
+        }
+        let code = compiled_code::load(runtime, shown, wasm, &blake3)?;
         let (engine, signature) = (runtime.engine(), code.component_type());
         let exports: Vec<_> = signature.exports(engine).map(|(name, _)| name.to_owned()).collect();
         let kind = PluginKind::of(&capability::short_exports(&exports));
         let imports = signature.imports(engine).map(|(name, _)| name.to_owned());
         let imports =
             imports.map(|name| Import { answer: capability::answer(&name, kind), name }).collect();
-        Ok(Component { blake3, bytes: bytes.len() as u64, imports, exports, code })
+        Ok(Component { blake3, bytes: wasm.len(), imports, exports, code })
     }
 }

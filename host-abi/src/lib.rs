@@ -42,6 +42,7 @@
 //! | `wasm_host_abi`    | the contract: one file per interface                                   |
 //! | `plugin_telemetry` | what plugins log and count                                             |
 //! | `bundled`          | the plugins that were built into this program                          |
+//! | `side_by_side`     | the same done to many things, by as many threads as help               |
 //!
 //! ```
 //! use sochdb_kernel::plugin::PluginManager;
@@ -95,6 +96,7 @@ mod pools;
 mod programs;
 mod quarantine;
 mod search;
+mod side_by_side;
 mod spread;
 mod strict_toml;
 mod tenant;

@@ -12,10 +12,10 @@
 
 use crate::adapter::Adapter;
 use crate::audit::AuditLog;
-use crate::bundled::{self, Bundled};
+use crate::bundled::{self, Bundled, Packed};
 use crate::capability::{self, Import};
 use crate::compiled_code::{CompileOptions, Origin};
-use crate::component::{self, Component};
+use crate::component::{self, Component, Wasm};
 use crate::disabled;
 use crate::kept::{self, KeptInfo, KeptPlugin};
 use crate::limits::{Limits, MANIFEST_BYTES_MAX};
@@ -28,6 +28,7 @@ use crate::policy::{Grant, Policy};
 use crate::pools::Pools;
 use crate::programs::Programs;
 use crate::quarantine::TenantHealth;
+use crate::side_by_side;
 use crate::signature::{self, Signer};
 use crate::strict_toml;
 use crate::tenant::Tenants;
@@ -46,6 +47,7 @@ use sochdb_observability::{
 };
 use sochdb_reload::{Meter, Switch, VersionId, folders};
 use sochdb_telemetry::{ComponentHealth, LogLine, Metric};
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -266,13 +268,28 @@ impl PluginHost {
     /// # Errors
     /// Whatever the first that cannot be loaded gives; then none is registered.
     pub fn load_bundled(&self, manager: &PluginManager) -> KernelResult<Vec<String>> {
-        let mut plugins = Vec::new();
+        let mut wanted = Vec::new();
         for plugin in bundled::PLUGINS {
             if self.policy.wakes(&plugin.manifest()?) {
-                plugins.push(self.prepare_bundled(plugin)?);
+                wanted.push(plugin);
             }
         }
-        self.register(plugins, manager)
+        self.load_those_bundled(&wanted, manager)
+    }
+
+    /// Loads some of the plugins that this program came with, and returns their names.
+    ///
+    /// # Errors
+    /// As [`load_bundled`](Self::load_bundled).
+    pub fn load_those_bundled(
+        &self,
+        plugins: &[&'static Bundled],
+        manager: &PluginManager,
+    ) -> KernelResult<Vec<String>> {
+        let largest_first = |plugin: &&'static Bundled| Reverse(plugin.component.bytes());
+        let prepare = |plugin: &&'static Bundled| self.prepare_bundled(plugin);
+        let prepared = side_by_side::map(plugins, largest_first, prepare);
+        self.register(prepared.into_iter().collect::<KernelResult<_>>()?, manager)
     }
 
     /// Loads one of the plugins that this program came with.
@@ -287,7 +304,7 @@ impl PluginHost {
 
     fn prepare_bundled(&self, plugin: &Bundled) -> KernelResult<Loaded> {
         let (manifest, source) = (plugin.manifest()?, "bundled".to_owned());
-        self.prepare(source, manifest, plugin.component, Origin::Bundled, None)
+        self.prepare(source, manifest, Wasm::Bundled(plugin.component), None)
     }
 
     /// Loads the plugin whose manifest lies at `path`, and returns its name.
@@ -432,7 +449,8 @@ impl PluginHost {
         let file = path.display().to_string();
         let (folder, name) = folder_and_name(path)?;
         let bytes = component::read(folder, name)?;
-        let component = Component::compile(&self.runtime, &file, &bytes, Origin::Stranger)?;
+        let wasm = Wasm::Bytes(&bytes, Origin::Stranger);
+        let component = Component::compile(&self.runtime, &file, wasm, wasm.hash())?;
         let exports = short_exports(&component);
         let kind = PluginKind::of(&exports);
         let refusal = capability::refusal(&component.imports, &component.exports).or_else(|| {
@@ -484,7 +502,8 @@ impl PluginHost {
             ModuleSource::Bundled(name) => (bundled_component(name)?.to_vec(), Origin::Bundled),
         };
         let signer = self.signer(&manifest, &text, signature.as_deref(), &component)?;
-        let mut loaded = self.prepare(shown, manifest, &component, origin, signer)?;
+        let wasm = Wasm::Bytes(&component, origin);
+        let mut loaded = self.prepare(shown, manifest, wasm, signer)?;
         loaded.source = Some(Source { manifest: text, signature, component });
         Ok(loaded)
     }
@@ -500,7 +519,7 @@ impl PluginHost {
         // What this program has needs no pin; what a database keeps may be anything.
         let is_bundled = match &manifest.module {
             ModuleSource::Bundled(name) => {
-                bundled_component(name).is_ok_and(|own| own == component)
+                bundled_component(name).is_ok_and(|own| own.blake3() == blake3::hash(component))
             }
             ModuleSource::Path(_) => false,
         };
@@ -525,7 +544,8 @@ impl PluginHost {
             &plugin.component,
         )?;
         let source = "kept in the database".to_owned();
-        self.prepare(source, manifest, &plugin.component, Origin::Stranger, signer)
+        let wasm = Wasm::Bytes(&plugin.component, Origin::Stranger);
+        self.prepare(source, manifest, wasm, signer)
     }
 
     /// Steps 1 to 4 of loading.
@@ -533,8 +553,7 @@ impl PluginHost {
         &self,
         source: String,
         manifest: PluginManifest,
-        component: &[u8],
-        origin: Origin,
+        component: Wasm<'_>,
         signer: Option<Signer>,
     ) -> KernelResult<Loaded> {
         check_kernel_version(&manifest)?;
@@ -542,7 +561,7 @@ impl PluginHost {
             ModuleSource::Path(path) => format!("the component {path} of {source}"),
             ModuleSource::Bundled(name) => format!("the bundled component '{name}'"),
         };
-        let component = self.compile(&manifest, &shown, component, origin)?;
+        let component = self.compile(&manifest, &shown, component)?;
         capability::check(&manifest, &component.imports, &component.exports)?;
         let grant = Arc::new(self.policy.grant(&manifest)?);
         let kind = manifest.kind;
@@ -588,10 +607,9 @@ impl PluginHost {
         &self,
         manifest: &PluginManifest,
         shown: &str,
-        bytes: &[u8],
-        origin: Origin,
+        wasm: Wasm<'_>,
     ) -> KernelResult<Component> {
-        let found = blake3::hash(bytes);
+        let found = wasm.hash();
         if let Some(pinned) = manifest.blake3.filter(|pinned| *pinned != found) {
             let message = format!(
                 "{shown} has the BLAKE3 hash {found}, its manifest pins {pinned}; get the file that \
@@ -599,7 +617,7 @@ impl PluginHost {
             );
             return Err(KernelError::plugin(&manifest.name, PluginFault::Denied, message));
         }
-        Component::compile(&self.runtime, shown, bytes, origin)
+        Component::compile(&self.runtime, shown, wasm, found)
     }
 
     /// Step 5: all of them or, when a name is taken by another kind, none.
@@ -829,9 +847,10 @@ fn check_kernel_version(manifest: &PluginManifest) -> KernelResult<()> {
     )))
 }
 
-fn bundled_component(name: &str) -> KernelResult<&'static [u8]> {
-    let found = bundled::find(name).map(|Bundled { component, .. }| *component);
-    found.ok_or_else(|| KernelError::NotFound { kind: "bundled component", name: name.to_owned() })
+fn bundled_component(name: &str) -> KernelResult<Packed> {
+    bundled::find(name)
+        .map(|plugin| plugin.component)
+        .ok_or_else(|| KernelError::NotFound { kind: "bundled component", name: name.to_owned() })
 }
 
 /// The manifests in the folder `dir`, sorted by name.

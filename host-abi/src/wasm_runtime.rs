@@ -103,6 +103,10 @@ pub(crate) fn config() -> Config {
         // On by default, and makes every call two to four times dearer.
         .concurrency_support(false)
         .wasm_backtrace_max_frames(std::num::NonZeroUsize::new(32))
+        // Backtraces name functions, which needs neither: an eighth of compiled code, and a registry of the system's
+        // unwinder that each plugin would have to be entered into.
+        .generate_address_map(false)
+        .native_unwind_info(cfg!(windows))
         .wasm_features(
             WasmFeatures::THREADS
                 | WasmFeatures::SHARED_EVERYTHING_THREADS

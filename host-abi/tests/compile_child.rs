@@ -173,7 +173,7 @@ fn a_child_compiles_what_this_process_compiles() {
         assert_eq!(inspection, here.inspect(&file.path).unwrap());
     }
     for plugin in bundled::PLUGINS {
-        let file = file(plugin.component);
+        let file = file(&plugin.component.to_vec());
         let inspection = host(compiler()).inspect(&file.path).unwrap();
         assert_eq!(inspection, here.inspect(&file.path).unwrap());
         assert!(inspection.loadable);
@@ -291,7 +291,7 @@ fn what_was_built_in_is_compiled_here() {
 fn a_plugin_loaded_through_a_child_works() {
     let Some(lz4) = bundled::find("lz4") else { return };
     let folder = tempfile::tempdir().unwrap();
-    std::fs::write(folder.path().join("lz4.wasm"), lz4.component).unwrap();
+    std::fs::write(folder.path().join("lz4.wasm"), lz4.component.to_vec()).unwrap();
     let manifest = lz4.manifest.replace("bundled = \"lz4\"", "path = \"lz4.wasm\"");
     assert_ne!(manifest, lz4.manifest);
     std::fs::write(folder.path().join("lz4.toml"), manifest).unwrap();

@@ -2,7 +2,7 @@
 //!
 //! `cargo run --release -p sochdb-observability --example cost`
 
-use sochdb_observability::{Durations, Telemetry, TelemetryOptions, TracerOptions};
+use sochdb_observability::{Durations, Telemetry, TelemetryOptions, Ticks, TracerOptions};
 use sochdb_telemetry::Counter;
 use std::hint::black_box;
 use std::thread;
@@ -45,7 +45,7 @@ fn deliver(telemetry: &Telemetry, round: u32) {
 
 fn main() {
     let began = Instant::now();
-    black_box(quanta::Instant::now());
+    black_box(Ticks::now());
     println!("the first reading of the clock: {} us", began.elapsed().as_micros());
     let began = Instant::now();
     black_box(Telemetry::default());
@@ -61,7 +61,7 @@ fn main() {
             black_box(i);
         }),
         ("clock, read twice", &|_| {
-            black_box(quanta::Instant::now().elapsed());
+            black_box(Ticks::now().elapsed());
         }),
         ("std's clock, read twice", &|_| {
             black_box(Instant::now().elapsed());

@@ -14,6 +14,7 @@
 //! | `registry`  | [`Registry`]: everybody who has metrics                            |
 //! | `durations` | [`Durations`]: how long things take, in log-linear buckets         |
 //! | `spans`     | [`Tracer`]: pieces of work, sampled                                |
+//! | `ticks`     | [`Ticks`]: the clock they are timed by                             |
 //! | `logs`      | [`LogQueue`]: log lines that wait for observers                    |
 //! | `layer`     | [`TelemetryLayer`]: events of `tracing` become log lines           |
 //! | `clip`      | text of bounded length                                             |
@@ -31,7 +32,7 @@
 //!    log lines allocate.
 //! 2. Every queue has a bound. What does not fit is dropped, and the drop is counted and shown.
 
-#![forbid(unsafe_code)]
+#![deny(unsafe_code)]
 
 mod clip;
 mod dashboard;
@@ -46,6 +47,7 @@ mod registry;
 mod serve;
 mod spans;
 mod threads;
+mod ticks;
 
 pub use dashboard::dashboard;
 pub use delivery::{Delivery, DeliveryOptions};
@@ -60,6 +62,7 @@ pub use serve::{Answer, MetricsServer, Pages, Request};
 pub use sochdb_telemetry::{Family, MetricKind, unit_of};
 pub use spans::{ActiveSpan, Parent, Tracer, TracerOptions};
 pub use threads::thread_number;
+pub use ticks::Ticks;
 
 use parking_lot::Mutex;
 use sochdb_telemetry::{ComponentHealth, Metric, MetricValue, TelemetryBatch};

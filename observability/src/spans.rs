@@ -13,8 +13,8 @@
 //! - Source of the numbers and their text: W3C Trace Context.
 
 use crate::clip::{self, TEXT_BYTES_MAX};
+use crate::ticks::Ticks;
 use crossbeam_queue::ArrayQueue;
-use quanta::Instant;
 use sochdb_telemetry::{Span, SpanContext};
 use std::cell::Cell;
 use std::fmt::Display;
@@ -122,7 +122,7 @@ struct Inner {
 pub struct ActiveSpan<'a> {
     tracer: &'a Tracer,
     name: &'static str,
-    began: Instant,
+    began: Ticks,
     /// Present if it is recorded.
     context: Option<SpanContext>,
     /// The span that the thread was in before.
@@ -161,7 +161,7 @@ impl Tracer {
         };
         let outer = context.and_then(Place::enter);
         let (attributes, error, took, stays) = Default::default();
-        let began = Instant::now();
+        let began = Ticks::now();
         ActiveSpan { tracer: self, name, began, context, outer, attributes, error, took, stays }
     }
 
@@ -368,7 +368,7 @@ mod tests {
 
     /// A span that began six seconds ago, to a tracer for which five are slow.
     fn make_slow(span: &mut ActiveSpan<'_>) {
-        span.began = Instant::now() - Duration::from_secs(6);
+        span.began = Ticks::ago(Duration::from_secs(6));
     }
 
     #[test]

@@ -34,7 +34,7 @@ impl Subject {
                 (Some((file, component)), bytes)
             }
             ModuleSource::Bundled(name) => {
-                (None, bundled::find(name).map_or(0, |found| found.component.len() as u64))
+                (None, bundled::find(name).map_or(0, |found| found.component.bytes()))
             }
         };
         if let Some((file, component)) = component {

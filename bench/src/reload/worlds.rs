@@ -66,11 +66,12 @@ impl Subject {
         }
     }
 
-    fn component(self) -> &'static [u8] {
+    fn component(self) -> Vec<u8> {
         match self {
-            Subject::Identity => IDENTITY,
-            Subject::Ledger => LEDGER,
-            _ => bundled::find(self.name()).map_or(&[], |bundled| bundled.component),
+            Subject::Identity => IDENTITY.to_vec(),
+            Subject::Ledger => LEDGER.to_vec(),
+            _ => bundled::find(self.name())
+                .map_or_else(Vec::new, |bundled| bundled.component.to_vec()),
         }
     }
 
@@ -98,8 +99,9 @@ impl Subject {
             fs::write(&path, self.manifest(version, &wasm))?;
             Ok(path)
         };
-        let other = [self.component(), OTHER].concat();
-        Ok([write("1.0.0", self.component())?, write("1.0.1", &other)?])
+        let component = self.component();
+        let other = [&component, OTHER].concat();
+        Ok([write("1.0.0", &component)?, write("1.0.1", &other)?])
     }
 
     fn schema(self) -> Option<Schema> {

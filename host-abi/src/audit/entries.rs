@@ -6,9 +6,8 @@
 //! A store does one thing at a time, so there is at most one open import. What is still open when the call
 //! ends is where the guest ended.
 
-use super::AuditLog;
 use super::record::{AuditKind, Object, Outcome};
-use super::ticks::Ticks;
+use super::{AuditLog, Ticks};
 use crate::limits::audit::{ENTRIES_MAX, OBJECT_BYTES_MAX};
 use crate::plugin::Plugin;
 use crate::tenant::Tenant;

@@ -21,8 +21,12 @@
 //! 1. Nothing of a sealed artifact is used before its seal was found good, the length aside.
 //! 2. The seal covers the id: an artifact cannot pass as that of another component or another engine.
 
+#[cfg(target_os = "linux")]
+use super::memory_file::MemoryFile;
 use sochdb_kernel::{KernelError, KernelResult};
+use std::fs::File;
 use std::hash::{Hash, Hasher};
+use std::io::{self, Read};
 use wasmtime::Engine;
 use wasmtime::component::Component;
 
@@ -33,6 +37,9 @@ const AT_ID: usize = 8 + 4 + 4;
 const AT_LEN: usize = AT_ID + 32;
 const AT_SEAL: usize = AT_LEN + 8;
 pub(super) const HEADER_BYTES: usize = AT_SEAL + 32;
+/// 256 KiB: read, hashed and written while it is in the processor's cache.
+#[cfg(target_os = "linux")]
+const PIECE_BYTES: usize = 256 << 10;
 const _: () = assert!(AT_SEAL == 56 && HEADER_BYTES == 88, "the table above says so");
 
 /// 256 MiB. Compiled code has about four times the bytes of its component; nothing larger is kept, or
@@ -141,25 +148,11 @@ impl Artifact {
 
     /// The artifact in `sealed`, if it is `id`'s and was sealed with `key`.
     pub(super) fn unseal(sealed: Vec<u8>, key: &SealKey, id: &CodeId) -> Result<Artifact, BadSeal> {
-        let Some((header, artifact)) = sealed.split_at_checked(HEADER_BYTES) else {
-            return Err(BadSeal("is cut off within its header"));
-        };
-        if header[..8] != *MAGIC {
-            return Err(BadSeal("does not begin as compiled code does"));
-        }
-        if header[8..12] != VERSION.to_le_bytes() || header[12..AT_ID] != [0; 4] {
-            return Err(BadSeal("is of another version"));
-        }
-        if header[AT_ID..AT_LEN] != id.0 {
-            return Err(BadSeal("is that of another component or another engine"));
-        }
-        if header[AT_LEN..AT_SEAL] != (artifact.len() as u64).to_le_bytes() {
-            return Err(BadSeal("has not the length it was written with"));
-        }
-        let found = blake3::Hash::from_slice(&header[AT_SEAL..]).expect("a seal has 32 bytes");
+        let (header, artifact) = sealed.split_at_checked(HEADER_BYTES).ok_or(CUT_OFF)?;
+        let found = claimed_seal(header, artifact.len() as u64, id)?;
         // Compared in constant time.
         if found != seal(key, header, artifact) {
-            return Err(BadSeal("has a seal that does not hold"));
+            return Err(NO_SEAL);
         }
         Ok(Artifact { bytes: sealed, start: HEADER_BYTES })
     }
@@ -176,8 +169,135 @@ impl Artifact {
     }
 }
 
+/// Compiled code that a cache kept, unsealed.
+pub(super) enum Kept {
+    /// A copy in memory.
+    Bytes(Artifact),
+    /// In a file in memory that nobody can change any more, from which the code is mapped: no second copy is made of
+    /// it, and only what runs takes room in this process.
+    #[cfg(target_os = "linux")]
+    Mapped(MemoryFile),
+}
+
+impl Kept {
+    /// The artifact in `file`, which has `len` bytes, if it is `id`'s and was sealed with `key`.
+    pub(super) fn unseal(
+        file: &File,
+        len: u64,
+        key: &SealKey,
+        id: &CodeId,
+    ) -> Result<Kept, NotUnsealed> {
+        #[cfg(target_os = "linux")]
+        if let Ok(memory) = MemoryFile::new() {
+            return Kept::unseal_into(memory, file, len, key, id);
+        }
+        let mut sealed = Vec::with_capacity(len as usize);
+        file.take(len).read_to_end(&mut sealed)?;
+        Ok(Kept::Bytes(Artifact::unseal(sealed, key, id)?))
+    }
+
+    /// The same, piece by piece: each is hashed as it is written, while it is in the processor's cache.
+    #[cfg(target_os = "linux")]
+    fn unseal_into(
+        mut memory: MemoryFile,
+        mut file: &File,
+        len: u64,
+        key: &SealKey,
+        id: &CodeId,
+    ) -> Result<Kept, NotUnsealed> {
+        use io::Write;
+        let len = len.checked_sub(HEADER_BYTES as u64).ok_or(CUT_OFF)?;
+        let mut header = [0; HEADER_BYTES];
+        file.read_exact(&mut header)?;
+        let found = claimed_seal(&header, len, id)?;
+        let mut hasher = seal_of(key, &header);
+        let (mut rest, mut piece) = (file.take(len), vec![0; PIECE_BYTES]);
+        loop {
+            let read = rest.read(&mut piece)?;
+            if read == 0 {
+                break;
+            }
+            hasher.update(&piece[..read]);
+            memory.write_all(&piece[..read])?;
+        }
+        // Compared in constant time.
+        if found != hasher.finalize() {
+            return Err(NO_SEAL.into());
+        }
+        memory.seal()?;
+        Ok(Kept::Mapped(memory))
+    }
+
+    /// The code. Wasmtime checks once more that it was compiled for an engine like this one.
+    #[allow(unsafe_code, reason = "there is no other way to load compiled code")]
+    pub(super) fn load(&self, engine: &Engine) -> wasmtime::Result<Component> {
+        match self {
+            Kept::Bytes(artifact) => artifact.load(engine),
+            #[cfg(target_os = "linux")]
+            Kept::Mapped(memory) => {
+                // SAFETY: `deserialize_file` asks for a file with bytes that `precompile_component` or `serialize` made,
+                // which stay what they are as long as the code lives. `Mapped` is made in one place, of bytes that
+                // the keyed hash shows to have been sealed under the secret key, which only `header` does, of an
+                // `Artifact`. What was hashed is what was written to the file: pieces of one buffer. The file has
+                // no name, and this process had its only handle until the system took away, for everybody and for
+                // good, the right to write to it, to cut it and to let it grow. The cache's own file, which
+                // somebody could write to, is not mapped.
+                let mapped = unsafe { Component::deserialize_file(engine, memory.path()) };
+                // Where `/proc` is not mounted, or code must not be mapped.
+                mapped.or_else(|_| Artifact { bytes: memory.read()?, start: 0 }.load(engine))
+            }
+        }
+    }
+}
+
+/// Why code that was kept is not to be had.
+#[derive(Debug)]
+pub(super) enum NotUnsealed {
+    BadSeal(BadSeal),
+    Unreadable(io::Error),
+}
+
+impl From<BadSeal> for NotUnsealed {
+    fn from(error: BadSeal) -> NotUnsealed {
+        NotUnsealed::BadSeal(error)
+    }
+}
+
+impl From<io::Error> for NotUnsealed {
+    fn from(error: io::Error) -> NotUnsealed {
+        NotUnsealed::Unreadable(error)
+    }
+}
+
+const CUT_OFF: BadSeal = BadSeal("is cut off within its header");
+const NO_SEAL: BadSeal = BadSeal("has a seal that does not hold");
+
+/// The seal in `header`, if that is of an artifact of `id` with `len` bytes.
+fn claimed_seal(header: &[u8], len: u64, id: &CodeId) -> Result<blake3::Hash, BadSeal> {
+    if header[..8] != *MAGIC {
+        return Err(BadSeal("does not begin as compiled code does"));
+    }
+    if header[8..12] != VERSION.to_le_bytes() || header[12..AT_ID] != [0; 4] {
+        return Err(BadSeal("is of another version"));
+    }
+    if header[AT_ID..AT_LEN] != id.0 {
+        return Err(BadSeal("is that of another component or another engine"));
+    }
+    if header[AT_LEN..AT_SEAL] != len.to_le_bytes() {
+        return Err(BadSeal("has not the length it was written with"));
+    }
+    Ok(blake3::Hash::from_slice(&header[AT_SEAL..]).expect("a seal has 32 bytes"))
+}
+
 fn seal(key: &SealKey, header: &[u8], artifact: &[u8]) -> blake3::Hash {
-    blake3::Hasher::new_keyed(&key.0).update(&header[..AT_SEAL]).update(artifact).finalize()
+    seal_of(key, header).update(artifact).finalize()
+}
+
+/// The seal of what begins with `header`, before the artifact.
+fn seal_of(key: &SealKey, header: &[u8]) -> blake3::Hasher {
+    let mut hasher = blake3::Hasher::new_keyed(&key.0);
+    hasher.update(&header[..AT_SEAL]);
+    hasher
 }
 
 #[cfg(test)]
@@ -193,10 +313,22 @@ impl Artifact {
 }
 
 #[cfg(test)]
+impl Kept {
+    pub(super) fn bytes(&self) -> Vec<u8> {
+        match self {
+            Kept::Bytes(artifact) => artifact.artifact().to_vec(),
+            #[cfg(target_os = "linux")]
+            Kept::Mapped(memory) => memory.read().unwrap(),
+        }
+    }
+}
+
+#[cfg(test)]
 mod tests {
     use super::*;
     use expect_test::expect;
     use proptest::prelude::*;
+    use std::io::{Seek, Write};
 
     const KEY: SealKey = SealKey([7; 32]);
     const ID: CodeId = CodeId([9; 32]);
@@ -208,8 +340,24 @@ mod tests {
         rows.collect::<Vec<_>>().join("\n")
     }
 
+    /// Why it is refused in memory, and in a file.
     fn refusal(sealed: &[u8], key: &SealKey, id: &CodeId) -> &'static str {
-        Artifact::unseal(sealed.to_vec(), key, id).err().map_or("", |BadSeal(why)| why)
+        let refused =
+            Artifact::unseal(sealed.to_vec(), key, id).err().map_or("", |BadSeal(why)| why);
+        let refused_file = match unsealed_file(sealed, key, id) {
+            Ok(_) => "",
+            Err(NotUnsealed::BadSeal(BadSeal(why))) => why,
+            Err(NotUnsealed::Unreadable(error)) => panic!("{error}"),
+        };
+        assert_eq!(refused, refused_file);
+        refused
+    }
+
+    fn unsealed_file(sealed: &[u8], key: &SealKey, id: &CodeId) -> Result<Kept, NotUnsealed> {
+        let mut file = tempfile::tempfile().unwrap();
+        file.write_all(sealed).unwrap();
+        file.rewind().unwrap();
+        Kept::unseal(&file, sealed.len() as u64, key, id)
     }
 
     #[test]
@@ -227,8 +375,9 @@ mod tests {
 
     #[test]
     fn what_was_sealed_comes_back() {
-        for artifact in [&b""[..], b"code", &[0xEE; 5000]] {
+        for artifact in [&b""[..], b"code", &[0xEE; 5000], &[0xEE; 600_000]] {
             let sealed = Artifact::of_bytes(artifact).sealed(&KEY, &ID);
+            assert_eq!(unsealed_file(&sealed, &KEY, &ID).unwrap().bytes(), artifact);
             assert_eq!(Artifact::unseal(sealed, &KEY, &ID).ok().unwrap().artifact(), artifact);
         }
     }
@@ -280,10 +429,15 @@ mod tests {
         let engine = Engine::new(&crate::wasm_runtime::config()).unwrap();
         let artifact = Artifact::compile(&engine, &text).unwrap();
         assert!(artifact.load(&engine).is_ok());
+        let kept = unsealed_file(&artifact.sealed(&KEY, &ID), &KEY, &ID).unwrap();
+        assert!(kept.load(&engine).is_ok());
         let mut other = crate::wasm_runtime::config();
         other.consume_fuel(false);
-        let refused = artifact.load(&Engine::new(&other).unwrap()).err().unwrap();
-        assert!(format!("{refused:#}").contains("fuel"), "{refused:#}");
+        let other = Engine::new(&other).unwrap();
+        for refused in [artifact.load(&other), kept.load(&other)] {
+            let refused = refused.err().unwrap();
+            assert!(format!("{refused:#}").contains("fuel"), "{refused:#}");
+        }
     }
 
     proptest! {

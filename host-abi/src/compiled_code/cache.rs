@@ -22,7 +22,9 @@
 //!
 //! It lies with the user and never in a database: a database from a stranger would bring its own key.
 
-use super::artifact::{ARTIFACT_BYTES_MAX, Artifact, BadSeal, CodeId, HEADER_BYTES, SealKey};
+use super::artifact::{
+    ARTIFACT_BYTES_MAX, Artifact, BadSeal, CodeId, HEADER_BYTES, Kept, NotUnsealed, SealKey,
+};
 use etcetera::{BaseStrategy, base_strategy};
 use rustix::fs::{
     AtFlags, Dir, FileType, Mode, OFlags, Stat, Timespec, Timestamps, UTIME_NOW, UTIME_OMIT, fstat,
@@ -105,6 +107,15 @@ impl From<Errno> for Distrust {
     }
 }
 
+impl From<NotUnsealed> for Distrust {
+    fn from(error: NotUnsealed) -> Distrust {
+        match error {
+            NotUnsealed::BadSeal(BadSeal(why)) => Distrust::Because(why.to_owned()),
+            NotUnsealed::Unreadable(error) => Distrust::Because(format!("cannot be read: {error}")),
+        }
+    }
+}
+
 impl CodeCache {
     /// Opens the cache in the folder `dir`, which is made if it is missing.
     ///
@@ -148,10 +159,10 @@ impl CodeCache {
     }
 
     /// The artifact `id`, if it is there and can be trusted.
-    pub(super) fn load(&self, id: &CodeId) -> Option<Artifact> {
+    pub(super) fn load(&self, id: &CodeId) -> Option<Kept> {
         let name = entry_name(id);
         match self.inner.read(&name, id) {
-            Ok(artifact) => Some(artifact),
+            Ok(kept) => Some(kept),
             Err(Distrust::Missing) => None,
             Err(Distrust::Because(why)) => {
                 self.inner.warn(&name, &why);
@@ -200,15 +211,13 @@ impl Inner {
             .map_err(|why| io::Error::other(format!("the folder {why}")))
     }
 
-    fn read(&self, name: &str, id: &CodeId) -> Result<Artifact, Distrust> {
+    fn read(&self, name: &str, id: &CodeId) -> Result<Kept, Distrust> {
         self.check_dir().map_err(|error| Distrust::Because(format!("is not trusted: {error}")))?;
         let (file, len) = open_ours(&self.dir, name, HEADER_BYTES as u64 + ARTIFACT_BYTES_MAX)?;
-        let sealed = read_whole(&file, len)?;
-        let artifact = Artifact::unseal(sealed, &self.key, id)
-            .map_err(|BadSeal(why)| Distrust::Because(why.to_owned()))?;
+        let kept = Kept::unseal(&file, len, &self.key, id)?;
         // So that what is used stays. Where the file system is read-only, nothing is removed either.
         let _ = futimens(&file, &TOUCHED);
-        Ok(artifact)
+        Ok(kept)
     }
 
     /// Removes what was used longest ago until the rest is within the bounds, and files left unfinished.

@@ -13,6 +13,7 @@
 //! | `cache`            | a folder of sealed artifacts, trusted only while it is ours alone         |
 //! | `child`            | the host's side of a compiler in a process with limits                   |
 //! | `compiler_process` | the other side: [`compile_child`]                                        |
+//! | `memory_file`      | where what a cache kept lies while it runs                               |
 //! | `shape`            | how many functions, types and nested components there may be             |
 //!
 //! Compiling is the one thing no fuel pays for, and a compiler is no sandbox: what strangers wrote is best
@@ -27,12 +28,15 @@ mod cache;
 mod cache;
 mod child;
 mod compiler_process;
+#[cfg(target_os = "linux")]
+mod memory_file;
 mod shape;
 
 pub use cache::CodeCache;
 pub use child::{ChildCompiler, CompileLimits};
 pub use compiler_process::compile_child;
 
+use crate::component::Wasm;
 use crate::wasm_runtime::Runtime;
 use artifact::{Artifact, CodeId};
 use sochdb_kernel::{KernelError, KernelResult};
@@ -69,18 +73,17 @@ pub(crate) enum Origin {
     Stranger,
 }
 
-/// Compiled code of the component `bytes`, whose hash is `hash`. `shown` names them in errors.
+/// Compiled code of the component `wasm`, whose hash is `hash`. `shown` names it in errors.
 ///
 /// # Errors
-/// `Invalid` when they are no component, or use a proposal that plugins do not get; `Limit` when there is
-/// too much of something in them; `Plugin` with `Exhausted` when compiling met a limit of the compiler's
+/// `Invalid` when it is no component, or uses a proposal that plugins do not get; `Limit` when there is
+/// too much of something in it; `Plugin` with `Exhausted` when compiling met a limit of the compiler's
 /// process; `Unavailable` when that process cannot be had.
 pub(crate) fn load(
     runtime: &Runtime,
     shown: &str,
-    bytes: &[u8],
+    wasm: Wasm<'_>,
     hash: &blake3::Hash,
-    origin: Origin,
 ) -> KernelResult<Component> {
     let (engine, options) = (runtime.engine(), runtime.compile_options());
     let id = CodeId::new(runtime.engine_key(), hash);
@@ -96,6 +99,7 @@ pub(crate) fn load(
             }
         }
     }
+    let bytes = &*wasm.bytes();
     shape::check(shown, bytes)?;
     let keep = |artifact: &Artifact| {
         if let Some(cache) = &options.cache {
@@ -103,7 +107,7 @@ pub(crate) fn load(
         }
     };
     let began = Instant::now();
-    let code = match (&options.compiler, origin) {
+    let code = match (&options.compiler, wasm.origin()) {
         (Compiler::Child(child), Origin::Stranger) => {
             let artifact = child.compile(runtime.engine_key(), &id, shown, bytes)?;
             let code = artifact.load(engine).map_err(|error| {
@@ -146,7 +150,8 @@ mod tests {
         let hash = blake3::hash(&bytes);
         let id = CodeId::new(runtime.engine_key(), &hash);
         cache.store(&id, &Artifact::of_bytes(b"sealed by us, and yet no code"));
-        assert!(load(&runtime, "it", &bytes, &hash, Origin::Stranger).is_ok());
+        let wasm = Wasm::Bytes(&bytes, Origin::Stranger);
+        assert!(load(&runtime, "it", wasm, &hash).is_ok());
         assert!(cache.load(&id).unwrap().load(runtime.engine()).is_ok());
     }
 
@@ -160,8 +165,8 @@ mod tests {
         for plugin in crate::bundled::PLUGINS {
             let names = |options| {
                 let runtime = Runtime::new(options).unwrap();
-                let (bytes, hash) = (plugin.component, blake3::hash(plugin.component));
-                let code = load(&runtime, "it", bytes, &hash, Origin::Bundled).unwrap();
+                let wasm = Wasm::Bundled(plugin.component);
+                let code = load(&runtime, "it", wasm, &wasm.hash()).unwrap();
                 let (engine, signature) = (runtime.engine(), code.component_type());
                 let imports = signature.imports(engine).map(|(name, _)| name.to_owned());
                 let exports = signature.exports(engine).map(|(name, _)| name.to_owned());

@@ -1,6 +1,6 @@
 //! The cache of compiled code where files have no owner and mode that we could check: there is none.
 
-use super::artifact::{Artifact, CodeId};
+use super::artifact::{Artifact, CodeId, Kept};
 use sochdb_kernel::{KernelError, KernelResult};
 use std::path::Path;
 
@@ -25,7 +25,7 @@ impl CodeCache {
         None
     }
 
-    pub(super) fn load(&self, _: &CodeId) -> Option<Artifact> {
+    pub(super) fn load(&self, _: &CodeId) -> Option<Kept> {
         match *self {}
     }
 

@@ -212,7 +212,7 @@ mod tests {
         check(&component(""), expect!["ok"]);
         check(&component("(core module (func) (memory 1) (table 1 funcref))"), expect!["ok"]);
         for plugin in crate::bundled::PLUGINS {
-            super::check(plugin.name, plugin.component).unwrap();
+            super::check(plugin.name, &plugin.component.to_vec()).unwrap();
         }
     }
 

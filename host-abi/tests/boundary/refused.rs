@@ -61,8 +61,8 @@ fn a_component_that_lacks_or_exceeds_what_its_manifest_declares() {
         ErrorKind::Invalid,
         &["exports []", "[\"codec\", \"lifecycle\"]", "codec-plugin"],
     );
-    let observer = sochdb_host_abi::bundled::find("prometheus").unwrap().component;
-    says(&refused(observer, ""), ErrorKind::Invalid, &["[\"lifecycle\", \"observer\"]"]);
+    let observer = sochdb_host_abi::bundled::find("prometheus").unwrap().component.to_vec();
+    says(&refused(&observer, ""), ErrorKind::Invalid, &["[\"lifecycle\", \"observer\"]"]);
     let hollow = wat::parse_str(
         r#"(component (instance $empty)
             (export "sochdb:plugin/codec@0.1.0" (instance $empty))

@@ -9,7 +9,8 @@ use std::collections::BTreeSet;
 use std::ops::Bound;
 
 const DIM: u32 = 8;
-const COUNT: u32 = 300;
+/// Every load of an index plugin waits for this test, and its time grows with the square of the count.
+const COUNT: u32 = 100;
 const K: usize = 10;
 const EFFORT: usize = 50;
 

@@ -47,7 +47,7 @@ impl Folder {
 }
 
 fn loaded(cache: &CodeCache, id: &CodeId) -> Option<Vec<u8>> {
-    cache.load(id).map(|artifact| artifact.artifact().to_vec())
+    cache.load(id).map(|kept| kept.bytes())
 }
 
 fn set_mode(path: &Path, mode: u32) {
