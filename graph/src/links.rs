@@ -5,9 +5,12 @@
 //! again among its links.
 
 use crate::Result;
+use std::hint::black_box;
 
 /// In a slot: no link, and none behind it.
 pub(crate) const NONE: u32 = u32::MAX;
+/// Links in a cache line of 64 bytes.
+const LINKS_PER_LINE: usize = 16;
 
 /// Rows of links, whoever keeps them.
 pub(crate) trait Rows {
@@ -112,5 +115,17 @@ impl Links {
 impl Rows for &Links {
     fn row(&mut self, position: u32) -> Result<&[u32]> {
         Ok(self.slots(position))
+    }
+
+    /// Reads a link of each cache line of the rows, so that they come from memory side by side.
+    fn prepare(&mut self, positions: &[u32]) -> Result<()> {
+        let mut all = 0;
+        for &position in positions {
+            for link in self.slots(position).iter().step_by(LINKS_PER_LINE) {
+                all |= link;
+            }
+        }
+        black_box(all);
+        Ok(())
     }
 }

@@ -1,8 +1,9 @@
 //! Taking over an older graph whose entries have other numbers now, or are gone.
 //!
-//! Rows are translated. A row that lost links chooses again among those it kept and the nearest links of each
-//! that it lost: whoever was near to what is gone is probably near to its neighbours. A row that lost nothing is
-//! taken as it is. Entries that the old graph does not have are inserted afterwards, one by one, as into any graph.
+//! Rows are translated. A row that lost links looks for others among the nearest links of each that it lost:
+//! whoever was near to what is gone is probably near to its neighbours. One that lost at most half of them keeps the
+//! rest, and adds as many as it lost; else it chooses again among all. A row that lost nothing is taken as it is.
+//! Entries that the old graph does not have are inserted afterwards, one by one, as into any graph.
 //!
 //! A graph of the other kind is taken over too, but only its ground: one with upper layers gets its own, and one
 //! with shorter rows chooses again in those that are too long.
@@ -85,25 +86,51 @@ impl<S: Space> Growing<'_, S> {
 
     /// Takes over the rows of one layer; `places` says where each old member is now.
     fn take_rows(&mut self, layer: usize, old: &Layer, places: &[u32]) -> Result<()> {
-        let room = self.layers[layer].links.stride();
-        let mut kept = Vec::new();
+        let (room, slots) = (self.layers[layer].links.stride(), self.slots(layer));
+        let (mut kept, mut all) = (Vec::new(), Vec::new());
         for (from, &place) in places.iter().enumerate().filter(|&(_, &place)| place != GONE) {
             let links = old.links.links(from as u32);
             kept.clear();
             kept.extend(links.iter().map(|&link| places[link as usize]));
             kept.retain(|&link| link != GONE);
-            if kept.len() < links.len() || room < kept.len() {
-                for &lost in links.iter().filter(|&&link| places[link as usize] == GONE) {
-                    let heirs = old.links.links(lost).iter().map(|&heir| places[heir as usize]);
-                    kept.extend(heirs.filter(|&heir| heir != GONE && heir != place).take(HEIRS));
-                }
-                kept.sort_unstable();
-                kept.dedup();
-                self.choose_of(layer, place, &kept)?;
-            } else {
+            if kept.len() == links.len() && kept.len() <= room {
                 self.layers[layer].links.set(place, &kept);
+                continue;
+            }
+            let lost = links.len() - kept.len();
+            all.clear();
+            all.extend_from_slice(&kept);
+            for &gone in links.iter().filter(|&&link| places[link as usize] == GONE) {
+                let heirs = old.links.links(gone).iter().map(|&heir| places[heir as usize]);
+                all.extend(heirs.filter(|&heir| heir != GONE && heir != place).take(HEIRS));
+            }
+            all.sort_unstable();
+            all.dedup();
+            if lost <= kept.len() && kept.len() + lost <= slots {
+                kept.sort_unstable();
+                self.mend(layer, place, &all, &kept, lost)?;
+            } else {
+                self.choose_of(layer, place, &all)?;
             }
         }
+        Ok(())
+    }
+
+    /// Lets the member at `position` keep its links `kept`, and choose up to `more` among `candidates`.
+    fn mend(
+        &mut self,
+        layer: usize,
+        position: u32,
+        candidates: &[u32],
+        kept: &[u32],
+        more: usize,
+    ) -> Result<()> {
+        let alpha = self.shape.alpha.max(ALPHA_MIN);
+        let home = &mut self.layers[layer];
+        self.pruner.candidates.clear();
+        self.pruner.compare(self.space, home.name(position), &home.names, candidates)?;
+        self.pruner.mend(self.space, &home.names, kept, more, alpha)?;
+        home.links.set(position, &self.pruner.chosen);
         Ok(())
     }
 

@@ -17,6 +17,9 @@ use crate::pool::Near;
 use crate::walk::{counted, named};
 use crate::{BATCH_MAX, Result, Space};
 
+/// How many candidates are looked at, at most, for one link of a row that is mended.
+const LOOKED_AT: usize = 3;
+
 /// What pruning uses again and again.
 #[derive(Debug, Default)]
 pub(crate) struct Pruner {
@@ -74,14 +77,56 @@ impl Pruner {
             for (index, &distance) in self.distances.iter().enumerate() {
                 let near = self.candidates[index + 1];
                 self.candidates[kept] = near;
-                let twin = near.distance == nearest.distance && distance <= near.distance;
-                kept += usize::from(!twin && near.distance < stretched(distance, alpha));
+                kept += usize::from(is_worth(&nearest, &near, distance, alpha));
             }
             self.candidates.truncate(kept);
         }
         self.candidates.clear();
         Ok(())
     }
+
+    /// Keeps those candidates that are in `kept`, which grows, and adds up to `more` of the others to them, the nearest
+    /// first: each that no nearer link makes too much. Looks at a few times as many. Leaves no candidates.
+    ///
+    /// # Errors
+    /// What `space` says.
+    pub fn mend(
+        &mut self,
+        space: &mut impl Space,
+        names: &[u32],
+        kept: &[u32],
+        more: usize,
+        alpha: f32,
+    ) -> Result<()> {
+        self.candidates.sort_unstable();
+        let is_kept = |near: &Near| kept.binary_search(&near.position).is_ok();
+        let (mut links, others): (Vec<Near>, Vec<Near>) =
+            self.candidates.drain(..).partition(is_kept);
+        let full = links.len() + more;
+        for near in others.into_iter().take(LOOKED_AT * more) {
+            if links.len() == full {
+                break;
+            }
+            let at = links.partition_point(|link| link.distance <= near.distance);
+            self.positions.clear();
+            self.positions.extend(links[..at].iter().map(|link| link.position));
+            let number = names.get(near.position as usize).copied().unwrap_or(near.position);
+            ask(space, number, names, &self.positions, &mut self.numbers, &mut self.distances)?;
+            let mut pairs = links[..at].iter().zip(&self.distances);
+            if pairs.all(|(link, &distance)| is_worth(link, &near, distance, alpha)) {
+                links.insert(at, near);
+            }
+        }
+        self.chosen.clear();
+        self.chosen.extend(links.iter().map(|link| link.position));
+        Ok(())
+    }
+}
+
+/// Whether `near` is worth a link where there is a nearer `link`, which is so far from it.
+fn is_worth(link: &Near, near: &Near, distance: f32, alpha: f32) -> bool {
+    let twin = near.distance == link.distance && distance <= near.distance;
+    !twin && near.distance < stretched(distance, alpha)
 }
 
 /// A distance that is longer by the factor `alpha`.
@@ -154,6 +199,26 @@ mod tests {
     fn no_more_links_are_chosen_than_there_are_slots() {
         let points = [(0.0, 0.0), (1.0, 0.0), (-1.0, 0.0), (0.0, 2.0), (0.0, -2.0)];
         assert_eq!(chosen(&points, 2, 1.0).len(), 2);
+    }
+
+    #[test]
+    fn a_mended_row_keeps_its_links_and_adds_what_none_of_them_leads_to() {
+        let points =
+            [(0.0, 0.0), (1.0, 0.0), (1.1, 0.0), (1.2, 0.1), (0.0, 1.5), (0.1, 1.5), (-2.0, 0.0)];
+        let mended = |kept: &[u32], more| {
+            let mut space = Plane(points.to_vec());
+            let mut pruner = Pruner::default();
+            pruner.compare(&mut space, 0, &[], &[1, 2, 3, 4, 5, 6]).expect("a plane does not fail");
+            pruner.mend(&mut space, &[], kept, more, 1.0).expect("a plane does not fail");
+            assert!(pruner.candidates.is_empty());
+            pruner.chosen
+        };
+        // 2 would fall out beside 1, were it chosen anew.
+        assert_eq!(mended(&[1, 2], 0), [1, 2]);
+        assert_eq!(mended(&[1, 2], 1), [1, 2, 4]);
+        assert_eq!(mended(&[1, 2], 2), [1, 2, 4, 6]);
+        assert_eq!(mended(&[2], 1), [1, 2]);
+        assert_eq!(mended(&[], 1), [1]);
     }
 
     #[test]

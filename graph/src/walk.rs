@@ -82,14 +82,17 @@ impl Walk {
 
     /// Puts what is new of a row's links into the batch.
     fn see(&mut self, links: &[u32]) {
+        let mut len = self.batch.len();
+        self.batch.resize(len + links.len(), NONE);
         for &link in links {
             if link == NONE {
                 break;
             }
-            if self.visited.mark(link) {
-                self.batch.push(link);
-            }
+            // Each is written, and counts if it is new: which ones are, nobody foresees, the processor neither.
+            self.batch[len] = link;
+            len += usize::from(self.visited.mark(link));
         }
+        self.batch.truncate(len);
     }
 
     /// Chooses whose links to follow next; none when the walk is over.

@@ -91,11 +91,7 @@ fn coded(metric: Metric, kind: CodeKind, vectors: &[Vec<f32>]) {
 }
 
 /// The time a row takes when `use_` gets few rows, and when it gets many.
-fn over(
-    row_bytes: usize,
-    rows: &[Vec<u8>],
-    mut use_: impl FnMut(&mut dyn Iterator<Item = &[u8]>),
-) -> [f64; 2] {
+fn over(row_bytes: usize, rows: &[Vec<u8>], mut use_: impl FnMut(&[&[u8]])) -> [f64; 2] {
     [CACHED_ROWS, ROWS].map(|count| {
         let mut bytes = Vec::with_capacity(count * row_bytes);
         (0..count).for_each(|row| bytes.extend_from_slice(&rows[row % rows.len()]));
@@ -103,8 +99,9 @@ fn over(
         let step = if count == ROWS { 77_777 } else { 1 };
         let starts: Vec<usize> =
             (0..count).map(|number| number * step % count * row_bytes).collect();
-        per_call(1, |_| use_(&mut starts.iter().map(|start| &bytes[*start..*start + row_bytes])))
-            / count as f64
+        let rows: Vec<&[u8]> =
+            starts.iter().map(|start| &bytes[*start..*start + row_bytes]).collect();
+        per_call(1, |_| use_(&rows)) / count as f64
     })
 }
 

@@ -177,7 +177,7 @@ impl Entries {
         }
         let mut rows = Vec::with_capacity(numbers.len());
         self.source.codes(numbers, &mut rows)?;
-        prepared.distances(rows.into_iter(), out);
+        prepared.distances(&rows, out);
         Ok(())
     }
 

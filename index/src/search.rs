@@ -26,7 +26,7 @@ use crate::vectors::{CodeKind, Element, ExactQuery, Metric};
 use crate::waiting::Bits;
 use sochdb_encoding::row::Value;
 use sochdb_encoding::select::{Condition, Projection, Selection};
-use sochdb_kernel::{KernelError, KernelResult, KeyRange, TableInfo, Transaction};
+use sochdb_kernel::{KernelError, KernelResult, KeyRange, Slice, TableInfo, Transaction};
 use std::ops::Bound;
 use std::sync::Arc;
 
@@ -38,6 +38,10 @@ pub const EFFORT_MAX: usize = 1 << 20;
 const BATCH: usize = 1024;
 /// Vectors that are scored at once.
 const SCORED: usize = 64;
+/// Vectors that are scored beside those that are wanted, before it is known how far codes are off.
+const MORE: usize = 6;
+/// How many times as far as in those a code may be off.
+const DOUBT: f32 = 3.0;
 /// Entries that a walk visits, for each place in its list.
 const VISITED_PER_EFFORT: f64 = 15.0;
 /// The effort that is assumed where the plugin chooses.
@@ -328,10 +332,12 @@ impl Work<'_> {
             && let Some(searcher) = self.engine.searcher(self.index, self.segment)?
             && let Some(found) = self.walk(&*searcher, &query)
         {
-            return self.score(found.into_iter().take(self.scored()), nearest);
+            let mut distances = Vec::with_capacity(found.len());
+            query.distances(&found, &mut distances)?;
+            return self.score_nearest(distances.into_iter().zip(found).collect(), nearest);
         }
         let found = self.look_at_all(&query, effort.min(self.scored()))?;
-        self.score(found.into_iter(), nearest)
+        self.score_nearest(found, nearest)
     }
 
     /// How many of those that are nearest by their codes get exact distances: the shorter the codes, the more of
@@ -376,7 +382,7 @@ impl Work<'_> {
     }
 
     /// The entries that are nearest by their codes, more than are wanted.
-    fn look_at_all(&self, query: &Query, effort: usize) -> KernelResult<Vec<u32>> {
+    fn look_at_all(&self, query: &Query, effort: usize) -> KernelResult<Vec<(f32, u32)>> {
         let mut near: Vec<(f32, u32)> = Vec::new();
         let (mut numbers, mut distances) = (Vec::with_capacity(BATCH), Vec::with_capacity(BATCH));
         let mut all = self.allowed.numbers(self.segment.entry_count());
@@ -398,7 +404,40 @@ impl Work<'_> {
             near.select_nth_unstable_by(effort, |a, b| a.0.total_cmp(&b.0));
             near.truncate(effort);
         }
-        Ok(near.into_iter().map(|(_, number)| number).collect())
+        Ok(near)
+    }
+
+    /// Offers entries with their exact distances: of `near`, which has their distances by codes, those that may be
+    /// among the nearest.
+    ///
+    /// How far codes are off shows in the first ones. An entry is left out when it is farther by its code than
+    /// the last one wanted is in fact, and that by more than [`DOUBT`] times as much as codes were off.
+    fn score_nearest(&self, mut near: Vec<(f32, u32)>, nearest: &mut Nearest) -> KernelResult<()> {
+        let most = self.scored();
+        if most < near.len() {
+            near.select_nth_unstable_by(most, |a, b| a.0.total_cmp(&b.0));
+            near.truncate(most);
+        }
+        if !matches!(self.segment.kind(), IndexKind::Vector { codes: CodeKind::Sq8, .. }) {
+            return self.score(near.into_iter().map(|(_, number)| number), nearest);
+        }
+        near.sort_unstable_by(|a, b| a.0.total_cmp(&b.0));
+        let (mut done, mut next) = (0, near.len().min(self.search.k + MORE));
+        let (mut off, mut exact) = (0f32, Vec::new());
+        while done < next {
+            for some in near[done..next].chunks(SCORED) {
+                let numbers: Vec<u32> = some.iter().map(|(_, number)| *number).collect();
+                self.score_each(&numbers, nearest, &mut exact)?;
+                let by_code = some.iter().map(|(distance, _)| *distance);
+                let errors = by_code.zip(&exact).map(|(by_code, exact)| (by_code - exact).abs());
+                off = errors.fold(off, f32::max);
+            }
+            nearest.shrink();
+            let reach = nearest.worst + DOUBT * off;
+            done = next;
+            next += near[done..].partition_point(|(by_code, _)| *by_code <= reach);
+        }
+        Ok(())
     }
 
     /// Offers the entries `numbers` with their exact distances.
@@ -407,22 +446,33 @@ impl Work<'_> {
         mut numbers: impl Iterator<Item = u32>,
         nearest: &mut Nearest,
     ) -> KernelResult<()> {
-        let (mut rows, mut distances) = (Vec::with_capacity(SCORED), Vec::with_capacity(SCORED));
+        let (mut some, mut exact) = (Vec::with_capacity(SCORED), Vec::with_capacity(SCORED));
         loop {
-            rows.clear();
-            for number in numbers.by_ref().take(SCORED) {
-                rows.push((number, self.segment.stored_vector(number)?));
-            }
-            if rows.is_empty() {
+            some.clear();
+            some.extend(numbers.by_ref().take(SCORED));
+            if some.is_empty() {
                 return Ok(());
             }
-            distances.clear();
-            self.exact.distances(rows.iter().map(|(_, row)| &row[..]), &mut distances);
-            for ((number, _), distance) in rows.iter().zip(&distances) {
-                let place = Place::Entry(self.number, *number);
-                nearest.offer(Candidate { distance: *distance, place });
-            }
+            self.score_each(&some, nearest, &mut exact)?;
         }
+    }
+
+    /// Offers the entries `numbers`, which are few, with their exact distances, and leaves those in `exact`.
+    fn score_each(
+        &self,
+        numbers: &[u32],
+        nearest: &mut Nearest,
+        exact: &mut Vec<f32>,
+    ) -> KernelResult<()> {
+        let stored = numbers.iter().map(|number| self.segment.stored_vector(*number));
+        let stored: Vec<Slice> = stored.collect::<KernelResult<_>>()?;
+        let rows: Vec<&[u8]> = stored.iter().map(|row| &row[..]).collect();
+        exact.clear();
+        self.exact.distances(&rows, exact);
+        for (&number, &distance) in numbers.iter().zip(&*exact) {
+            nearest.offer(Candidate { distance, place: Place::Entry(self.number, number) });
+        }
+        Ok(())
     }
 }
 

@@ -34,7 +34,7 @@ impl ExactQuery {
 
     /// [`distance`](Self::distance) of each of `rows`, added to `out` in their order: faster, where they are not
     /// in the processor's cache.
-    pub fn distances<'a>(&self, rows: impl Iterator<Item = &'a [u8]>, out: &mut Vec<f32>) {
+    pub fn distances(&self, rows: &[&[u8]], out: &mut Vec<f32>) {
         groups::distances(rows, out, |row| self.distance(row));
     }
 }

@@ -8,7 +8,7 @@
 //! Sums of floats are kept in [`LANES`] parts, whose number does not depend on the CPU, and no multiplication
 //! is fused with an addition. So a result is the same on every machine, whatever its registers hold.
 
-use super::{Element, Metric};
+use super::{Element, Metric, groups};
 
 /// Parts of a sum of floats: enough to keep four registers of eight busy.
 const LANES: usize = 32;
@@ -74,9 +74,18 @@ for_each_cpu! {
         codes
     }
 
-    /// The inner product of signed numbers with signed bytes.
-    pub fn dot_bytes(a: &[i16], codes: &[u8]) -> i32 {
-        a.iter().zip(codes).map(|(&a, &b)| i32::from(a) * i32::from(b.cast_signed())).sum()
+    /// The inner product of signed numbers with the signed bytes of each of `rows` from `from` on, into `out`.
+    pub fn dot_rows(a: &[i16], rows: &[&[u8]], from: usize, out: &mut [i32]) {
+        groups::fetch_first(rows);
+        for (at, (row, out)) in rows.iter().zip(out).enumerate() {
+            groups::fetch_after(rows, at);
+            let codes = &row[from.min(row.len())..];
+            let mut sum = 0;
+            for (&a, &b) in a.iter().zip(codes) {
+                sum += i32::from(a) * i32::from(b.cast_signed());
+            }
+            *out = sum;
+        }
     }
 }
 
@@ -206,13 +215,25 @@ mod tests {
         for dim in [0, 1, 7, 384, 4096] {
             let limit = 4000;
             let a: Vec<i16> = (0..dim).map(|_| random.i16(-limit..=limit)).collect();
-            let b: Vec<u8> = (0..dim).map(|_| random.u8(..)).collect();
-            let terms = a.iter().zip(&b).map(|(&a, &b)| i32::from(a) * i32::from(b as i8));
-            assert_eq!(dot_bytes(&a, &b), terms.sum::<i32>());
+            let rows: Vec<Vec<u8>> =
+                (0..20).map(|_| (0..4 + dim).map(|_| random.u8(..)).collect()).collect();
+            let product = |row: &Vec<u8>| -> i32 {
+                a.iter().zip(&row[4..]).map(|(&a, &b)| i32::from(a) * i32::from(b as i8)).sum()
+            };
+            let mut found = vec![1; rows.len()];
+            let slices: Vec<&[u8]> = rows.iter().map(Vec::as_slice).collect();
+            dot_rows(&a, &slices, 4, &mut found);
+            assert_eq!(found, rows.iter().map(product).collect::<Vec<_>>());
         }
+        let dot_bytes = |a: &[i16], row: &[u8]| {
+            let mut out = [1];
+            dot_rows(a, &[row], 0, &mut out);
+            out[0]
+        };
         // What neighbouring products of bytes would overflow in sixteen bits.
         assert_eq!(dot_bytes(&[-127; 64], &[0x81; 64]), 64 * 127 * 127);
         assert_eq!(dot_bytes(&[i16::MAX; 384], &[0x81; 384]), -384 * 127 * 32767);
+        assert_eq!(dot_bytes(&[1; 3], &[]), 0);
     }
 
     #[test]

@@ -187,6 +187,39 @@ fn codes_of_every_kind_find_the_same_with_enough_effort() {
 }
 
 #[test]
+fn rows_that_codes_cannot_tell_apart_are_told_apart_by_their_vectors() {
+    for (metric, flat_max) in [("cosine", "0"), ("inner-product", "5000"), ("euclidean", "0")] {
+        let mut random = fastrand::Rng::with_seed(5);
+        let rig = Rig::new();
+        let mut value = || random.f32() * 2.0 - 1.0;
+        let center: Vec<[f32; DIM as usize]> =
+            (0..100).map(|_| [(); DIM as usize].map(|()| value())).collect();
+        // Forty about each center, nearer to each other than a code's step is wide.
+        let mut near = |at: usize| center[at % 100].map(|x| x + value() / 500.0).to_vec();
+        let rows: Vec<Vec<f32>> = (0..4000).map(&mut near).collect();
+        rig.kernel
+            .run(|tx| {
+                let mut rows = (0..).zip(&rows);
+                rows.try_for_each(|(id, vector)| put(tx, id, None, Some(vector)))
+            })
+            .unwrap();
+        let index = rig
+            .index("vector", &[("using", "nearest"), ("flat_max", flat_max), ("metric", metric)]);
+        while rig.kernel.checkpoint().unwrap().unsettled {}
+        let tx = rig.kernel.begin_read().unwrap();
+        let find = |wanted: &VectorSearch| search(&rig.engine, &tx, &index, wanted).unwrap();
+        let mut found = 0;
+        for at in 0..200 {
+            let wanted = VectorSearch::new(near(at), 10).effort(100);
+            let expected = find(&wanted.clone().exact());
+            let farthest = expected.last().unwrap().distance;
+            found += find(&wanted).iter().filter(|hit| hit.distance <= farthest).count();
+        }
+        assert!(1980 <= found, "{metric}: {found} of 2000");
+    }
+}
+
+#[test]
 fn a_plugin_that_fails_or_lies_changes_no_answer() {
     for lies in [false, true] {
         let rig = Rig::new();

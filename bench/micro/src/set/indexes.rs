@@ -131,7 +131,7 @@ fn exact(element: Element) -> Run {
     let query = ExactQuery::new(Metric::Cosine, element, vectors.row(COUNT));
     Box::new(move || {
         let mut out = Vec::with_capacity(COUNT as usize + 1);
-        query.distances(rows.chunks(bytes), &mut out);
+        query.distances(&rows.chunks(bytes).collect::<Vec<_>>(), &mut out);
         black_box(out);
     })
 }
@@ -149,7 +149,7 @@ fn coded(kind: CodeKind) -> Run {
     let query = book.query(vectors.row(COUNT));
     Box::new(move || {
         let mut out = Vec::with_capacity(COUNT as usize + 1);
-        query.distances(rows.chunks(bytes), &mut out);
+        query.distances(&rows.chunks(bytes).collect::<Vec<_>>(), &mut out);
         black_box(out);
     })
 }

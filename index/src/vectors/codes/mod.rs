@@ -216,9 +216,9 @@ impl Codebook {
 impl CodeQuery {
     /// About how far it is from the vectors whose codes are `rows`, added to `out` in their order; [`f32::MAX`]
     /// for a row that has not as many bytes as a code.
-    pub fn distances<'a>(&self, rows: impl Iterator<Item = &'a [u8]>, out: &mut Vec<f32>) {
+    pub fn distances(&self, rows: &[&[u8]], out: &mut Vec<f32>) {
         match &self.0 {
-            Prepared::Sq8(query) => groups::distances(rows, out, |row| query.distance(row)),
+            Prepared::Sq8(query) => query.distances(rows, out),
             Prepared::Rabitq(query) => groups::distances(rows, out, |row| query.distance(row)),
             Prepared::Pq(query) => groups::distances(rows, out, |row| query.distance(row)),
         }

@@ -12,7 +12,7 @@
 //! A query has sixteen bits for each value: SIMD widens the bytes of a row to sixteen bits anyway, and then the
 //! query's own rounding does not matter.
 
-use crate::vectors::{Metric, element, lanes};
+use crate::vectors::{Metric, element, groups, lanes};
 
 /// The scheme for vectors of one shape.
 pub struct Sq8 {
@@ -72,14 +72,22 @@ impl Sq8 {
 }
 
 impl Query {
-    /// About how far it is from the vector that `row` is the code of.
+    /// About how far it is from each of the vectors that `rows` are the codes of, added to `out`.
+    pub fn distances(&self, rows: &[&[u8]], out: &mut Vec<f32>) {
+        let mut dots = vec![0; rows.len()];
+        lanes::dot_rows(&self.codes, rows, factor_bytes(self.metric), &mut dots);
+        out.reserve(rows.len());
+        for (row, dot) in rows.iter().zip(dots) {
+            out.push(groups::bounded(self.distance(row, dot as f32)));
+        }
+    }
+
+    /// About how far it is from the vector that `row` is the code of, given the product of the codes.
     #[inline]
-    pub fn distance(&self, row: &[u8]) -> f32 {
+    fn distance(&self, row: &[u8], dot: f32) -> f32 {
         if row.len() != self.row_bytes {
             return f32::MAX;
         }
-        let factors = factor_bytes(self.metric);
-        let dot = lanes::dot_bytes(&self.codes, &row[factors..]) as f32;
         let product = self.scale * factor(row, 0) * dot;
         match self.metric {
             Metric::Cosine => 1.0 - product,

@@ -44,7 +44,7 @@ fn encoded(book: &Codebook, vector: &[f32]) -> Vec<u8> {
 
 fn distances(query: &CodeQuery, rows: &[Vec<u8>]) -> Vec<f32> {
     let mut out = Vec::new();
-    query.distances(rows.iter().map(|row| &**row), &mut out);
+    query.distances(&rows.iter().map(Vec::as_slice).collect::<Vec<_>>(), &mut out);
     assert_eq!(out.len(), rows.len());
     out
 }
@@ -425,7 +425,7 @@ fn exact_distances_of_rows_equal_those_of_decoded_vectors() {
                     assert_eq!(query.distance(&row).to_bits(), exact.to_bits());
                     assert_eq!(query.distance(&row[1..]), f32::MAX);
                     let mut all = Vec::new();
-                    query.distances([&*row; 10].into_iter(), &mut all);
+                    query.distances(&[&*row; 10], &mut all);
                     assert_eq!(all, [exact; 10]);
                 }
             }
