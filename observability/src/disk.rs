@@ -16,7 +16,7 @@
 use crate::durations::Durations;
 use crate::registry::{Registry, Source};
 use crate::spans::Tracer;
-use quanta::Instant;
+use crate::ticks::Ticks;
 use sochdb_kernel::inspect::{ARCHIVE_DIR, DATA_FILE, NEW_DATA_FILE, WAL_DIR};
 use sochdb_kernel::vfs::{OpenMode, Vfs, VfsFile, VfsLock};
 use sochdb_telemetry::{Counter, Family, Metric, MetricKind, MetricValue};
@@ -112,7 +112,7 @@ impl Disk {
         bytes: impl FnOnce(&R) -> usize,
     ) -> io::Result<R> {
         let numbers = &self.numbers[file as usize][operation as usize];
-        let began = Instant::now();
+        let began = Ticks::now();
         let done = work();
         let took = began.elapsed();
         match &done {
