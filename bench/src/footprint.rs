@@ -171,7 +171,7 @@ pub fn child(job: &Job) -> Result<()> {
 
 /// What the command weighs: what it weighs by `release` and by `dist`, unless a build was named.
 fn binaries(settings: &Settings, folder: &Path) -> Result<Vec<Binary>> {
-    let weighed = |id, build: &str, path: &Path| {
+    let weighed = |id, build: &str, path: &Path| -> Result<Binary> {
         Ok(Binary { id, build: build.to_owned(), stripped_mb: stripped_mb(path, folder)? })
     };
     if let Some(path) = &settings.binary {

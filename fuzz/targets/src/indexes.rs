@@ -161,7 +161,7 @@ pub fn codebook(data: &[u8]) {
             let (mut code, mut distances) = (Vec::new(), Vec::new());
             book.encode(&vector, &mut code);
             assert_eq!(code.len(), book.row_bytes());
-            book.query(&vector).distances([&code[..]].into_iter(), &mut distances);
+            book.query(&vector).distances(&[&code[..]], &mut distances);
             assert!(distances.len() == 1 && !distances[0].is_nan());
         }
     });

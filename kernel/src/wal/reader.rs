@@ -15,8 +15,8 @@ use crate::vfs::{OpenMode, Vfs, VfsFile};
 use sochdb_encoding::codec::Reader;
 use std::sync::Arc;
 
-/// The log is written once more in pieces of this size.
-const REWRITE_BYTES: usize = 256 << 10;
+/// The log is read, and written once more, in pieces of this size.
+const PIECE_BYTES: usize = 256 << 10;
 const ZEROES: [u8; 4096] = [0; 4096];
 
 /// Takes one record: the LSN of its frame, its transaction, and the record.
@@ -94,10 +94,10 @@ pub fn read(
 /// system may show bytes that it will never write; written again they are sure to reach the disk.
 pub fn settle(tail: &Tail) -> std::io::Result<()> {
     let ends = tail.segments.iter().skip(1).map(|(start, _)| *start).chain([tail.end]);
-    let mut bytes = vec![0; REWRITE_BYTES];
+    let mut bytes = vec![0; PIECE_BYTES];
     for ((start, file), end) in tail.segments.iter().zip(ends) {
-        for at in (tail.synced.max(*start)..end).step_by(REWRITE_BYTES) {
-            let count = usize::try_from(end - at).unwrap_or(REWRITE_BYTES).min(REWRITE_BYTES);
+        for at in (tail.synced.max(*start)..end).step_by(PIECE_BYTES) {
+            let count = usize::try_from(end - at).unwrap_or(PIECE_BYTES).min(PIECE_BYTES);
             let offset = SEGMENT_HEADER_BYTES as u64 + at - start;
             file.read_exact_at(offset, &mut bytes[..count])?;
             file.write_at(offset, &bytes[..count])?;
@@ -125,6 +125,7 @@ struct LoadedSegment {
     start: u64,
     synced: u64,
     file: Arc<dyn VfsFile>,
+    /// Without the zeroes at its end, or most of them.
     bytes: Vec<u8>,
     /// The LSN behind which there are only zeroes: no frame begins there.
     zeroes: u64,
@@ -135,9 +136,15 @@ impl LoadedSegment {
         let name = segment_name(start);
         let io = |e| KernelError::io(format!("read {name}"), e);
         let file = vfs.open(&name, mode).map_err(io)?;
-        let mut bytes = vec![0; usize::try_from(file.len().map_err(io)?).unwrap_or(usize::MAX)];
-        let got = file.read_at(0, &mut bytes).map_err(io)?;
-        bytes.truncate(got);
+        // Most of the newest segment are zeroes, which need no memory.
+        let (mut bytes, mut piece, mut end) = (Vec::new(), vec![0; PIECE_BYTES], 0);
+        while let got @ 1.. = file.read_at(end as u64, &mut piece).map_err(io)? {
+            if piece[..got].chunks(ZEROES.len()).any(|chunk| *chunk != ZEROES[..chunk.len()]) {
+                bytes.resize(end, 0);
+                bytes.extend_from_slice(&piece[..got]);
+            }
+            end += got;
+        }
         let header = &bytes[..SEGMENT_HEADER_BYTES.min(bytes.len())];
         let synced = record::decode_segment_header(&name, header, database, start)?;
         let used = bytes.chunks(ZEROES.len()).rposition(|chunk| *chunk != ZEROES[..chunk.len()]);
