@@ -79,7 +79,7 @@ mod tests {
 
     #[test]
     fn rows_of_any_length_can_come() {
-        let bytes = vec![1; 3 * CACHE_LINE_BYTES];
+        let bytes = [1; 3 * CACHE_LINE_BYTES];
         let rows: Vec<&[u8]> = (0..bytes.len()).map(|len| &bytes[len..]).collect();
         fetch_first(&[]);
         fetch_first(&[&[]]);
