@@ -129,9 +129,10 @@ fn exact(element: Element) -> Run {
     let (mut rows, bytes) = (Vec::new(), element.row_bytes(DIM));
     vectors.rows().for_each(|vector| element.encode(vector, &mut rows));
     let query = ExactQuery::new(Metric::Cosine, element, vectors.row(COUNT));
+    let rows: Vec<&[u8]> = rows.leak().chunks(bytes).collect();
     Box::new(move || {
         let mut out = Vec::with_capacity(COUNT as usize + 1);
-        query.distances(&rows.chunks(bytes).collect::<Vec<_>>(), &mut out);
+        query.distances(&rows, &mut out);
         black_box(out);
     })
 }
@@ -147,9 +148,10 @@ fn coded(kind: CodeKind) -> Run {
     let (mut rows, bytes) = (Vec::new(), book.row_bytes());
     vectors.rows().for_each(|vector| book.encode(vector, &mut rows));
     let query = book.query(vectors.row(COUNT));
+    let rows: Vec<&[u8]> = rows.leak().chunks(bytes).collect();
     Box::new(move || {
         let mut out = Vec::with_capacity(COUNT as usize + 1);
-        query.distances(&rows.chunks(bytes).collect::<Vec<_>>(), &mut out);
+        query.distances(&rows, &mut out);
         black_box(out);
     })
 }
