@@ -248,8 +248,10 @@ pub trait StorageReader: Any + Send + Sync {
 /// flight end on the one they began with.
 #[derive(Default)]
 pub struct PluginManager {
-    registered: RwLock<BTreeMap<String, (Arc<dyn Extension>, Registered)>>,
+    registered: RwLock<ByName>,
 }
+
+type ByName = BTreeMap<String, (Arc<dyn Extension>, Registered)>;
 
 #[derive(Clone, strum::EnumTryAs)]
 enum Registered {

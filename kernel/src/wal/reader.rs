@@ -16,8 +16,8 @@ use sochdb_encoding::codec::Reader;
 use std::sync::Arc;
 
 /// The log is read, and written once more, in pieces of this size.
-const PIECE_BYTES: usize = 256 << 10;
-const ZEROES: [u8; 4096] = [0; 4096];
+const PIECE_BYTES: usize = 64 << 10;
+static ZEROES: [u8; PIECE_BYTES] = [0; PIECE_BYTES];
 
 /// Takes one record: the LSN of its frame, its transaction, and the record.
 pub type Visit<'a> = &'a mut dyn FnMut(u64, TransactionId, WalRecord<'_>) -> KernelResult<()>;
@@ -125,7 +125,6 @@ struct LoadedSegment {
     start: u64,
     synced: u64,
     file: Arc<dyn VfsFile>,
-    /// Without the zeroes at its end, or most of them.
     bytes: Vec<u8>,
     /// The LSN behind which there are only zeroes: no frame begins there.
     zeroes: u64,
@@ -136,20 +135,19 @@ impl LoadedSegment {
         let name = segment_name(start);
         let io = |e| KernelError::io(format!("read {name}"), e);
         let file = vfs.open(&name, mode).map_err(io)?;
-        // Most of the newest segment are zeroes, which need no memory.
-        let (mut bytes, mut piece, mut end) = (Vec::new(), vec![0; PIECE_BYTES], 0);
-        while let got @ 1.. = file.read_at(end as u64, &mut piece).map_err(io)? {
-            if piece[..got].chunks(ZEROES.len()).any(|chunk| *chunk != ZEROES[..chunk.len()]) {
-                bytes.resize(end, 0);
-                bytes.extend_from_slice(&piece[..got]);
+        // Most of the newest segment are zeroes, which take no memory while nobody writes them.
+        let mut bytes = vec![0; usize::try_from(file.len().map_err(io)?).unwrap_or(usize::MAX)];
+        let (mut piece, mut used) = (vec![0; PIECE_BYTES], 0);
+        for (at, part) in (0..).step_by(PIECE_BYTES).zip(bytes.chunks_mut(PIECE_BYTES)) {
+            let got = file.read_at(at, &mut piece[..part.len()]).map_err(io)?;
+            if piece[..got] != ZEROES[..got] {
+                part[..got].copy_from_slice(&piece[..got]);
+                used = at + got as u64;
             }
-            end += got;
         }
         let header = &bytes[..SEGMENT_HEADER_BYTES.min(bytes.len())];
         let synced = record::decode_segment_header(&name, header, database, start)?;
-        let used = bytes.chunks(ZEROES.len()).rposition(|chunk| *chunk != ZEROES[..chunk.len()]);
-        let zeroes = start + used.map_or(0, |chunk| (chunk + 1) * ZEROES.len()) as u64;
-        Ok(LoadedSegment { start, synced, file, bytes, zeroes })
+        Ok(LoadedSegment { start, synced, file, bytes, zeroes: start + used })
     }
 
     /// `Corrupt` if `later`, this segment or one behind it, says that the bytes at `at` had been on disk.
