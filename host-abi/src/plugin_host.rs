@@ -286,10 +286,10 @@ impl PluginHost {
         plugins: &[&'static Bundled],
         manager: &PluginManager,
     ) -> KernelResult<Vec<String>> {
-        let largest_first = |plugin: &&'static Bundled| Reverse(plugin.component.bytes());
+        let largest_first = |_, plugin: &&'static Bundled| Reverse(plugin.component.bytes());
         let prepare = |plugin: &&'static Bundled| self.prepare_bundled(plugin);
-        let prepared = side_by_side::map(plugins, largest_first, prepare);
-        self.register(prepared.into_iter().collect::<KernelResult<_>>()?, manager)
+        let threads = side_by_side::cores();
+        self.register(side_by_side::try_map(plugins, threads, largest_first, prepare)?, manager)
     }
 
     /// Loads one of the plugins that this program came with.

@@ -1,6 +1,7 @@
 //! What is looked for in an index of vectors, put together word by word.
 
 use crate::programs::Programs;
+use crate::side_by_side;
 use crate::tenant::Tenant;
 use crate::transaction::Transaction;
 use sochdb_encoding::row::{ColumnType, Schema, Value};
@@ -9,7 +10,6 @@ use sochdb_index::{IndexDefinition, VectorSearch};
 use sochdb_kernel::{Kernel, KernelError, KernelResult, KeyRange, Slice, TransactionOptions};
 use std::num::NonZero;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// How many neighbours are found where nobody says.
 const K: usize = 10;
@@ -189,37 +189,9 @@ impl<'a> Search<'a> {
     ) -> KernelResult<Vec<Vec<Neighbour>>> {
         self.within(|tx| {
             let ready = Ready::new(&self, tx)?;
-            let cores = || std::thread::available_parallelism().unwrap_or(NonZero::<usize>::MIN);
-            let threads = self.threads.unwrap_or_else(cores).get().min(vectors.len());
-            let next = AtomicUsize::new(0);
-            let work = || {
-                let mut found = Vec::new();
-                loop {
-                    let at = next.fetch_add(1, Ordering::Relaxed);
-                    let Some(vector) = vectors.get(at) else { return found };
-                    let answer = ready.run(tx, vector.as_ref().to_vec(), None);
-                    let failed = answer.is_err();
-                    found.push((at, answer));
-                    if failed {
-                        // Nobody needs the rest.
-                        next.store(vectors.len(), Ordering::Relaxed);
-                    }
-                }
-            };
-            let mut found = std::thread::scope(|scope| {
-                // This thread is one of them.
-                let others: Vec<_> = (1..threads).map(|_| scope.spawn(work)).collect();
-                let mut found = work();
-                for other in others {
-                    match other.join() {
-                        Ok(more) => found.extend(more),
-                        Err(panic) => std::panic::resume_unwind(panic),
-                    }
-                }
-                found
-            });
-            found.sort_by_key(|(at, _)| *at);
-            found.into_iter().map(|(_, answer)| answer).collect()
+            let threads = self.threads.unwrap_or_else(side_by_side::cores);
+            let work = |vector: &V| ready.run(tx, vector.as_ref().to_vec(), None);
+            side_by_side::try_map(vectors, threads, |place, _| place, work)
         })
     }
 

@@ -3,7 +3,7 @@
 //!
 //! How long a tick is nobody waits to find out. The first moment of all notes the counter beside the system's clock;
 //! whoever asks for nanoseconds looks how far both have come since. What is timed lies within that time, so it is wrong
-//! by no more than the two readings are apart, some ten nanoseconds. After [`SETTLED`] the answer is kept.
+//! by no more than the two readings are apart, some ten nanoseconds. After [`Ticks::SETTLED`] the answer is kept.
 //!
 //! Elsewhere a tick is a nanosecond of the system's clock.
 
@@ -11,8 +11,6 @@ use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-/// The error is some ten nanoseconds of this then, less than a crystal drifts.
-const SETTLED: Duration = Duration::from_millis(100);
 /// How often both clocks are read for one [`Pair`]; that in which least happened in between counts.
 const TRIES: usize = 5;
 /// Nanoseconds of a tick are counted in parts of 2^-32.
@@ -27,6 +25,10 @@ static SCALE: AtomicU64 = AtomicU64::new(0);
 pub struct Ticks(u64);
 
 impl Ticks {
+    /// So long after the first tick of all, whoever asks for nanoseconds settles how many a tick takes. The error is
+    /// some ten nanoseconds of this time then, less than a crystal drifts.
+    pub const SETTLED: Duration = Duration::from_millis(100);
+
     /// This moment.
     #[inline]
     pub fn now() -> Ticks {
@@ -111,7 +113,7 @@ fn scale_so_far() -> u64 {
     let ticks = now.ticks.saturating_sub(first.ticks);
     let scale = (u128::from(nanos(took)) << SHIFT) / u128::from(ticks.max(1));
     let scale = u64::try_from(scale).unwrap_or(u64::MAX).max(1);
-    if SETTLED <= took {
+    if Ticks::SETTLED <= took {
         SCALE.store(scale, Ordering::Relaxed);
     }
     scale

@@ -12,6 +12,7 @@
 //! | `check`        | [`check()`]: reads everything and says what is wrong                              |
 //! | `walk`         | the walk over pages, values and segments that check and backup share            |
 //! | `beside`       | [`Beside`]: reading a database that another process has open                |
+//! | `patient`      | [`Patient`]: waiting for another process to close a database                 |
 //! | `backup`       | [`backup()`] and [`restore`]: a hot copy, and a way back to any moment since       |
 //! | `repository`   | [`Repository`]: backups that share what they have in common, listed, verified, pruned |
 //! | `moment`       | [`Moment`]: where a restore goes to, a commit or a time                          |
@@ -45,6 +46,7 @@ mod log_reader;
 mod moment;
 mod namespaced;
 mod orchestrator;
+mod patient;
 mod progress;
 mod repair;
 mod repository;
@@ -72,6 +74,7 @@ pub use namespaced::Namespaced;
 pub use orchestrator::{
     BootBudgets, BootError, BootMetrics, BootOrchestrator, Booted, PreloadHints, WarmupEnd,
 };
+pub use patient::Patient;
 pub use progress::{OnProgress, Progress};
 pub use repair::{
     LostCommits, LostRows, Register, RepairOptions, RepairReport, RepairedTable, repair,

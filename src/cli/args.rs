@@ -75,10 +75,19 @@ pub struct Common {
     /// When a commit counts as done: after its own sync, after the next one (10 ms at most), or at once.
     #[arg(long, value_enum, default_value_t = Sync::Fsync, global = true)]
     pub sync: Sync,
+    /// How long to wait for another process that has the database open, 0 to 86400. Commands that only read need
+    /// not wait.
+    #[arg(long, value_name = "SECONDS", default_value = "2", global = true, env = "SOCHDB_WAIT", value_parser = parse_wait)]
+    pub wait: f64,
     /// Keep the log's old files in the folder `archive` of the database, so that `restore` can go back to any
     /// moment since a backup. A database that has such a folder keeps it from then on.
     #[arg(long, global = true)]
     pub archive: bool,
+}
+
+fn parse_wait(text: &str) -> Result<f64, String> {
+    let seconds = text.parse().ok().filter(|seconds| (0.0..=86_400.0).contains(seconds));
+    seconds.ok_or_else(|| "not a number of seconds from 0 to 86400".to_owned())
 }
 
 /// How durable a commit is when it returns.

@@ -135,7 +135,10 @@ impl From<KernelError> for Failure {
             // wants to know which. A test holds these words and the kernel's together.
             ErrorKind::Unavailable if text.contains("another process or handle has it open") => (
                 Exit::Busy,
-                Some("wait for the other process to end; commands that only read work meanwhile"),
+                Some(
+                    "wait for the other process to end, as --wait SECONDS does; commands that only read work \
+                     meanwhile",
+                ),
             ),
             ErrorKind::Unavailable if text.contains("made a checkpoint meanwhile") => (
                 Exit::Busy,

@@ -79,6 +79,7 @@ use sochdb::{
 };
 use std::process::ExitCode;
 use std::sync::{Arc, LazyLock};
+use std::time::Duration;
 use tracing_subscriber::Layer;
 use tracing_subscriber::filter::Targets;
 use tracing_subscriber::layer::SubscriberExt;
@@ -259,6 +260,7 @@ impl Common {
             .create(access == Access::Create)
             .read_only(access == Access::Read)
             .beside_owner(true)
+            .wait_for_owner(Duration::from_secs_f64(self.wait))
             .telemetry(telemetry().clone())
             .policy(self.policy()?)
             .compile(compile_options()?);

@@ -22,7 +22,7 @@ use sochdb_kernel::plugin::{ExtensionCapability, PluginManager};
 use sochdb_kernel::{Durability, Environment, Kernel, KernelError, KernelResult, Options};
 use sochdb_observability::{Delivery, DeliveryOptions, MeasuredVfs, MetricsServer, Telemetry};
 use sochdb_operations::{
-    Beside, BootOrchestrator, Booted, OnProgress, RepairOptions, RepairReport,
+    Beside, BootOrchestrator, Booted, OnProgress, Patient, RepairOptions, RepairReport,
 };
 use std::cell::RefCell;
 use std::net::SocketAddr;
@@ -38,6 +38,7 @@ const BATCHES_WAITING_MAX: usize = 4;
 pub struct DatabaseBuilder {
     options: Options,
     beside_owner: bool,
+    wait_for_owner: Duration,
     bundled_plugins: bool,
     plugin_dirs: Vec<PathBuf>,
     watch_plugins: bool,
@@ -60,6 +61,7 @@ impl DatabaseBuilder {
         DatabaseBuilder {
             options: Options::default(),
             beside_owner: false,
+            wait_for_owner: Duration::ZERO,
             bundled_plugins: true,
             plugin_dirs: Vec::new(),
             watch_plugins: true,
@@ -106,6 +108,14 @@ impl DatabaseBuilder {
     /// `Unavailable` and the advice to open the database again. Nothing wrong is ever shown.
     pub fn beside_owner(mut self, beside_owner: bool) -> DatabaseBuilder {
         self.beside_owner = beside_owner;
+        self
+    }
+
+    /// How long opening waits for another process, or another handle, to close the database. By default not at all:
+    /// opening fails with `Unavailable` if somebody else has it. Who reads [beside the owner](Self::beside_owner)
+    /// never waits.
+    pub fn wait_for_owner(mut self, wait_for_owner: Duration) -> DatabaseBuilder {
+        self.wait_for_owner = wait_for_owner;
         self
     }
 
@@ -251,6 +261,8 @@ impl DatabaseBuilder {
         let telemetry = self.telemetry.take().unwrap_or_default();
         if self.beside_owner && self.options.read_only {
             env.vfs = Arc::new(Beside::new(env.vfs));
+        } else {
+            env.vfs = Arc::new(Patient::new(env.vfs, self.wait_for_owner));
         }
         env.vfs = Arc::new(MeasuredVfs::new(env.vfs, telemetry.registry()));
         let writes = !self.options.read_only;

@@ -3,6 +3,7 @@
 
 use crate::program::Workplace;
 use sochdb::{Database, TableOptions};
+use std::time::Duration;
 
 /// A database with one table of a thousand rows, closed.
 fn filled() -> Workplace {
@@ -75,8 +76,10 @@ fn a_directory_in_use() {
     let work = filled();
     let db = Database::builder().bundled_plugins(false).background(false).open(work.db()).unwrap();
     for args in [&["delete", "t", "k"][..], &["put", "t", "k", "v"], &["table", "create", "u"]] {
-        work.refused(args, 4, &["another process or handle has it open", "help: wait"]);
+        let args = [args, &["--wait", "0.1"]].concat();
+        work.refused(&args, 4, &["another process or handle has it open", "help: wait", "--wait"]);
     }
+    work.refused(&["put", "t", "k", "v", "--wait=-1"], 2, &["--wait", "0 to 86400"]);
     // Who only reads is let in, and sees what was committed a moment ago.
     for round in 0..3 {
         let value = format!("round {round}");
@@ -88,8 +91,14 @@ fn a_directory_in_use() {
     }
     let copy = format!("{}-copy", work.db().display());
     work.ok(&["backup", &copy]);
-    db.close().unwrap();
-    work.ok(&["put", "t", "fresh", "none"]);
+    // Who writes waits for a while.
+    std::thread::scope(|scope| {
+        let put = scope.spawn(|| work.ok(&["put", "t", "fresh", "none", "--wait", "600"]));
+        std::thread::sleep(Duration::from_millis(300));
+        assert!(!put.is_finished(), "the database is open here");
+        db.close().unwrap();
+        put.join().unwrap();
+    });
     assert_eq!(work.ok(&["--db", &copy, "get", "t", "fresh"]).trim(), "round 2");
     assert!(std::fs::read_dir(work.db().join("readers")).unwrap().next().is_none());
 }
@@ -329,7 +338,7 @@ fn a_checkpoint_waits_for_who_reads_beside_its_owner() {
     .unwrap();
     // The background thread looks forty times a second.
     for _ in 0..10 {
-        std::thread::sleep(std::time::Duration::from_millis(50));
+        std::thread::sleep(Duration::from_millis(50));
         assert_eq!(rows(), seen, "its moment stays");
         assert!(db.checkpoint_due());
         assert_eq!(checkpoints(), before, "nothing is folded in while somebody reads");

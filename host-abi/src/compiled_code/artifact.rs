@@ -238,10 +238,11 @@ impl Kept {
                 // SAFETY: `deserialize_file` asks for a file with bytes that `precompile_component` or `serialize` made,
                 // which stay what they are as long as the code lives. `Mapped` is made in one place, of bytes that
                 // the keyed hash shows to have been sealed under the secret key, which only `header` does, of an
-                // `Artifact`. What was hashed is what was written to the file: pieces of one buffer. The file has
-                // no name, and this process had its only handle until the system took away, for everybody and for
-                // good, the right to write to it, to cut it and to let it grow. The cache's own file, which
-                // somebody could write to, is not mapped.
+                // `Artifact`. What was hashed is what was written to the file: pieces of one buffer. Nobody can write
+                // to the file, cut it or let it grow: the system refuses that for good. Before it did, the file had
+                // no name, and this process had its only handle; through `/proc` only a process could get at it
+                // that may trace this one, and so change whatever memory it likes. The cache's own file, which
+                // others could write to, is not mapped.
                 let mapped = unsafe { Component::deserialize_file(engine, memory.path()) };
                 // Where `/proc` is not mounted, or code must not be mapped.
                 mapped.or_else(|_| Artifact { bytes: memory.read()?, start: 0 }.load(engine))

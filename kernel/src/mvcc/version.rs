@@ -9,9 +9,8 @@ use crate::page::{CacheKey, DATA_FILE, Pager, RunRef, offset};
 use crate::pins::Pin;
 use crate::plugin::{PluginManager, SegmentRead, Selection, StorageReader};
 use crate::segment::{Segment, SegmentMeta};
-use crate::tree::TreeRoot;
-use crate::tree::node::Stored;
 use crate::tree::read::{Tree, TreeCursor};
+use crate::tree::{TreeRoot, node::Stored};
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::atomic::AtomicUsize;

@@ -81,7 +81,11 @@ fn suffix(page: &[u8], index: usize) -> &[u8] {
 /// The key of entry `index`.
 #[inline]
 pub fn key(page: &[u8], index: usize) -> Vec<u8> {
-    [prefix(page), suffix(page, index)].concat()
+    let (prefix, suffix) = (prefix(page), suffix(page, index));
+    let mut key = Vec::with_capacity(prefix.len() + suffix.len());
+    key.extend_from_slice(prefix);
+    key.extend_from_slice(suffix);
+    key
 }
 
 /// Where `key` is: `Ok` its index.

@@ -5,7 +5,7 @@ use super::node::{self, Stored};
 use crate::error::KernelResult;
 use crate::kernel_api::KeyRange;
 use crate::page::Pager;
-use std::ops::Bound;
+use std::ops::Bound::{Excluded, Included, Unbounded};
 use std::sync::{Arc, OnceLock};
 
 type Slot = OnceLock<Arc<[u8]>>;
@@ -87,8 +87,7 @@ impl TreeCursor {
                 continue;
             }
             if page[5] != 0 {
-                let (child, level) = (node::child(page, *index), page[5] - 1);
-                let child = self.pager.page(child, level)?;
+                let child = self.pager.page(node::child(page, *index), page[5] - 1)?;
                 let first = if self.reverse { node::count(&child) - 1 } else { 0 };
                 self.path.push((child, first));
                 continue;
@@ -125,14 +124,12 @@ impl TreeCursor {
             let page = self.pager.page(at, level)?;
             let last = node::count(&page) - 1;
             let index = match &bound {
-                Bound::Unbounded if self.reverse => last,
-                Bound::Unbounded => 0,
-                Bound::Included(key) | Bound::Excluded(key) if 0 < level => {
-                    node::child_for(&page, key)
-                }
-                Bound::Included(key) | Bound::Excluded(key) => {
+                Unbounded if self.reverse => last,
+                Unbounded => 0,
+                Included(key) | Excluded(key) if 0 < level => node::child_for(&page, key),
+                Included(key) | Excluded(key) => {
                     // The range begins, or backwards ends, before the key or behind it.
-                    let behind = self.reverse != matches!(bound, Bound::Excluded(_));
+                    let behind = self.reverse != matches!(bound, Excluded(_));
                     let found = node::find(&page, key);
                     let cut = found.map_or_else(|at| at, |at| at + usize::from(behind));
                     if self.reverse { cut.wrapping_sub(1) } else { cut }

@@ -3,7 +3,7 @@
 use super::{Micro, Run};
 use sochdb_claims::{AtomicClaimManager, ClaimResult, JobOptions, LeaseConfig, LeaseManager};
 use sochdb_kernel::{Clock, Environment, Kernel, Options};
-use sochdb_observability::{Durations, Telemetry, Tracer, TracerOptions};
+use sochdb_observability::{Durations, Telemetry, Ticks, Tracer, TracerOptions};
 use sochdb_sim::{ManualClock, MemoryVfs};
 use sochdb_telemetry::Counter;
 use std::hint::black_box;
@@ -34,13 +34,20 @@ fn duration() -> Run {
     })
 }
 
+/// How long a tick is, is known for good once it was asked some time after the first tick.
+fn settle_the_clock() {
+    let first = Ticks::now();
+    std::thread::sleep(2 * Ticks::SETTLED);
+    black_box(first.elapsed());
+}
+
 /// Spans of which one in `one_in` is kept; zero for none.
 fn span(one_in: u32) -> Run {
     // None is slow, however slow the machine is.
     let options = TracerOptions { one_in, slow: Duration::MAX, waiting_max: 4_096 };
     let tracer = Tracer::new(options);
-    // The clock is calibrated at first use.
     drop(tracer.begin("first"));
+    settle_the_clock();
     let times = if one_in == 0 { 1_000 } else { 100 };
     Box::new(move || (0..times).for_each(|_| drop(black_box(tracer.begin("commit")))))
 }
