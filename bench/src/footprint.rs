@@ -6,18 +6,20 @@
 //!   each, waits, and says what it took ─▶ medians
 //! ```
 //!
+//! The process is [`bench_embedder`]'s: a program that embeds the database and has no peers in it.
+//!
 //! Code of the plugins comes from the user's cache, which the first start fills; that one does not count. It lies in files
 //! in memory, which are counted whole, whatever of them the process has touched.
 
 use crate::Result;
-use crate::meter::{Meter, memory_files_mb, memory_mb, some_median};
+use crate::meter::some_median;
 use crate::outcome::{Outcome, Sheet, words};
 use crate::report::show;
-use serde::{Deserialize, Serialize};
+use bench_embedder::{Job, Start};
+use serde::Serialize;
 use sochdb::{Database, TableOptions};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::time::Duration;
 
 /// How much of everything.
 #[derive(Debug, Clone, clap::Args)]
@@ -40,33 +42,6 @@ pub struct Settings {
     /// JSON instead of the table
     #[arg(long)]
     pub json: bool,
-}
-
-/// One start of a process.
-#[derive(Debug, Serialize, Deserialize)]
-struct Start {
-    /// Until the database was open; plugins are loaded when somebody needs them.
-    open_ms: f64,
-    /// Until a row of each table was read, too.
-    first_rows_ms: f64,
-    /// Until all plugins were loaded, which is what counts.
-    all_ms: f64,
-    all_cpu_ms: f64,
-    /// How many these are.
-    plugins: usize,
-    /// When it was idle, with all of its files in memory; `None` where the operating system does not tell.
-    idle_mb: Option<f64>,
-    /// Of that what no file on disk stands behind: its own memory,
-    anonymous_mb: Option<f64>,
-    /// and files in memory, which have the plugins' code.
-    memory_files_mb: Option<f64>,
-}
-
-/// What such a process is asked to do.
-#[derive(Debug, Serialize, Deserialize)]
-pub struct Job {
-    path: PathBuf,
-    idle: f64,
 }
 
 /// Megabytes of one build of the command, stripped.
@@ -101,9 +76,11 @@ pub fn run(settings: &Settings) -> Result<Outcome> {
     let folder = tempfile::tempdir()?;
     let path = folder.path().join("db");
     fill(&path, settings.rows)?;
-    let job = serde_json::to_string(&Job { path, idle })?;
-    start(&job)?;
-    let starts = (0..rounds).map(|_| start(&job)).collect::<Result<Vec<_>>>()?;
+    let tables = TABLES.map(|(table, _)| table.to_owned()).into();
+    let job = serde_json::to_string(&Job { path, tables, idle })?;
+    let program = embedder(settings.quick)?;
+    start(&program, &job)?;
+    let starts = (0..rounds).map(|_| start(&program, &job)).collect::<Result<Vec<_>>>()?;
     let binaries = binaries(settings, folder.path())?;
     outcome(&Measured { binaries, starts })
 }
@@ -124,9 +101,24 @@ fn fill(path: &Path, rows: u32) -> Result<()> {
     Ok(db.close()?)
 }
 
-fn start(job: &str) -> Result<Start> {
-    let mut command = Command::new(std::env::current_exe()?);
-    let output = command.args(["footprint-child", job]).stderr(Stdio::inherit()).output()?;
+/// The program that opens the database, and what it is told before its job.
+struct Embedder {
+    path: PathBuf,
+    arguments: &'static [&'static str],
+}
+
+/// The small program; in a build for tests and in a hurry this one, which does the same and is larger.
+fn embedder(quick: bool) -> Result<Embedder> {
+    if quick || cfg!(debug_assertions) {
+        return Ok(Embedder { path: std::env::current_exe()?, arguments: &["footprint-child"] });
+    }
+    Ok(Embedder { path: built("release", "bench-embedder")?, arguments: &[] })
+}
+
+/// One start of the program, as the job says.
+fn start(program: &Embedder, job: &str) -> Result<Start> {
+    let mut command = Command::new(&program.path);
+    let output = command.args(program.arguments).arg(job).stderr(Stdio::inherit()).output()?;
     match output.status.success() {
         true => Ok(serde_json::from_slice(&output.stdout)?),
         false => {
@@ -140,33 +132,8 @@ fn start(job: &str) -> Result<Start> {
 /// # Errors
 /// What the database says.
 pub fn child(job: &Job) -> Result<()> {
-    let meter = Meter::start();
-    let db = Database::open(&job.path)?;
-    let open_ms = meter.seconds() * 1e3;
-    let read = db.begin_read()?;
-    for (table, _) in TABLES {
-        read.get(table, &0_u32.to_be_bytes())?.ok_or("a row is missing")?;
-    }
-    drop(read);
-    let first_rows_ms = meter.seconds() * 1e3;
-    let plugins = db.plugin_host()?.list().len();
-    let (all_ms, all_cpu_ms) = (meter.seconds() * 1e3, meter.cpu_us() / 1e3);
-    std::thread::sleep(Duration::from_secs_f64(job.idle));
-    let (anonymous_mb, memory_files_mb) = (memory_mb("RssAnon"), memory_files_mb());
-    let parts = [memory_mb("RssFile"), anonymous_mb, memory_files_mb];
-    let idle_mb = parts.into_iter().sum();
-    let start = Start {
-        open_ms,
-        first_rows_ms,
-        all_ms,
-        all_cpu_ms,
-        plugins,
-        idle_mb,
-        anonymous_mb,
-        memory_files_mb,
-    };
-    println!("{}", serde_json::to_string(&start)?);
-    Ok(db.close()?)
+    println!("{}", serde_json::to_string(&bench_embedder::start(job)?)?);
+    Ok(())
 }
 
 /// What the command weighs: what it weighs by `release` and by `dist`, unless a build was named.
@@ -179,34 +146,38 @@ fn binaries(settings: &Settings, folder: &Path) -> Result<Vec<Binary>> {
     }
     let mut binaries = Vec::new();
     for (id, profile) in [("release_stripped_mb", "release"), (DIST, "dist")] {
-        if let Some(path) = built(profile, settings.quick)? {
+        // In a build for tests and in a hurry only what somebody has made.
+        let path = match settings.quick || cfg!(debug_assertions) {
+            true => Some(program(profile, "sochdb")?).filter(|path| path.is_file()),
+            false => Some(built(profile, "sochdb")?),
+        };
+        if let Some(path) = path {
             binaries.push(weighed(id, &format!("profile {profile}"), &path)?);
         }
     }
     Ok(binaries)
 }
 
-/// The command as `profile` makes it; `None` in a build for tests and in a hurry, if nobody has made one. Cargo knows
-/// whether there is anything to do.
-fn built(profile: &str, quick: bool) -> Result<Option<PathBuf>> {
+/// Where cargo puts the program of the package `name` by `profile`.
+fn program(profile: &str, name: &str) -> Result<PathBuf> {
     let this = std::env::current_exe()?;
     let target = this.ancestors().nth(2).ok_or("this program lies in no target folder")?;
-    let path = target.join(profile).join(format!("sochdb{}", std::env::consts::EXE_SUFFIX));
-    if quick || cfg!(debug_assertions) {
-        return Ok(path.is_file().then_some(path));
-    }
-    eprintln!(
-        "building the command by the profile {profile}, to weigh it; that may take half an hour"
-    );
+    Ok(target.join(profile).join(format!("{name}{}", std::env::consts::EXE_SUFFIX)))
+}
+
+/// The same, made. Cargo knows whether there is anything to do.
+fn built(profile: &str, name: &str) -> Result<PathBuf> {
+    let path = program(profile, name)?;
+    let target = path.ancestors().nth(2).expect("it is made of two names more");
+    eprintln!("building {name} by the profile {profile}; that may take half an hour");
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let arguments = ["build", "--profile", profile, "--bin", "sochdb"];
+    let arguments = ["build", "--profile", profile, "--package", name, "--bin", name];
     let built = Command::new(cargo).args(arguments).arg("--target-dir").arg(target).status()?;
-    match built.success() && path.is_file() {
-        true => Ok(Some(path)),
-        false => {
-            Err("the command could not be built\nhelp: build it, and name it with --binary".into())
-        }
+    if !built.success() || !path.is_file() {
+        let help = format!("cargo build --profile {profile} --package {name} says why");
+        return Err(format!("{name} could not be built\nhelp: {help}").into());
     }
+    Ok(path)
 }
 
 /// How large `path` is without symbols.
