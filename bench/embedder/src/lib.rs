@@ -48,7 +48,7 @@ pub struct Start {
 ///
 /// # Errors
 /// What the database says.
-pub fn start(job: &Job) -> Result<Start, Box<dyn std::error::Error>> {
+pub fn start(job: &Job) -> Result<Start, Box<dyn std::error::Error + Send + Sync>> {
     let meter = Meter::start();
     let db = Database::open(&job.path)?;
     let open_ms = meter.seconds() * 1e3;
