@@ -172,7 +172,9 @@ fn built(profile: &str, name: &str) -> Result<PathBuf> {
     eprintln!("building {name} by the profile {profile}; that may take half an hour");
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let arguments = ["build", "--profile", profile, "--package", name, "--bin", name];
-    let built = Command::new(cargo).args(arguments).arg("--target-dir").arg(target).status()?;
+    let mut command = Command::new(cargo);
+    command.current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/.."));
+    let built = command.args(arguments).arg("--target-dir").arg(target).status()?;
     if !built.success() || !path.is_file() {
         let help = format!("cargo build --profile {profile} --package {name} says why");
         return Err(format!("{name} could not be built\nhelp: {help}").into());
