@@ -51,7 +51,7 @@ pub struct Options {
     pub background_checkpoints: bool,
     /// Pages, blocks and large values kept in memory.
     pub cache_bytes_max: usize,
-    /// Size of one log file.
+    /// The size that a log file grows to.
     pub wal_segment_bytes: usize,
     /// Keep released log files in the folder `archive` instead of using them again: whoever reads
     /// the log ([`Kernel::pin_log`]) from long ago finds them there, and removes them when nobody does.
@@ -513,8 +513,12 @@ impl Kernel {
     pub fn close(&self) -> KernelResult<()> {
         let inner = &self.inner;
         inner.check_open()?;
-        let unfolded = 0 < inner.memtable_bytes.load(Ordering::Relaxed);
         let writes = !inner.options.read_only && inner.wal.failure().is_none();
+        let commit = inner.commit.lock();
+        // A log that cannot begin anew ends as it is.
+        let shrunk = writes && inner.wal.shrink().unwrap_or_default();
+        drop(commit);
+        let unfolded = shrunk || 0 < inner.memtable_bytes.load(Ordering::Relaxed);
         let folded = if writes && unfolded { inner.checkpoint() } else { Ok(Default::default()) };
         let commit = inner.commit.lock();
         inner.closed.store(true, Ordering::Release);

@@ -252,7 +252,7 @@ fn create(env: &Environment, options: &Options) -> KernelResult<()> {
         .and_then(|()| file.sync())
         .map_err(io)?;
     let log = (options.wal_segment_bytes, options.wal_archive);
-    WalManager::open(vfs.clone(), env.seed, log, Vec::new(), FIRST_LSN)?.begin()?;
+    WalManager::open(vfs.clone(), env.seed, log, Vec::new(), FIRST_LSN)?.next_segment(0)?;
     let name = || vfs.rename(NEW_DATA_FILE, DATA_FILE).and_then(|()| vfs.sync_dir(""));
     name().map_err(io)
 }

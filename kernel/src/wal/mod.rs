@@ -10,10 +10,11 @@
 //! everybody whose bytes were pending. The rest sleep, each by a lock of its own, until the leader wakes
 //! them: first one who leads next, then those it has served, who go on without taking another lock.
 //!
-//! The log is cut into segment files `wal/<start LSN in hex>.wal` of a fixed size, zero-written before
-//! use, so that a sync has no metadata to write. A segment's bytes end where the next one's begin.
-//! Segments below a checkpoint become spares (`.spare`) and serve again under a new name, or move to the
-//! folder `archive` when the database keeps one. Closing removes the spares.
+//! The log is cut into segment files `wal/<start LSN in hex>.wal`. They grow by doubling, up to a fixed size,
+//! with zeroes ahead of what is appended: so room is found before a transaction counts, and most syncs have no
+//! metadata to write. A segment's bytes end where the next one's begin. Segments below a checkpoint become
+//! spares (`.spare`) and serve again under a new name, or move to the folder `archive` when the database
+//! keeps one. Closing leaves one small segment.
 //!
 //! Invariants:
 //! 1. `synced <= written <= end`, each an LSN, each only growing.
@@ -48,6 +49,8 @@ pub const FIRST_LSN: u64 = 64;
 const BUFFER_KEPT_BYTES_MAX: usize = 2 << 20;
 /// Zeroes are written in pieces of this size.
 const ZERO_BYTES: usize = 256 << 10;
+/// A segment begins with this part of its size.
+const FIRST_PART: usize = 16;
 
 /// When a commit counts as done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -102,7 +105,22 @@ struct Segment {
     start: u64,
     /// Bytes of the file, header included.
     bytes: u64,
+    /// How many it may have.
+    bytes_max: u64,
     file: Arc<dyn VfsFile>,
+}
+
+impl Segment {
+    /// Writes zeroes behind the file's end, so that it has room for `bytes`.
+    fn grow(&mut self, bytes: u64) -> std::io::Result<()> {
+        let zeroes = vec![0; ZERO_BYTES];
+        while self.bytes < bytes {
+            let count = ZERO_BYTES.min(usize::try_from(bytes - self.bytes).unwrap_or(ZERO_BYTES));
+            self.file.write_at(self.bytes, &zeroes[..count])?;
+            self.bytes += count as u64;
+        }
+        Ok(())
+    }
 }
 
 #[derive(Default)]
@@ -135,16 +153,14 @@ impl State {
         assert!(self.busy || end - written == pending, "{pending} bytes from {written} to {end}");
     }
 
-    /// Whether the newest segment has room for `bytes` more.
-    fn fits(&self, bytes: usize) -> bool {
-        let used = |s: &Segment| SEGMENT_HEADER_BYTES as u64 + self.end - s.start;
-        self.segments.back().is_some_and(|s| used(s) + bytes as u64 <= s.bytes)
-    }
-
-    /// Adds a frame, for which there is room.
-    fn push(&mut self, payload: &[u8]) {
-        record::encode_frame(&mut self.pending, self.end, self.synced, payload);
-        self.end += record::frame_bytes(payload.len()) as u64;
+    /// Whether the newest segment has room for `bytes` more, or could be given it and was.
+    fn fits(&mut self, bytes: usize) -> std::io::Result<bool> {
+        let Some(segment) = self.segments.back_mut() else { return Ok(false) };
+        let wanted = SEGMENT_HEADER_BYTES as u64 + self.end - segment.start + bytes as u64;
+        if segment.bytes < wanted && wanted <= segment.bytes_max {
+            segment.grow(wanted.max(2 * segment.bytes).min(segment.bytes_max))?;
+        }
+        Ok(wanted <= segment.bytes)
     }
 
     /// Whether the log is written, or synced, up to `lsn`.
@@ -201,78 +217,60 @@ impl WalManager {
         let names = vfs.list(WAL_DIR).map_err(list)?;
         let spares = names.iter().filter(|name| name.ends_with(".spare"));
         let spares = spares.map(|name| format!("{WAL_DIR}/{name}")).collect();
+        let segment_bytes = segment_bytes.max(WAL_SEGMENT_BYTES_MIN);
+        let segment_bytes = segment_bytes.next_multiple_of(FRAME_ALIGN);
         let mut open = VecDeque::new();
         for (start, file) in segments {
             let bytes = file.len().map_err(|e| KernelError::io("measure a log segment", e))?;
-            open.push_back(Segment { start, bytes, file });
+            let bytes_max = bytes.max(segment_bytes as u64);
+            open.push_back(Segment { start, bytes, bytes_max, file });
         }
         let (written, synced) = (end, end);
         let state = State { segments: open, spares, end, written, synced, ..State::default() };
-        let segment_bytes = segment_bytes.max(WAL_SEGMENT_BYTES_MIN);
-        Ok(WalManager {
-            vfs,
-            database,
-            segment_bytes: segment_bytes.next_multiple_of(FRAME_ALIGN),
-            archive,
-            state: Mutex::new(state),
-            failed: OnceLock::new(),
-        })
-    }
-
-    /// Makes the first segment of a new log.
-    ///
-    /// # Errors
-    /// `Unavailable` when the disk refuses.
-    pub fn begin(&self) -> KernelResult<()> {
-        let state = self.state.lock();
-        assert!(state.segments.is_empty(), "the log has begun already");
-        self.make_room(state, 0).map(drop)
+        let (state, failed) = (Mutex::new(state), OnceLock::new());
+        Ok(WalManager { vfs, database, segment_bytes, archive, state, failed })
     }
 
     /// Adds one frame per payload and returns the LSN behind the last. Nothing is durable yet.
     ///
     /// # Errors
-    /// `Unavailable` when there is no room for a new segment: the caller's transaction did not happen,
-    /// the log goes on. `Closed` when the log is poisoned.
+    /// `Unavailable` when there is no room: the caller's transaction did not happen, the log goes on. `Closed` when the log is poisoned.
     pub fn append(&self, payloads: &[Vec<u8>]) -> KernelResult<u64> {
+        payloads.iter().enumerate().try_fold(0, |_, (index, payload)| {
+            self.add(payload).inspect_err(|_| {
+                // Readers of the log forget a transaction whose later frames found no room. Where this
+                // record finds none either, the missing COMMIT says the same.
+                let mut abort = payload[..8].to_vec();
+                WalRecord::Abort.encode(&mut abort);
+                let _ = (0 < index).then(|| self.add(&abort));
+            })
+        })
+    }
+
+    /// Adds one frame and returns the LSN behind it.
+    fn add(&self, payload: &[u8]) -> KernelResult<u64> {
+        let bytes = record::frame_bytes(payload.len());
         let mut state = self.state.lock();
         self.check()?;
-        for (index, payload) in payloads.iter().enumerate() {
-            let bytes = record::frame_bytes(payload.len());
-            state = self.make_room(state, bytes).inspect_err(|_| {
-                if 0 < index {
-                    self.abort(payload);
-                }
-            })?;
-            state.push(payload);
+        while !state.fits(bytes).map_err(|e| KernelError::io("grow a log segment", e))? {
+            drop(state);
+            self.next_segment(bytes)?;
+            state = self.state.lock();
         }
+        let State { end, synced, .. } = *state;
+        record::encode_frame(&mut state.pending, end, synced, payload);
+        state.end += bytes as u64;
         state.check();
         Ok(state.end)
     }
 
-    /// Tells readers of the log to forget a transaction whose later frames found no room. Where this
-    /// record finds none either, the missing COMMIT says the same.
-    fn abort(&self, payload: &[u8]) {
-        let mut abort = payload[..8].to_vec();
-        WalRecord::Abort.encode(&mut abort);
-        let mut state = self.state.lock();
-        if self.failed.get().is_none() && state.fits(record::frame_bytes(abort.len())) {
-            state.push(&abort);
-        }
-    }
-
-    /// Sees to it that the newest segment has room for `bytes` more.
-    fn make_room<'a>(
-        &'a self,
-        mut state: MutexGuard<'a, State>,
-        bytes: usize,
-    ) -> KernelResult<MutexGuard<'a, State>> {
-        if state.fits(bytes) {
-            return Ok(state);
-        }
-        drop(state);
+    /// Goes on in a new segment, or begins in the first, with room for `bytes`. The caller has the commit lock.
+    ///
+    /// # Errors
+    /// `Unavailable` when the disk refuses, `Closed` when the log is poisoned.
+    pub fn next_segment(&self, bytes: usize) -> KernelResult<()> {
         self.drain(self.idle(), false)?;
-        state = self.idle();
+        let mut state = self.idle();
         self.check()?;
         let segment = self.new_segment(&mut state, bytes)?;
         // A segment that nothing was written to yet is replaced: two of one start are one file.
@@ -284,17 +282,18 @@ impl WalManager {
             state.dirty.extend(old);
         }
         state.segments.push_back(segment);
-        Ok(state)
+        Ok(())
     }
 
     /// A segment that begins at the log's end: a spare with a new header, or a new file of zeroes.
     /// The header is on disk before the name is, so a named segment always has a good header.
     fn new_segment(&self, state: &mut State, bytes: usize) -> KernelResult<Segment> {
         let start = state.end;
-        let wanted = self.segment_bytes.max(SEGMENT_HEADER_BYTES + bytes) as u64;
+        let first = (SEGMENT_HEADER_BYTES + bytes).max(self.segment_bytes / FIRST_PART) as u64;
+        let bytes_max = first.max(self.segment_bytes as u64);
         let name = segment_name(start);
         let header = record::encode_segment_header(self.database, start, state.synced);
-        let spare = if wanted == self.segment_bytes as u64 { state.spares.pop() } else { None };
+        let spare = if bytes_max == self.segment_bytes as u64 { state.spares.pop() } else { None };
         let mut named = false;
         let mut make = || -> std::io::Result<Segment> {
             let file = match &spare {
@@ -304,19 +303,14 @@ impl WalManager {
                     self.vfs.open(NEW_SEGMENT, OpenMode::Create)?
                 }
             };
-            let mut at = file.len()?;
-            let zeroes = vec![0; ZERO_BYTES];
-            while at < wanted {
-                let count = ZERO_BYTES.min(usize::try_from(wanted - at).unwrap_or(ZERO_BYTES));
-                file.write_at(at, &zeroes[..count])?;
-                at += count as u64;
-            }
-            file.write_at(0, &header)?;
-            file.sync()?;
+            let mut segment = Segment { start, bytes: file.len()?, bytes_max, file };
+            segment.grow(first)?;
+            segment.file.write_at(0, &header)?;
+            segment.file.sync()?;
             named = true;
             self.vfs.rename(spare.as_deref().unwrap_or(NEW_SEGMENT), &name)?;
             self.vfs.sync_dir(WAL_DIR)?;
-            Ok(Segment { start, bytes: at, file })
+            Ok(segment)
         };
         make().map_err(|e| {
             if named {
@@ -472,13 +466,29 @@ impl WalManager {
         Ok(freed)
     }
 
+    /// Goes on in a small segment, so that the last checkpoint lets go of the others; returns whether it was
+    /// not in one. The caller has the commit lock.
+    ///
+    /// # Errors
+    /// As [`next_segment`](Self::next_segment).
+    pub fn shrink(&self) -> KernelResult<bool> {
+        self.remove_spares()?;
+        let first = (self.segment_bytes / FIRST_PART) as u64;
+        let grown = self.state.lock().segments.back().is_some_and(|s| first < s.bytes);
+        if grown {
+            self.next_segment(0)?;
+        }
+        Ok(grown)
+    }
+
     /// Removes the spares: nothing comes any more.
     ///
     /// # Errors
-    /// Those of the disk.
-    pub fn remove_spares(&self) -> std::io::Result<()> {
+    /// `Unavailable` when the disk refuses.
+    pub fn remove_spares(&self) -> KernelResult<()> {
         let spares = std::mem::take(&mut self.state.lock().spares);
-        spares.iter().try_for_each(|spare| remove_if_there(&*self.vfs, spare))
+        let removed = spares.iter().try_for_each(|spare| remove_if_there(&*self.vfs, spare));
+        removed.map_err(|e| KernelError::io("remove spare log segments", e))
     }
 
     /// Keeps the log from `lsn` on, until the pin is dropped.

@@ -15,9 +15,8 @@ use crate::vfs::{OpenMode, Vfs, VfsFile};
 use sochdb_encoding::codec::Reader;
 use std::sync::Arc;
 
-/// The log is read, and written once more, in pieces of this size.
+/// The log is written once more in pieces of this size.
 const PIECE_BYTES: usize = 64 << 10;
-static ZEROES: [u8; PIECE_BYTES] = [0; PIECE_BYTES];
 
 /// Takes one record: the LSN of its frame, its transaction, and the record.
 pub type Visit<'a> = &'a mut dyn FnMut(u64, TransactionId, WalRecord<'_>) -> KernelResult<()>;
@@ -135,19 +134,14 @@ impl LoadedSegment {
         let name = segment_name(start);
         let io = |e| KernelError::io(format!("read {name}"), e);
         let file = vfs.open(&name, mode).map_err(io)?;
-        // Most of the newest segment are zeroes, which take no memory while nobody writes them.
         let mut bytes = vec![0; usize::try_from(file.len().map_err(io)?).unwrap_or(usize::MAX)];
-        let (mut piece, mut used) = (vec![0; PIECE_BYTES], 0);
-        for (at, part) in (0..).step_by(PIECE_BYTES).zip(bytes.chunks_mut(PIECE_BYTES)) {
-            let got = file.read_at(at, &mut piece[..part.len()]).map_err(io)?;
-            if piece[..got] != ZEROES[..got] {
-                part[..got].copy_from_slice(&piece[..got]);
-                used = at + got as u64;
-            }
-        }
+        file.read_exact_at(0, &mut bytes).map_err(io)?;
+        let mut words = bytes.chunks(record::FRAME_ALIGN);
+        let used = words.rposition(|word| word != [0; record::FRAME_ALIGN]).map_or(0, |at| at + 1);
+        let zeroes = start + (used * record::FRAME_ALIGN) as u64;
         let header = &bytes[..SEGMENT_HEADER_BYTES.min(bytes.len())];
         let synced = record::decode_segment_header(&name, header, database, start)?;
-        Ok(LoadedSegment { start, synced, file, bytes, zeroes: start + used })
+        Ok(LoadedSegment { start, synced, file, bytes, zeroes })
     }
 
     /// `Corrupt` if `later`, this segment or one behind it, says that the bytes at `at` had been on disk.

@@ -102,7 +102,7 @@ fn a_database_with_a_broken_log_opens_only_by_force_and_read_only() {
 }
 
 #[test]
-fn a_closed_log_has_no_spares_and_goes_on() {
+fn a_closed_log_is_one_small_file_and_goes_on() {
     let (vfs, mut expected) = killed(200);
     for round in 0..3u8 {
         let kernel = open(&vfs);
@@ -110,14 +110,22 @@ fn a_closed_log_has_no_spares_and_goes_on() {
         let files = vfs.list("wal").unwrap();
         assert!(files.iter().any(|name| name.ends_with(".spare")), "{round}: {files:?}");
         kernel.close().unwrap();
-        assert_eq!(vfs.list("wal").unwrap().len(), 1, "{round}");
-        // Goes on, and is killed.
+        let newest = || {
+            let start = *log_starts(&vfs, "wal").unwrap().last().unwrap();
+            vfs.open(&segment_name(start), OpenMode::Read).unwrap().len().unwrap()
+        };
+        assert_eq!((vfs.list("wal").unwrap().len(), newest()), (1, 1024), "{round}");
+        // Goes on, in a file that grows by doubling, and is killed.
         let kernel = open(&vfs);
-        for n in 0..20u8 {
-            let (key, value) = (vec![200 + round, n], vec![n; 5000]);
+        let mut sizes = Vec::new();
+        for n in 0..40u8 {
+            let (key, value) = (vec![200 + round, n], vec![n; 250 * usize::from(n)]);
             kernel.run(|tx| tx.put("t", &key, &value)).unwrap();
             expected.insert(key, value);
+            sizes.push(newest());
         }
+        sizes.dedup();
+        assert_eq!(sizes[..5], [1024, 2048, 4096, 8192, 16 << 10], "{round}");
         assert_eq!(all(&kernel, "t"), expected);
     }
     let kernel = open(&vfs);
