@@ -4,9 +4,10 @@
 //! rows are not compressed, and nobody asks for metrics. So the kernel is given a stand-in for each,
 //! which knows from the manifest who it stands for, and hands every call on to the plugin.
 //!
-//! A stand-in loads no more than its own plugin. The bundled plugins are part of this program and tested with
-//! it. As soon as there are plugins from
-//! elsewhere, all are loaded before the directory is touched, so that a bad one is refused in time.
+//! A stand-in loads its own plugin; one of storage also the codecs of its tables, beside it, because reading
+//! them is what comes next. The bundled plugins are part of this program and tested with it. As soon as there
+//! are plugins from elsewhere, all are loaded before the directory is touched, so that a bad one is refused in
+//! time.
 
 use parking_lot::Mutex;
 use sochdb_host_abi::plugin_manifest::Capabilities;
@@ -19,7 +20,7 @@ use sochdb_kernel::plugin::{
     StorageExtension, StorageReader, TableContext, TelemetryBatch,
 };
 use sochdb_kernel::{Kernel, KernelResult, SegmentId};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, OnceLock};
 
 /// The plugins of one database.
@@ -71,6 +72,7 @@ impl Plugins {
             && bundled::find(name).is_some()
         {
             kernel.plugins().unregister(name);
+            bundled.codecs.lock().values_mut().for_each(|codecs| drop(codecs.remove(name)));
             bundled.options.programs.indexes().unregister(name);
             return Ok(true);
         }
@@ -94,12 +96,29 @@ pub(crate) struct Bundled {
     host: OnceLock<(Arc<PluginHost>, PluginManager)>,
     /// The names of those that are loaded. Held while loading, so that the others wait instead of loading too.
     loaded: Mutex<BTreeSet<&'static str>>,
+    /// The codecs of the tables of each storage plugin, as they were when the database was opened.
+    codecs: Mutex<BTreeMap<String, BTreeSet<String>>>,
 }
 
 impl Bundled {
     /// Nothing is loaded yet; the host will have these options.
     pub(crate) fn new(options: HostOptions, are_wanted: bool) -> Bundled {
-        Bundled { options, are_wanted, host: OnceLock::new(), loaded: Mutex::default() }
+        let (host, loaded, codecs) = (OnceLock::new(), Mutex::default(), Mutex::default());
+        Bundled { options, are_wanted, host, loaded, codecs }
+    }
+
+    /// Takes note of what the tables of `kernel` need.
+    ///
+    /// # Errors
+    /// Those of reading the catalog.
+    pub(crate) fn expect(&self, kernel: &Kernel) -> KernelResult<()> {
+        let mut codecs = self.codecs.lock();
+        for table in kernel.begin_read()?.tables()? {
+            if let (Some(storage), Some(codec)) = (table.options.storage, table.options.codec) {
+                codecs.entry(storage).or_default().insert(codec);
+            }
+        }
+        Ok(())
     }
 
     /// The host, if it was needed so far.
@@ -112,9 +131,11 @@ impl Bundled {
         self.load_those(|_| self.are_wanted)
     }
 
-    /// Loads the plugin called `name`, unless it is loaded.
+    /// Loads the plugin called `name`, unless it is loaded, and the codecs that it is going to need.
     fn load_one(&self, name: &str) -> KernelResult<&PluginManager> {
-        self.load_those(|plugin| plugin == name).map(|(_, plugins)| plugins)
+        let codecs = self.codecs.lock().get(name).cloned().unwrap_or_default();
+        let wanted = |plugin: &str| plugin == name || codecs.contains(plugin);
+        self.load_those(wanted).map(|(_, plugins)| plugins)
     }
 
     fn load_those(

@@ -300,6 +300,9 @@ impl DatabaseBuilder {
             self.replace_unfit(&kernel, host, not_loaded)?;
         }
         hand_over(&registered, kernel.plugins())?;
+        if let Plugins::OnDemand(bundled) = &*plugins {
+            bundled.expect(&kernel)?;
+        }
         let indexes = programs.indexes();
         kernel.plugins().register_storage(indexes.clone());
         indexes.attach(&kernel);
