@@ -83,6 +83,15 @@ fn write_on(
     (counted, own)
 }
 
+/// Says that it is over when it goes.
+struct Ended<'a>(&'a AtomicBool);
+
+impl Drop for Ended<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
 #[test]
 fn a_table_is_converted_there_and_back_while_four_threads_write_to_it() {
     let directory = tempfile::tempdir().unwrap();
@@ -101,6 +110,8 @@ fn a_table_is_converted_there_and_back_while_four_threads_write_to_it() {
                 })
             })
             .collect();
+        // However this ends, also by a panic, the writers do.
+        let ended = Ended(&stop);
         let mut reports = Vec::new();
         for storage in [Some("lscs"), None, Some("lscs")] {
             std::thread::sleep(Duration::from_millis(100));
@@ -110,7 +121,7 @@ fn a_table_is_converted_there_and_back_while_four_threads_write_to_it() {
             assert_eq!(now.storage.as_deref(), storage);
         }
         std::thread::sleep(Duration::from_millis(100));
-        stop.store(true, Ordering::Relaxed);
+        drop(ended);
         let written: Vec<_> = writers.into_iter().map(|writer| writer.join().unwrap()).collect();
         (written, reports)
     });
