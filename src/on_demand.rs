@@ -72,7 +72,9 @@ impl Plugins {
             && bundled::find(name).is_some()
         {
             kernel.plugins().unregister(name);
-            bundled.codecs.lock().values_mut().for_each(|codecs| drop(codecs.remove(name)));
+            bundled.codecs.lock().values_mut().for_each(|codecs| {
+                codecs.remove(name);
+            });
             bundled.options.programs.indexes().unregister(name);
             return Ok(true);
         }
