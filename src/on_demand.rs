@@ -19,7 +19,7 @@ use sochdb_kernel::plugin::{
     ObservabilityExtension, Page, PluginManager, RunCursor, SegmentRead, SegmentSink,
     StorageExtension, StorageReader, TableContext, TelemetryBatch,
 };
-use sochdb_kernel::{Kernel, KernelResult, SegmentId};
+use sochdb_kernel::{Kernel, KernelError, KernelResult, SegmentId};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, OnceLock};
 
@@ -227,7 +227,8 @@ impl StandIn {
     fn index(&self) -> KernelResult<Arc<dyn IndexExtension>> {
         self.bundled.load_one(&self.info.name)?;
         let found = self.bundled.options.programs.indexes().extension(&self.info.name);
-        Ok(found.expect("registered under the name in its manifest"))
+        // Registered under the name in its manifest, it is gone when the database is.
+        found.ok_or_else(|| KernelError::Closed("the database was closed".to_owned()))
     }
 }
 

@@ -79,11 +79,16 @@ impl IndexEngine {
         *self.kernel.write() = Some(kernel.clone());
     }
 
-    /// Lets go of the database.
+    /// Lets go of the database, of the plugins, and of what is in memory for them: each of those may hold on to
+    /// this engine.
     pub fn detach(&self) {
-        // What goes with it may ask the engine again.
+        // What goes may ask the engine again, so no lock is held while it does.
         let kernel = self.kernel.write().take();
-        drop(kernel);
+        let plugins = std::mem::take(&mut *self.plugins.write());
+        let open = std::mem::take(&mut *self.open.lock());
+        let waiting = std::mem::take(&mut *self.waiting.lock());
+        let filters = std::mem::take(&mut *self.filters.lock());
+        drop((filters, waiting, open, plugins, kernel));
     }
 
     /// Adds a plugin; one of the same name is replaced.

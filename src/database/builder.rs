@@ -283,6 +283,7 @@ impl DatabaseBuilder {
         let registered = PluginManager::default();
         let host_options = HostOptions { telemetry: telemetry.clone(), ..self.host_options() };
         let HostOptions { programs, tenants, audit, .. } = host_options.clone();
+        let detach = Detach(Some(programs.clone()));
         let watched = if self.watch_plugins { Some(Seen::now(&self.plugin_dirs)?) } else { None };
         let mut not_loaded = Vec::new();
         let plugins = Arc::new(self.plugins(&registered, host_options, &mut not_loaded)?);
@@ -306,7 +307,6 @@ impl DatabaseBuilder {
         let indexes = programs.indexes();
         kernel.plugins().register_storage(indexes.clone());
         indexes.attach(&kernel);
-        let detach = Detach(Some(programs.clone()));
         programs.observe(&telemetry);
         let served = Arc::new(Served::new(kernel.clone(), plugins.clone(), booted));
         telemetry.registry().add(&served);
@@ -408,8 +408,10 @@ impl DatabaseBuilder {
             let registered = PluginManager::default();
             let options = self.host_options();
             to.register_storage(options.programs.indexes().clone());
+            let detach = Detach(Some(options.programs.clone()));
             let mut not_loaded = Vec::new();
-            running.borrow_mut().push(self.plugins(&registered, options, &mut not_loaded)?);
+            let plugins = self.plugins(&registered, options, &mut not_loaded)?;
+            running.borrow_mut().push((detach, plugins));
             if let Some(NotLoaded { error, .. }) = not_loaded.pop() {
                 return Err(error);
             }
@@ -509,7 +511,8 @@ impl DatabaseBuilder {
     }
 }
 
-/// Lets the indexes' engine go of a database that cannot be opened after all.
+/// Lets the indexes' engine go of plugins that are needed no more, and of a database that cannot be opened after
+/// all: they hold on to each other.
 struct Detach(Option<Arc<Programs>>);
 
 impl Detach {
