@@ -332,3 +332,36 @@ impl StorageExtension for StandIn {
         self.storage()?.open(table, segments)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Database;
+    use sochdb_kernel::TableOptions;
+
+    fn loaded(db: &Database) -> Vec<&'static str> {
+        let Plugins::OnDemand(bundled) = &*db.plugins else {
+            panic!("no plugin is from elsewhere")
+        };
+        bundled.loaded.lock().iter().copied().collect()
+    }
+
+    #[test]
+    fn a_storage_plugin_brings_the_codecs_of_its_tables_and_nothing_else() {
+        let directory = tempfile::tempdir().unwrap();
+        let db = Database::open(directory.path()).unwrap();
+        for (table, codec) in [("packed", Some("lz4".to_owned())), ("plain", None)] {
+            let storage = Some("lscs".to_owned());
+            db.create_table(table, TableOptions { storage, codec, ..TableOptions::default() })
+                .unwrap();
+            // Too little for a codec to save anything: nobody needs it to read this.
+            db.run(|tx| tx.put(table, b"key", b"row")).unwrap();
+        }
+        db.close().unwrap();
+        let db = Database::open(directory.path()).unwrap();
+        assert_eq!(loaded(&db), [""; 0], "nobody has asked yet");
+        assert_eq!(db.begin_read().unwrap().get("plain", b"key").unwrap().unwrap(), b"row");
+        assert_eq!(loaded(&db), ["lscs", "lz4"]);
+        db.close().unwrap();
+    }
+}
