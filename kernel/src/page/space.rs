@@ -63,14 +63,14 @@ impl Space {
 
     /// The free list as it must be on disk, with `freed` and everything that waits.
     pub fn encode(&self, freed: &[(u64, u64)]) -> Vec<u8> {
-        let mut all = Space::new(self.pages);
-        let extents = self.extents().chain(freed.iter().copied());
-        extents.for_each(|(start, len)| all.release(start, len));
-        let (mut out, mut page) = (Vec::new(), 0);
-        for free in all.free.iter() {
-            codec::put_varint(&mut out, free.start - page);
-            codec::put_varint(&mut out, free.end - free.start);
-            page = free.end;
+        let mut all: Vec<_> = self.extents().chain(freed.iter().copied()).collect();
+        all.sort_unstable();
+        let (mut out, mut page) = (Vec::new(), 0u64);
+        for joined in all.chunk_by(|(start, len), (next, _)| start + len == *next) {
+            let ((start, _), (last, len)) = (joined[0], joined[joined.len() - 1]);
+            codec::put_varint(&mut out, start.checked_sub(page).expect("no page is freed twice"));
+            codec::put_varint(&mut out, last + len - start);
+            page = last + len;
         }
         out
     }
@@ -294,5 +294,11 @@ mod tests {
             Space::decode(&space.encode(&[(5, 1)]), 0, 12).unwrap().extents().next(),
             Some((2, 10))
         );
+    }
+
+    #[test]
+    #[should_panic(expected = "no page is freed twice")]
+    fn a_page_that_is_freed_twice_never_reaches_the_disk() {
+        Space::decode(&list(&[(2, 3)]), 0, 12).unwrap().encode(&[(4, 2)]);
     }
 }
