@@ -42,9 +42,8 @@ impl Space {
 
     /// The space that `bytes`, a free list, describes.
     pub fn decode(bytes: &[u8], at: u64, pages: u64) -> KernelResult<Space> {
-        let mut space = Space::new(pages);
+        let (mut space, mut page) = (Space::new(pages), 0u64);
         let mut reader = Reader::new(DATA_FILE, at, bytes);
-        let mut page = 0u64;
         while !reader.rest().is_empty() {
             let (gap, len) = (reader.varint()?, reader.varint()?);
             if (gap, len) == (0, 0) {
@@ -67,10 +66,11 @@ impl Space {
         all.sort_unstable();
         let (mut out, mut page) = (Vec::new(), 0u64);
         for joined in all.chunk_by(|(start, len), (next, _)| start + len == *next) {
-            let ((start, _), (last, len)) = (joined[0], joined[joined.len() - 1]);
-            codec::put_varint(&mut out, start.checked_sub(page).expect("no page is freed twice"));
-            codec::put_varint(&mut out, last + len - start);
-            page = last + len;
+            let (start, end) = (joined[0].0, joined.last().map_or(0, |(last, len)| last + len));
+            let is_ours = page.max(META_PAGES) <= start && end <= self.pages;
+            assert!(is_ours && joined.iter().all(|(_, len)| 0 < *len), "not ours: {joined:?}");
+            [start - page, end - start].iter().for_each(|&gap| codec::put_varint(&mut out, gap));
+            page = end;
         }
         out
     }
@@ -272,6 +272,8 @@ impl PageWriter {
 mod tests {
     use super::*;
     use crate::error::ErrorKind;
+    use proptest::collection::vec;
+    use proptest::prelude::*;
 
     fn list(extents: &[(u64, u64)]) -> Vec<u8> {
         let mut bytes = Vec::new();
@@ -297,8 +299,42 @@ mod tests {
     }
 
     #[test]
-    #[should_panic(expected = "no page is freed twice")]
-    fn a_page_that_is_freed_twice_never_reaches_the_disk() {
-        Space::decode(&list(&[(2, 3)]), 0, 12).unwrap().encode(&[(4, 2)]);
+    fn what_was_freed_twice_or_is_not_ours_never_reaches_the_disk() {
+        let space = Space::decode(&list(&[(2, 3)]), 0, 12).unwrap();
+        assert_eq!(space.encode(&[(5, 1), (9, 3)]), list(&[(2, 4), (3, 3)]));
+        for freed in [
+            &[(4, 2)][..],
+            &[(2, 3)],
+            &[(7, 1), (7, 1)],
+            &[(1, 1)],
+            &[(11, 2)],
+            &[(5, 0)],
+            &[(8, 0)],
+        ] {
+            let encoded = std::panic::catch_unwind(|| space.encode(freed));
+            assert!(encoded.is_err(), "{freed:?} became {encoded:?}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn free_and_waiting_and_freed_pages_come_back_joined(whose in vec(0..4, 1..200)) {
+            let mut space = Space::new(META_PAGES + whose.len() as u64);
+            let mut freed = Vec::new();
+            for (page, whose) in (META_PAGES..).zip(&whose) {
+                match whose {
+                    0 => {}
+                    1 => space.release(page, 1),
+                    2 => space.release_later(7, vec![(page, 1)]),
+                    _ => freed.push((page, 1)),
+                }
+            }
+            let back = Space::decode(&space.encode(&freed), 0, space.pages).unwrap();
+            let pages: Vec<_> = back.free.iter().cloned().flatten().collect();
+            let expected: Vec<_> =
+                (META_PAGES..).zip(&whose).filter(|(_, whose)| **whose != 0).map(|(page, _)| page).collect();
+            prop_assert_eq!(pages, expected);
+            prop_assert!(back.free.iter().is_sorted_by(|a, b| a.end < b.start), "{:?} is not joined", back.free);
+        }
     }
 }
